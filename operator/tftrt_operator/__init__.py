@@ -1,0 +1,1 @@
+"""tftrt-operator: TensorFlow models converted with TensorRT and served on Kubernetes."""
