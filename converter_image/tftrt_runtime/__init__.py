@@ -1,0 +1,1 @@
+"""Converts TensorFlow models with TensorRT and serves them."""
