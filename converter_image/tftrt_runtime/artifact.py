@@ -1,0 +1,164 @@
+"""An artifact in the store, and the manifest whose presence says that it is complete.
+
+    <store>/<namespace>/<fingerprint>/<product>/manifest.json
+    <store>/<namespace>/<fingerprint>/<product>/builds/<build>/model/...      a SavedModel with one signature
+
+The names of the fields are those of the contract with the operator, and so in camel case.
+"""
+
+# ruff: noqa: N815
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Optional
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from tftrt_runtime.digest import FileDigest, of_file
+from tftrt_runtime.errors import ArtifactCorrupt
+
+MANIFEST = "manifest.json"
+BUILDS = "builds"
+MODEL = "model"  # the SavedModel's folder in a build
+CPU = "cpu"  # the product of an artifact that needs no GPU
+
+
+class Frozen(BaseModel):
+    """What all parts share: immutable and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tensor(Frozen):
+    """An input or output of the signature; -1 is an open dimension, the first of which is the batch's."""
+
+    name: str
+    dtype: str  # as Triton names it on the wire: FP32, INT64, BYTES, ...
+    shape: tuple[int, ...]
+
+
+class Device(Frozen):
+    """What the artifact was built on."""
+
+    name: str
+    computeCapability: str
+    memoryBytes: Optional[int]
+    driver: str
+
+
+class Versions(Frozen):
+    """What built it."""
+
+    tensorflow: str
+    tensorrt: str
+    runtime: str
+
+
+class Sample(Frozen):
+    """How to make an input that the unconverted model has answered: the size given to every open dimension but the batch's."""
+
+    openDimension: int
+
+
+class Conversion(Frozen):
+    """What `convert` found out, for `publish` to put into the summary."""
+
+    device: Device
+    versions: Versions
+    engines: int
+    convertedOps: int
+    totalOps: int
+    batchSizes: tuple[int, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    sample: Optional[Sample]
+    startedAt: str
+
+
+class Summary(Frozen):
+    """What the operator learns of a conversion."""
+
+    version: Literal[1] = 1
+    result: Literal["Published", "Reused"]
+    fingerprint: str
+    build: str
+    product: str
+    artifact: str
+    sourceDigest: str
+    device: Device
+    versions: Versions
+    engines: int
+    convertedOps: int
+    totalOps: int
+    batchSizes: tuple[int, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    artifactBytes: int
+    startedAt: str
+    finishedAt: str
+
+
+def _inside(path: str) -> str:
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts or not parts.parts:
+        raise ValueError("must be a relative path without '..'")
+    return path
+
+
+class File(FileDigest):
+    """A file of a build, its path relative to the build's folder."""
+
+    path: Annotated[str, AfterValidator(_inside)]
+
+
+class Manifest(Frozen):
+    """`manifest.json`."""
+
+    version: Literal[1] = 1
+    build: Annotated[str, Field(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]*$")]
+    sourceDigest: str
+    summary: Summary
+    sample: Optional[Sample]
+    files: tuple[File, ...]
+
+
+def read_manifest(path: Path) -> Optional[Manifest]:
+    """The manifest at this path, or None where there is none.
+
+    Raises:
+        ArtifactCorrupt: what lies there is no manifest of this version.
+        OSError: it cannot be read.
+    """
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "manifest"
+        raise ArtifactCorrupt(
+            f"{path} is no manifest that this version reads ({where}: {first['msg']}). Delete its folder to convert again."
+        ) from error
+
+
+def check_files(manifest: Manifest, folder: Path) -> Path:
+    """The build's folder, once every file in it has been found to be what the manifest says.
+
+    Raises:
+        ArtifactCorrupt: one is missing or differs; its name and both hashes are told.
+    """
+    build = folder / BUILDS / manifest.build
+    for file in manifest.files:
+        try:
+            found = of_file(build / file.path, file.path)
+        except OSError as error:
+            raise ArtifactCorrupt(
+                f"{build / file.path}, which the manifest lists, cannot be read: {error.strerror}."
+            ) from error
+        if (found.size, found.sha256) != (file.size, file.sha256):
+            raise ArtifactCorrupt(
+                f"{build / file.path} has {found.size} bytes of SHA-256 {found.sha256[:12]}..., where its manifest says "
+                f"{file.size} bytes of {file.sha256[:12]}... Delete the folder {folder} to convert again."
+            )
+    return build

@@ -1,0 +1,130 @@
+"""TensorFlow runs in a child process, so that an abort or a kill of it still ends in a code and a sentence.
+
+The parent never imports TensorFlow. It hands the child a request in a file and gets an answer, or a failure, in another.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from tftrt_runtime import cgroup, log
+from tftrt_runtime.errors import ChildAborted, Failure, Internal, OutOfMemory, failure
+
+Request = TypeVar("Request", bound=BaseModel)
+Answer = TypeVar("Answer", bound=BaseModel)
+
+END_SECONDS = 5  # how long a child that is told to end may take before it is killed
+KEPT_LINES = 50
+
+
+def run(module: str, request: BaseModel, kind: type[Answer], stage: str) -> Answer:
+    """Run `python -m module` on the request and return what it answers.
+
+    Raises:
+        Failure: the child's own; OutOfMemory, ChildAborted or Internal where it could not say.
+    """
+    kills = cgroup.out_of_memory_kills()
+    with tempfile.TemporaryDirectory(prefix="tftrt-child-") as folder:
+        request_path, answer_path = Path(folder, "request.json"), Path(folder, "answer.json")
+        request_path.write_text(request.model_dump_json())
+        # TensorFlow's information lines (1 leaves them out) tell nothing of the model.
+        environment = {"TF_CPP_MIN_LOG_LEVEL": "1", **os.environ}
+        command = [sys.executable, "-m", module, str(request_path), str(answer_path)]
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            errors="replace", start_new_session=True,
+        )  # fmt: skip
+        try:
+            log.event(stage, "Started TensorFlow in a child process", child=module, pid=process.pid)
+            last = _forward(process, stage)
+            process.wait()
+        finally:
+            end(process)
+        answered = answer_path.read_text() if answer_path.exists() else ""
+    if process.returncode == 0 and answered:
+        return kind.model_validate_json(answered)
+    raise _failure(process.returncode, answered, last, kills)
+
+
+def end(process: subprocess.Popen[str], seconds: float = END_SECONDS) -> None:
+    """End a process that may still run: ask, wait, then kill."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    if process.stderr:
+        process.stderr.close()
+
+
+def _forward(process: subprocess.Popen[str], stage: str) -> str:
+    """Pass the child's lines on as log lines until it closes them; the last one that looks like an error, or the last."""
+    assert process.stderr is not None
+    kept: deque[str] = deque(maxlen=KEPT_LINES)
+    for line in process.stderr:
+        text = line.rstrip()
+        if text.startswith('{"time"'):  # a log line of our own
+            print(text, file=sys.stderr, flush=True)
+        elif text:
+            kept.append(text)
+            log.event(stage, text, source="tensorflow")
+    return last_error(list(kept))
+
+
+def last_error(lines: list[str]) -> str:
+    """The last line that tells of an error: TensorFlow's ` E ` and ` F `, glibc's and C++'s last words, Python's exceptions."""
+    marks = (" E ", " F ", "terminate called", "Check failed", "Error", "error", "Fatal")
+    telling = [line for line in lines if any(mark in line for mark in marks)]
+    return (telling or lines or ["it wrote nothing"])[-1]
+
+
+def _failure(code: int, answered: str, last: str, kills: int | None) -> Failure:
+    if code < 0:
+        name = signal.Signals(-code).name
+        kills_now = cgroup.out_of_memory_kills()
+        if -code == signal.SIGKILL and kills is not None and kills_now is not None and kills_now > kills:
+            return OutOfMemory(
+                "The kernel killed TensorFlow at the container's memory limit; raise spec.conversion.resources' memory."
+            )
+        return ChildAborted(f"The TensorFlow process was ended by {name}; its last error line: {last}")
+    if answered:
+        told = json.loads(answered)
+        return failure(told["reason"], told["message"])
+    return Internal(f"The TensorFlow process ended with exit code {code} and no answer; its last error line: {last}")
+
+
+def answer(kind: type[Request], work: Callable[[Request], BaseModel]) -> None:
+    """The child's side: do the work that the command line's first file asks for, and answer in the second."""
+    _end_with_parent()
+    request_path, answer_path = Path(sys.argv[1]), Path(sys.argv[2])
+    try:
+        answered = work(kind.model_validate_json(request_path.read_bytes())).model_dump_json()
+        code = 0
+    except Failure as error:
+        answered, code = json.dumps({"reason": error.reason, "message": error.message}), error.code
+    except Exception as error:
+        traceback.print_exc()
+        told = Internal(f"Unexpected error: {type(error).__name__}: {error}")
+        answered, code = json.dumps({"reason": told.reason, "message": told.message}), told.code
+    answer_path.write_text(answered)
+    sys.exit(code)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when its parent dies, even by SIGKILL (prctl's PR_SET_PDEATHSIG is 1)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)

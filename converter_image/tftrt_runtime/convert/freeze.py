@@ -1,0 +1,130 @@
+"""Freeze a signature's variables to constants and optimise the graph for inference. Imports TensorFlow.
+
+Where a frozen graph would not be the same model (it has tables, queues, or variables that it writes) there is none: the
+caller keeps the model as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
+from tensorflow.python.framework import convert_to_constants
+from tensorflow.python.grappler import tf_optimizer
+from tensorflow.python.training import saver
+
+# A GraphDef is one protobuf message and ends at 2 GiB; frozen weights lie in it. A tenth is left for the graph itself.
+MAX_FROZEN_BYTES = int(0.9 * 2**31)
+
+# Operations that only read a variable, and those that pass a resource on to a function whose own operations are looked at.
+READS = {
+    "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp", "Placeholder", "Identity",
+    "PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCase",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """An optimised graph without variables; tensor names by the signature's names."""
+
+    graph: Any
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+
+def why_not(function: Any) -> str | None:
+    """Why this signature cannot be frozen soundly; None where it can."""
+    variables = {id(variable.handle) for variable in function.variables}
+    others = [tensor for tensor, _ in function.graph.captures if id(tensor) not in variables]
+    if any(tensor.dtype in {tf.resource, tf.variant} for tensor in others):
+        return "it uses lookup tables or other resources that are no variables"
+    handles = {tensor.name.partition(":")[0] for tensor in function.inputs if tensor.dtype == tf.resource}
+    writers = sorted(set(_writers(function.graph.as_graph_def(), handles)))
+    if writers:
+        return f"it changes its state when it is called ({', '.join(writers[:3])})"
+    size = sum(variable.dtype.size * variable.shape.num_elements() for variable in function.variables)
+    if size > MAX_FROZEN_BYTES:
+        return f"its {size} bytes of variables do not fit into one graph"
+    names = [*function.structured_input_signature[1], *function.structured_outputs]
+    if not all(name.isidentifier() for name in names):
+        return "the names of its tensors are no Python names"
+    return None
+
+
+def _writers(graph: Any, handles: set[str]) -> Iterator[str]:
+    """The operations that take a resource and are not known to only read it, in the graph and in its functions."""
+    for node in graph.node:
+        if node.op not in READS and any(name.lstrip("^").partition(":")[0] in handles for name in node.input):
+            yield node.op
+    for function in graph.library.function:
+        arguments = {
+            argument.name for argument in function.signature.input_arg if argument.type == tf.resource.as_datatype_enum
+        }
+        for node in function.node_def:
+            if node.op not in READS and any(name.partition(":")[0] in arguments for name in node.input):
+                yield node.op
+
+
+def freeze(function: Any) -> Frozen:
+    """The signature with its variables as constants, functions inlined, constants folded, arithmetic simplified."""
+    frozen = convert_to_constants.convert_variables_to_constants_v2(function, lower_control_flow=False)
+    # Both structures are flattened in the order of their sorted names.
+    inputs = dict(zip(sorted(function.structured_input_signature[1]), (tensor.name for tensor in frozen.inputs)))
+    outputs = dict(zip(sorted(function.structured_outputs), (tensor.name for tensor in frozen.outputs)))
+    return Frozen(graph=_optimise(frozen.graph, list(outputs.values())), inputs=inputs, outputs=outputs)
+
+
+def _optimise(graph: Any, fetches: list[str]) -> Any:
+    """Grappler's rewriting that holds on any machine.
+
+    The remapper (fused convolutions) and the layout optimiser pick kernels for the processor that they run on; the executor
+    runs both again when it loads the graph, on the machine that serves, so they stay out of what is saved.
+    """
+    config = config_pb2.ConfigProto()
+    options = config.graph_options.rewrite_options
+    options.constant_folding = rewriter_config_pb2.RewriterConfig.ON
+    options.remapping = rewriter_config_pb2.RewriterConfig.OFF
+    options.layout_optimizer = rewriter_config_pb2.RewriterConfig.OFF
+    options.min_graph_nodes = -1  # else graphs of fewer than four nodes are left alone
+    meta_graph = saver.export_meta_graph(graph_def=graph.as_graph_def(add_shapes=True), graph=graph)
+    # Grappler keeps what this collection needs and drops the rest.
+    kept = meta_graph_pb2.CollectionDef()
+    kept.node_list.value.extend(fetches)
+    meta_graph.collection_def["train_op"].CopyFrom(kept)
+    return tf_optimizer.OptimizeGraph(config, meta_graph)
+
+
+def as_function(frozen: Frozen, function: Any) -> Any:
+    """The frozen graph as a concrete function with the names, types and shapes of the signature that it was made from."""
+    specs = function.structured_input_signature[1]
+    graph = tf.compat.v1.GraphDef()
+    graph.CopyFrom(frozen.graph)
+    placeholders = {tensor.partition(":")[0] for tensor in frozen.inputs.values()}
+    for node in graph.node:
+        if node.name in placeholders:
+            # The inputs take their place; what waits for them (a control edge) may go on waiting.
+            node.op = "NoOp"
+            node.ClearField("attr")
+    used = {name for node in graph.node for name in node.input}
+
+    @tf.function(autograph=False)
+    def converted(**tensors: Any) -> dict[str, Any]:
+        feeds = {
+            tensor: tensors[name]
+            for name, tensor in frozen.inputs.items()
+            if tensor in used or tensor.partition(":")[0] in used
+        }
+        fetched = tf.import_graph_def(graph, input_map=feeds, return_elements=list(frozen.outputs.values()), name="")
+        return dict(zip(frozen.outputs, fetched))
+
+    return converted.get_concrete_function(
+        **{name: tf.TensorSpec(specs[name].shape, specs[name].dtype, name=name) for name in frozen.inputs}
+    )
+
+
+def count(graph: Any) -> int:
+    """The number of operations in a graph and its functions."""
+    return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)

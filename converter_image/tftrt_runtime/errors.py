@@ -1,0 +1,120 @@
+"""Every way in which a step can fail: each is a type, its name the reason and its `code` the exit code.
+
+The operator tells the user's mistakes (2 and 10-29, never retried) from passing faults (30 and above, retried) by these codes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class Failure(Exception):
+    """A step's failure; its text is one sentence that says what happened, where, and what to do."""
+
+    code: ClassVar[int]
+
+    @property
+    def reason(self) -> str:
+        """The stable CamelCase word that goes into a condition of the TRTModel."""
+        return type(self).__name__
+
+    @property
+    def message(self) -> str:
+        """The sentence."""
+        return str(self)
+
+
+class UsageError(Failure):
+    """The command line, the environment or the spec is wrong."""
+
+    code = 2
+
+
+class SourceNotFound(Failure):
+    """Nothing lies at the source's URI."""
+
+    code = 11
+
+
+class NotAModel(Failure):
+    """Something lies at the source's URI, but no SavedModel that can be loaded."""
+
+    code = 13
+
+
+class SignatureNotFound(Failure):
+    """The SavedModel has no such signature, or one that cannot be served in batches."""
+
+    code = 14
+
+
+class GPUUnfit(Failure):
+    """The conversion asks for a GPU or for TensorRT, which is absent or unfit."""
+
+    code = 20
+
+
+class SourceChanged(Failure):
+    """The store holds an artifact of the same fingerprint made from other bytes."""
+
+    code = 21
+
+
+class ArtifactCorrupt(Failure):
+    """What lies in the store is not what its manifest says."""
+
+    code = 22
+
+
+class ArtifactNotFound(Failure):
+    """There is no artifact of this fingerprint to serve."""
+
+    code = 23
+
+
+class EngineDeviceMismatch(Failure):
+    """The artifact was built for another kind of device."""
+
+    code = 24
+
+
+class Internal(Failure):
+    """Something that nobody foresaw."""
+
+    code = 30
+
+
+class StoreUnavailable(Failure):
+    """The store or the workspace cannot be read or written: full, read-only, gone."""
+
+    code = 31
+
+
+class OutOfMemory(Failure):
+    """The kernel killed the TensorFlow process at the container's memory limit."""
+
+    code = 32
+
+
+class ChildAborted(Failure):
+    """The TensorFlow process died by a signal that was not the kernel's out-of-memory killer."""
+
+    code = 33
+
+
+class InsufficientGPUMemory(Failure):
+    """The device has less free memory than the server's limit promises."""
+
+    code = 34
+
+
+class ServerFailed(Failure):
+    """tritonserver ended by itself."""
+
+    code = 35
+
+
+def failure(reason: str, message: str) -> Failure:
+    """The failure of this name, as another process reported it; `Internal` for a name that this version does not know."""
+    kinds = {kind.__name__: kind for kind in Failure.__subclasses__()}
+    return kinds.get(reason, Internal)(message)

@@ -1,0 +1,135 @@
+"""The spec that the operator hands to a container, parsed once into frozen types.
+
+Every key is always there and nothing else is: an operator and an image that do not belong together say so at once.
+"""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal, Optional, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tftrt_runtime.errors import UsageError
+
+DEFAULT_PATH = Path("/etc/tftrt/spec.json")
+
+Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+# A label of a DNS name: these become folders of the store and the name of a Triton model.
+Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+Uri = Annotated[str, Field(min_length=1)]
+
+
+def _ascending(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    if list(sizes) != sorted(set(sizes)):
+        raise ValueError("batch sizes must be ascending and distinct")
+    return sizes
+
+
+BatchSizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), AfterValidator(_ascending)]
+
+
+class Frozen(BaseModel):
+    """What all parts of a spec share: immutable, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ModelName(Frozen):
+    """Which TRTModel this is for."""
+
+    namespace: Label
+    name: Label
+
+
+class Source(Frozen):
+    """Where the unconverted model lies."""
+
+    uri: Uri
+    signature: Annotated[str, Field(min_length=1)]
+
+
+class Conversion(Frozen):
+    """How to convert it."""
+
+    precision: Literal["FP32", "FP16", "INT8"]
+    maxWorkspaceSizeBytes: Annotated[int, Field(ge=0)]  # noqa: N815 - the spec's own names
+    batchSizes: BatchSizes  # noqa: N815
+
+
+class Runtime(Frozen):
+    """The entry of the operator's runtime catalogue that this container runs as."""
+
+    name: Annotated[str, Field(min_length=1)]
+    accelerator: Literal["GPU", "None"]
+    tensorflow: str
+    tensorrt: str
+
+
+class Artifacts(Frozen):
+    """The store."""
+
+    uri: Uri
+
+
+class JobSpec(Frozen):
+    """The spec of a conversion Job: the same text for all of its containers."""
+
+    version: Literal[1]
+    model: ModelName
+    fingerprint: Fingerprint
+    source: Source
+    conversion: Conversion
+    runtime: Runtime
+    artifacts: Artifacts
+
+
+class ServerSpec(Frozen):
+    """The spec of a server."""
+
+    version: Literal[1]
+    model: ModelName
+    fingerprint: Fingerprint
+    runtime: Runtime
+    memoryFraction: Optional[str]  # noqa: N815
+    maxQueueDelayMicroseconds: Annotated[int, Field(ge=0)]  # noqa: N815
+
+    @field_validator("memoryFraction")
+    @classmethod
+    def _is_a_fraction(cls, value: Optional[str]) -> Optional[str]:
+        try:
+            valid = value is None or 0 < Decimal(value) <= 1
+        except ArithmeticError:
+            valid = False
+        if not valid:
+            raise ValueError('must be a decimal in a string, above 0 and at most 1, such as "0.6666"')
+        return value
+
+    @model_validator(mode="after")
+    def _fraction_belongs_to_a_gpu(self) -> "ServerSpec":
+        if (self.memoryFraction is None) != (self.runtime.accelerator == "None"):
+            raise ValueError(
+                "memoryFraction must be given where runtime.accelerator is GPU, and be null where it is None"
+            )
+        return self
+
+
+Spec = TypeVar("Spec", bound=Frozen)
+
+
+def read(path: Path, kind: type[Spec]) -> Spec:
+    """The spec at this path.
+
+    Raises:
+        UsageError: there is none, or it is not what the contract says; every wrong key is named.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"The spec {path} cannot be read: {error.strerror}.") from error
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors(include_input=False)
+        )
+        raise UsageError(f"The spec {path} is not one that this image understands: {wrong}.") from error

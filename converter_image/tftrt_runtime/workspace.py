@@ -1,0 +1,62 @@
+"""The folder that the containers of one conversion Job share, and the notes that they leave each other in it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tftrt_runtime.artifact import Conversion
+
+DEFAULT_PATH = Path("/workspace")
+
+
+class Fetched(BaseModel):
+    """`fetch.json`: what was fetched."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sourceDigest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")  # noqa: N815 - the contract's own names
+    bytes: int
+    files: int
+
+
+class Converted(BaseModel):
+    """`convert.json`: the product, and what was converted for it; nothing where the store has the artifact already."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    product: str
+    conversion: Optional[Conversion]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Its layout."""
+
+    root: Path
+
+    @property
+    def manifests(self) -> Path:
+        """`<product>.json`: the manifests that the store held when the Job began."""
+        return self.root / "manifests"
+
+    @property
+    def source(self) -> Path:
+        """The unconverted model."""
+        return self.root / "source"
+
+    @property
+    def fetched(self) -> Path:
+        """A `Fetched`."""
+        return self.root / "fetch.json"
+
+    @property
+    def artifact(self) -> Path:
+        """What is to be published, file for file."""
+        return self.root / "artifact"
+
+    @property
+    def converted(self) -> Path:
+        """A `Converted`."""
+        return self.root / "convert.json"
