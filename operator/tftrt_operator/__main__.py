@@ -1,8 +1,36 @@
-"""`python -m tftrt_operator` runs the operator."""
+"""`tftrt-operator` runs the operator."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import kopf
+
+from .config import DEFAULT_PATH, ConfigurationError, read_catalogue
+from .controller import handlers
 
 
 def main() -> None:
-    """Start the operator."""
+    """Read the configuration and run until a signal ends the process."""
+    parser = argparse.ArgumentParser(prog="tftrt-operator", description="Runs the TRTModel operator.")
+    parser.add_argument("--config", type=Path, default=DEFAULT_PATH, help="the configuration (default: %(default)s)")
+    parser.add_argument("--health-port", type=int, default=8080, help="port of /healthz (default: %(default)s)")
+    arguments = parser.parse_args()
+    try:
+        catalogue = read_catalogue(arguments.config)
+    except ConfigurationError as error:
+        sys.exit(f"tftrt-operator: {error}")
+    kopf.configure(log_format=kopf.LogFormat.JSON)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, catalogue)
+    kopf.run(
+        registry=registry,
+        standalone=True,
+        clusterwide=True,
+        liveness_endpoint=f"http://0.0.0.0:{arguments.health_port}/healthz",
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,90 @@
+"""What the operator reports: conditions after kstatus, the engine that serves, and where to reach it."""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from .schema import ApiModel, list_type
+
+
+class ConditionType(StrEnum):
+    """The conditions. Reconciling and Stalled are present only when true, and never together (kstatus)."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    CONVERTED = "Converted"
+    AVAILABLE = "Available"
+
+
+class Condition(ApiModel):
+    """A condition, as metav1.Condition."""
+
+    type: str = Field(max_length=316)
+    status: Literal["True", "False", "Unknown"]
+    observed_generation: int | None = None
+    last_transition_time: str = Field(json_schema_extra={"format": "date-time"})
+    reason: str = Field(max_length=1024)
+    message: str = Field(default="", max_length=32768)
+
+
+class Device(ApiModel):
+    """The device that the conversion Job saw."""
+
+    name: str = ""
+    compute_capability: str = ""
+    memory: str | None = Field(default=None, description="Total device memory, a quantity.")
+    driver: str = ""
+
+
+class Versions(ApiModel):
+    """The versions that built the engines."""
+
+    tensorflow: str = ""
+    tensorrt: str = ""
+    runtime: str = ""
+
+
+class ConversionStatus(ApiModel):
+    """The conversion of the current spec."""
+
+    job_name: str | None = None
+    attempt: int | None = Field(default=None, description="1 for the first try.")
+    started_at: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    finished_at: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    reason: str | None = Field(default=None, description="Why the model was, or has to be, converted.")
+    device: Device | None = None
+    versions: Versions | None = None
+    engines: int | None = Field(default=None, description="TensorRT engines in the converted graph.")
+    converted_ops: int | None = Field(default=None, description="Operations that run in TensorRT.")
+    total_ops: int | None = Field(default=None, description="Operations in the graph.")
+    source_digest: str | None = None
+    artifact: str | None = Field(default=None, description="URI of the artifact.")
+
+
+class ServingStatus(ApiModel):
+    """The Deployment that answers."""
+
+    fingerprint: str | None = None
+    memory_fraction: str | None = Field(default=None, description="per_process_gpu_memory_fraction of each pod.")
+    memory_limit: str | None = Field(default=None, description="What the fraction is of the device, a quantity.")
+    replicas: int | None = None
+    ready_replicas: int | None = None
+    url: str | None = Field(default=None, description="The model in the Open Inference Protocol.")
+
+
+class TRTModelStatus(ApiModel):
+    """What the operator saw and did."""
+
+    observed_generation: int | None = None
+    conditions: tuple[Condition, ...] = Field(default=(), max_length=16, json_schema_extra=list_type("map", "type"))
+    fingerprint: str | None = Field(default=None, description="Fingerprint of the engine being served.")
+    conversion: ConversionStatus | None = None
+    serving: ServingStatus | None = None
+    replicas: int | None = Field(default=None, description="For the scale subresource.")
+    selector: str | None = Field(default=None, description="For the scale subresource.")
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """Return the condition of that type, or None."""
+        return next((condition for condition in self.conditions if condition.type == kind), None)

@@ -1,0 +1,270 @@
+"""The only module that talks to the API server.
+
+Writes are idempotent: names are deterministic, applies are server-side with our field manager, creates that find their
+object already there say so.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from ..api import API_VERSION, PLURAL
+from ..domain.manifest import Manifest
+from ..domain.observation import Reference
+
+FIELD_MANAGER = "tftrt-operator"
+REQUEST_TIMEOUT_SECONDS = 30
+WATCH_SECONDS = 300
+"""After that the API server ends a watch, and the next one goes on at the last bookmark."""
+WATCH_SILENCE_SECONDS = 360
+PAGE = 500
+
+_COLLECTIONS = {
+    "TRTModel": f"/apis/{API_VERSION}/namespaces/{{namespace}}/{PLURAL}",
+    "Namespace": "/api/v1/namespaces",
+    "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
+    "Event": "/api/v1/namespaces/{namespace}/events",
+    "Pod": "/api/v1/namespaces/{namespace}/pods",
+    "Service": "/api/v1/namespaces/{namespace}/services",
+    "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments",
+    "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets",
+}
+
+
+class ApiError(Exception):
+    """The API server refused, with its HTTP status and its own words."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list."""
+
+    items: list[dict[str, Any]]
+    resource_version: str
+    next_page: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """ADDED, MODIFIED, DELETED or BOOKMARK, and the object."""
+
+    type: str
+    object: dict[str, Any]
+
+
+class Cluster:
+    """A connection to one API server."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    @classmethod
+    async def connect(cls) -> "Cluster":
+        """Return a connection by the Pod's service account, or by $KUBECONFIG outside a cluster."""
+        configuration = client.Configuration()
+        try:
+            config.load_incluster_config(client_configuration=configuration)
+        except config.ConfigException:
+            await config.load_kube_config(client_configuration=configuration)
+        configuration.connection_pool_maxsize = 64  # eight watches are held open all the time
+        return cls(client.ApiClient(configuration))
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._api.close()
+
+    async def get(self, reference: Reference) -> dict[str, Any] | None:
+        """Return an object, or None where there is none.
+
+        Raises:
+            ApiError: the API server refused for another reason than that.
+        """
+        try:
+            return await self._request("GET", _path(reference))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def create(self, manifest: Manifest) -> dict[str, Any]:
+        """Create an object.
+
+        Raises:
+            ApiError: refused; status 409 where an object of that name exists.
+        """
+        return await self._request(
+            "POST", _collection(manifest.kind, manifest.namespace), {"fieldManager": FIELD_MANAGER}, manifest.body
+        )
+
+    async def apply(self, manifest: Manifest, *, force: bool) -> dict[str, Any]:
+        """Apply an object server-side. Without `force`, a field that somebody else set to another value is refused.
+
+        Raises:
+            ApiError: refused; status 409 for a conflict.
+        """
+        return await self._apply(_path(manifest.reference), manifest.body, force=force)
+
+    async def apply_status(self, reference: Reference, status: Mapping[str, Any]) -> dict[str, Any]:
+        """Apply a TRTModel's status.
+
+        Raises:
+            ApiError: refused; status 404 or 409 where this very object is gone.
+        """
+        metadata = {"name": reference.name, "namespace": reference.namespace, "uid": reference.uid}
+        body = {"apiVersion": API_VERSION, "kind": reference.kind, "metadata": metadata, "status": dict(status)}
+        return await self._apply(_path(reference) + "/status", body, force=True)
+
+    async def patch(self, reference: Reference, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge a patch into an object.
+
+        Raises:
+            ApiError: refused; status 409 where the patch names another resource version or UID than the live one.
+        """
+        return await self._request(
+            "PATCH", _path(reference), {"fieldManager": FIELD_MANAGER}, body, "application/merge-patch+json"
+        )
+
+    async def delete(self, reference: Reference) -> None:
+        """Delete this very object (by UID) and what it owns. One that is gone already is no fault.
+
+        Raises:
+            ApiError: refused.
+        """
+        body: dict[str, Any] = {"propagationPolicy": "Background"}
+        if reference.uid is not None:
+            body["preconditions"] = {"uid": reference.uid}
+        try:
+            await self._request("DELETE", _path(reference), body=body)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
+    async def list_page(self, kind: str, selector: str, next_page: str = "") -> Page:
+        """Return one page of all namespaces' objects of a kind that a label selector selects.
+
+        Raises:
+            ApiError: refused; status 410 where a later page has expired.
+        """
+        query = {"labelSelector": selector, "limit": str(PAGE)} | ({"continue": next_page} if next_page else {})
+        data = await self._request("GET", _collection(kind, None), query)
+        metadata = data["metadata"]
+        return Page(data.get("items") or [], metadata["resourceVersion"], metadata.get("continue", ""))
+
+    async def watch(self, kind: str, selector: str, resource_version: str) -> AsyncIterator[WatchEvent]:
+        """Yield what happens after a resource version, until the API server ends the watch.
+
+        Raises:
+            ApiError: refused or broken off; status 410 where the resource version is too old, so that a list is due.
+        """
+        query = {
+            "labelSelector": selector,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=WATCH_SILENCE_SECONDS)
+        response = await self._send("GET", _collection(kind, None), query, timeout=timeout)
+        try:
+            if response.status >= 400:
+                raise _error(response.status, await response.read())
+            async for line in response.content:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
+                yield WatchEvent(event["type"], event["object"])
+        finally:
+            response.close()
+
+    async def record_event(self, body: Mapping[str, Any]) -> None:
+        """Create an Event; where it exists already, count it once more.
+
+        Raises:
+            ApiError: refused.
+        """
+        metadata = body["metadata"]
+        try:
+            await self._request("POST", _collection("Event", metadata["namespace"]), body=body)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            reference = Reference("Event", metadata["namespace"], metadata["name"])
+            live = await self.get(reference)
+            if live is not None:
+                again = {"count": int(live.get("count") or 1) + 1, "lastTimestamp": body["lastTimestamp"]}
+                await self.patch(reference, again)
+
+    async def _apply(self, path: str, body: Mapping[str, Any], *, force: bool) -> dict[str, Any]:
+        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        return await self._request("PATCH", path, query, body, "application/apply-patch+yaml")
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        response = await self._send(method, path, query, body, content_type, REQUEST_TIMEOUT_SECONDS)
+        try:
+            content = await response.read()
+        finally:
+            response.release()
+        if response.status >= 400:
+            raise _error(response.status, content)
+        result: dict[str, Any] = json.loads(content)
+        return result
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        timeout: Any = None,
+    ) -> aiohttp.ClientResponse:
+        # The client's own pieces below its typed methods: authentication, TLS and token renewal are theirs, while
+        # objects stay JSON. Its models would cost 30 MiB and most of the time of a request.
+        method, url, headers, _, _ = await self._api.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Content-Type": content_type, "Accept": "application/json"},
+            auth_settings=["BearerToken"],
+        )
+        answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+def _collection(kind: str, namespace: str | None) -> str:
+    path = _COLLECTIONS[kind]
+    return path.replace("/namespaces/{namespace}", "") if namespace is None else path.format(namespace=namespace)
+
+
+def _path(reference: Reference) -> str:
+    return f"{_collection(reference.kind, reference.namespace)}/{reference.name}"
+
+
+def _error(status: int, content: bytes) -> ApiError:
+    try:
+        data = json.loads(content)
+        return ApiError(status, data.get("reason", ""), data.get("message", ""))
+    except ValueError:
+        return ApiError(status, "", content[:500].decode(errors="replace"))

@@ -1,0 +1,46 @@
+"""kopf's decorators and nothing else: they start the reconciler, feed it, and answer probes."""
+
+import asyncio
+from typing import Any
+
+import kopf
+
+from .. import api
+from ..domain.runtime import Catalogue
+from .cluster import Cluster
+from .health import Health
+from .reconciler import Reconciler
+
+
+def register(registry: kopf.OperatorRegistry, catalogue: Catalogue) -> None:
+    """Put the operator's handlers into kopf's registry."""
+
+    @kopf.on.startup(registry=registry)
+    async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
+        settings.posting.enabled = False  # the reconciler writes the Events
+        settings.scanning.disabled = True
+        settings.queueing.idle_timeout = 1.0
+        memo.cluster = await Cluster.connect()
+        memo.reconciler = Reconciler(memo.cluster, catalogue)
+        memo.health = Health(memo.reconciler)
+        memo.task = asyncio.create_task(memo.reconciler.run())
+        memo.task.add_done_callback(memo.health.reconciler_ended)
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(memo: Any, **_: Any) -> None:
+        memo.task.cancel()
+        await asyncio.gather(memo.task, return_exceptions=True)
+        await memo.cluster.close()
+
+    @kopf.on.event(api.GROUP, api.VERSION, api.PLURAL, registry=registry)
+    async def see(event: kopf.RawEvent, memo: Any, **_: Any) -> None:
+        body = event["object"]
+        if event["type"] == "DELETED":
+            metadata = body["metadata"]
+            memo.reconciler.observed.forget_model((metadata["namespace"], metadata["name"]), metadata["uid"])
+        else:
+            memo.reconciler.observed.see_model(body)
+
+    @kopf.on.probe(registry=registry, id="healthy")
+    async def probe(memo: Any, **_: Any) -> str:
+        return str(memo.health.check())

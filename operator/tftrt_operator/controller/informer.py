@@ -1,0 +1,157 @@
+"""List-and-watch of one kind: a store that is always whole.
+
+kopf's own watching lists again after a 410 without saying what was deleted meanwhile, and its handlers never see
+bookmarks. Here the store is swapped whole after every list, so that nothing that is gone stays in it.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+import aiohttp
+
+from .cluster import ApiError, Cluster
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+TOMBSTONES = 10_000
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 30.0
+
+
+class Informer(Generic[T]):
+    """All objects of a kind that a label selector selects, parsed, indexed, and kept up to date.
+
+    Args:
+        cluster: the connection.
+        kind: the kind to watch.
+        selector: a label selector.
+        parse: from the API server's object to ours; a ValueError leaves the object out.
+        index: the keys under which an object is found.
+        changed: called with the API server's object at every change, after the store has it.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        kind: str,
+        selector: str,
+        parse: Callable[[Mapping[str, Any]], T],
+        index: Callable[[Mapping[str, Any]], Iterable[Hashable]],
+        changed: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self.kind = kind
+        self.synced = asyncio.Event()
+        self.last_heard = time.monotonic()
+        self._cluster = cluster
+        self._selector = selector
+        self._parse = parse
+        self._index = index
+        self._changed = changed
+        self._objects: dict[str, tuple[int, T, tuple[Hashable, ...]]] = {}
+        self._by_key: dict[Hashable, dict[str, None]] = {}
+        self._tombstones: OrderedDict[str, None] = OrderedDict()
+
+    def find(self, key: Hashable) -> tuple[T, ...]:
+        """Return the objects under an index key."""
+        return tuple(self._objects[uid][1] for uid in self._by_key.get(key, ()))
+
+    def write_through(self, body: Mapping[str, Any]) -> None:
+        """Take in the API server's answer to our own write, so that the next look does not miss it."""
+        if body["metadata"]["uid"] not in self._tombstones:
+            self._upsert(body)
+
+    async def run(self) -> None:
+        """List and watch, for ever."""
+        pause = FIRST_PAUSE_SECONDS
+        resource_version = ""
+        while True:
+            try:
+                if not resource_version:
+                    resource_version = await self._list()
+                    self.synced.set()
+                async for event in self._cluster.watch(self.kind, self._selector, resource_version):
+                    self.last_heard = time.monotonic()
+                    pause = FIRST_PAUSE_SECONDS
+                    resource_version = event.object["metadata"]["resourceVersion"]
+                    if event.type == "DELETED":
+                        self._remove(event.object["metadata"]["uid"])
+                        self._changed(event.object)
+                    elif event.type != "BOOKMARK" and self._upsert(event.object):
+                        self._changed(event.object)
+            except ApiError as error:
+                if error.status == 410:
+                    logger.info("Watching %s: the resource version has expired, listing again", self.kind)
+                    resource_version = ""
+                    continue
+                logger.warning("Watching %s: %s", self.kind, error)
+                resource_version = ""
+                pause = await _rest(pause)
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                # The connection broke, in the middle of a line perhaps: the resource version is still good.
+                logger.warning("Watching %s: %s: %s", self.kind, type(error).__name__, error)
+                pause = await _rest(pause)
+
+    async def _list(self) -> str:
+        found: dict[str, Mapping[str, Any]] = {}
+        page = await self._cluster.list_page(self.kind, self._selector)
+        while True:
+            for item in page.items:
+                # Items of a list do not say what they are.
+                found[item["metadata"]["uid"]] = {"apiVersion": "", **item, "kind": self.kind}
+            if not page.next_page:
+                break
+            page = await self._cluster.list_page(self.kind, self._selector, page.next_page)
+        self.last_heard = time.monotonic()
+        for uid in [uid for uid in self._objects if uid not in found]:
+            gone = self._objects[uid][2]
+            self._remove(uid)
+            logger.debug("%s %s went while nobody watched", self.kind, gone)
+        for body in found.values():
+            self._upsert(body)
+        for body in found.values():
+            self._changed(body)
+        return page.resource_version
+
+    def _upsert(self, body: Mapping[str, Any]) -> bool:
+        """Store an object unless what we have is newer. Returns whether it was stored."""
+        metadata = body["metadata"]
+        uid, version = metadata["uid"], int(metadata["resourceVersion"])
+        have = self._objects.get(uid)
+        if have is not None and have[0] >= version:
+            return False
+        try:
+            value = self._parse(body)
+        except ValueError as error:
+            logger.warning("%s %s/%s is left out: %s", self.kind, metadata["namespace"], metadata["name"], error)
+            return False
+        self._unindex(uid)
+        keys = tuple(self._index(body))
+        self._objects[uid] = (version, value, keys)
+        for key in keys:
+            self._by_key.setdefault(key, {})[uid] = None
+        return True
+
+    def _remove(self, uid: str) -> None:
+        self._unindex(uid)
+        self._objects.pop(uid, None)
+        self._tombstones[uid] = None
+        while len(self._tombstones) > TOMBSTONES:
+            self._tombstones.popitem(last=False)
+
+    def _unindex(self, uid: str) -> None:
+        if uid in self._objects:
+            for key in self._objects[uid][2]:
+                self._by_key[key].pop(uid, None)
+                if not self._by_key[key]:
+                    del self._by_key[key]
+
+
+async def _rest(pause: float) -> float:
+    """Wait before another try; returns the next pause. The spread keeps eight watches from knocking together."""
+    await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+    return min(pause * 2, LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,165 @@
+"""What exists: the TRTModels and everything that we made for them, and which models an object is about."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..api.trtmodel import TRTModel, parse_trtmodel
+from ..domain.manifests import names
+from ..domain.observation import Observation, ObservedChild, ObservedDeployment
+from ..domain.runtime import Catalogue
+from ..domain.target import Target, target_of
+from . import parse
+from .cluster import Cluster
+from .informer import Informer
+
+logger = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+PLAIN_CHILDREN = ("Service", "NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler")
+
+
+class Observed:
+    """Caches of all that the operator decides from. `enqueue` is called with the key of every model concerned."""
+
+    def __init__(self, cluster: Cluster, catalogue: Catalogue, enqueue: Callable[[Key], None]) -> None:
+        self._catalogue = catalogue
+        self._enqueue = enqueue
+        self._models: dict[Key, tuple[int, TRTModel]] = {}
+        self._targets: dict[Key, Hashable] = {}
+        self._models_by_target: dict[Hashable, dict[Key, None]] = {}
+
+        def informer(kind: str, parse_body: Callable[[Mapping[str, Any]], Any]) -> Informer[Any]:
+            return Informer(cluster, kind, names.MANAGED_SELECTOR, parse_body, _index, self._changed)
+
+        self._jobs = informer("Job", parse.parse_job)
+        self._pods = informer("Pod", parse.parse_pod)
+        self._records = informer("ConfigMap", parse.parse_config_map)
+        self._deployments = informer("Deployment", parse.parse_deployment)
+        self._children = {kind: informer(kind, parse.parse_child) for kind in PLAIN_CHILDREN}
+        self.informers: tuple[Informer[Any], ...] = (
+            self._jobs,
+            self._pods,
+            self._records,
+            self._deployments,
+            *self._children.values(),
+        )
+
+    async def wait_until_synced(self) -> None:
+        """Wait until every kind has been listed once: before that, what exists would look missing."""
+        await asyncio.gather(*(informer.synced.wait() for informer in self.informers))
+
+    def silence_seconds(self) -> float:
+        """Return for how long the quietest watch has had neither an event nor a bookmark."""
+        return time.monotonic() - min(informer.last_heard for informer in self.informers)
+
+    def model(self, key: Key) -> TRTModel | None:
+        """Return the TRTModel, or None."""
+        found = self._models.get(key)
+        return found[1] if found else None
+
+    def see_model(self, body: Mapping[str, Any]) -> None:
+        """Take in a TRTModel as the API server gives it."""
+        try:
+            model = parse_trtmodel(body)
+        except ValidationError as error:
+            metadata = body["metadata"]
+            logger.warning("TRTModel %s/%s cannot be read: %s", metadata["namespace"], metadata["name"], error)
+            return
+        version = int(model.metadata.resource_version)
+        have = self._models.get(model.key)
+        if have is not None and have[1].metadata.uid == model.metadata.uid and have[0] >= version:
+            return
+        self._forget_target(model.key)
+        self._models[model.key] = (version, model)
+        target = target_of(model, self._catalogue)
+        if isinstance(target, Target):
+            target_key = ("engine", model.metadata.namespace, target.key.digest)
+            self._targets[model.key] = target_key
+            self._models_by_target.setdefault(target_key, {})[model.key] = None
+        self._enqueue(model.key)
+
+    def forget_model(self, key: Key, uid: str) -> None:
+        """Drop a TRTModel that is gone, unless a new one has its name."""
+        model = self.model(key)
+        if model is not None and model.metadata.uid == uid:
+            self._forget_target(key)
+            del self._models[key]
+
+    def observation(self, model: TRTModel, target: Target | None) -> Observation:
+        """Return everything that exists for a model and for the engine that it asks for."""
+        namespace, name = model.key
+        owner = ("owner", model.metadata.uid)
+        jobs = {job.uid: job for job in self._jobs.find(owner)}
+        jobs |= {job.uid: job for job in self._jobs.find(("instance", namespace, name))}
+        records = {record.name: record for record in self._records.find(owner)}
+        if target is not None:
+            jobs |= {job.uid: job for job in self._jobs.find(("engine", namespace, target.key.digest))}
+            records |= {r.name: r for r in self._records.find(("engine", namespace, target.key.digest))}
+        pods = {pod.name: pod for pod in self._pods.find(("instance", namespace, name))}
+        for job in jobs.values():
+            pods |= {pod.name: pod for pod in self._pods.find(("job", namespace, job.name))}
+        deployments: tuple[ObservedDeployment, ...] = self._deployments.find(owner)
+        deployment = next((item for item in deployments if item.child.name == name), None)
+        children: list[ObservedChild] = [child for kind in self._children.values() for child in kind.find(owner)]
+        if deployment is not None:
+            children.append(deployment.child)
+        return Observation(
+            jobs=tuple(jobs.values()),
+            pods=tuple(pods.values()),
+            records=tuple(records.values()),
+            deployment=deployment,
+            children=tuple(child for child in children if child.name == name),
+            live_models=frozenset(
+                other.metadata.uid
+                for _, other in self._models.values()
+                if other.metadata.namespace == namespace and other.metadata.deletion_timestamp is None
+            )
+            if model.metadata.deletion_timestamp
+            else frozenset(),
+        )
+
+    def write_through(self, body: Mapping[str, Any]) -> None:
+        """Take in the API server's answer to one of our writes."""
+        if body["kind"] == "TRTModel":
+            self.see_model(body)
+            return
+        for informer in self.informers:
+            if informer.kind == body["kind"]:
+                informer.write_through(body)
+
+    def _changed(self, body: Mapping[str, Any]) -> None:
+        namespace = body["metadata"]["namespace"]
+        labels = parse.labels_of(body)
+        concerned = {(namespace, owner.name) for owner in parse.owners_of(body)}
+        if names.INSTANCE in labels:
+            concerned.add((namespace, labels[names.INSTANCE]))
+        if names.ENGINE in labels:
+            concerned.update(self._models_by_target.get(("engine", namespace, labels[names.ENGINE]), ()))
+        for key in concerned:
+            if key in self._models:
+                self._enqueue(key)
+
+    def _forget_target(self, key: Key) -> None:
+        target = self._targets.pop(key, None)
+        if target is not None:
+            self._models_by_target[target].pop(key, None)
+            if not self._models_by_target[target]:
+                del self._models_by_target[target]
+
+
+def _index(body: Mapping[str, Any]) -> Iterable[Hashable]:
+    namespace = body["metadata"]["namespace"]
+    labels = parse.labels_of(body)
+    for owner in parse.owners_of(body):
+        yield "owner", owner.uid
+    if names.INSTANCE in labels:
+        yield "instance", namespace, labels[names.INSTANCE]
+    if names.ENGINE in labels:
+        yield "engine", namespace, labels[names.ENGINE]
+    if "batch.kubernetes.io/job-name" in labels:
+        yield "job", namespace, labels["batch.kubernetes.io/job-name"]

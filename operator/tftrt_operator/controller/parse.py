@@ -1,0 +1,180 @@
+"""From the API server's objects to the domain's observations: the one place where their JSON is read."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..api import KIND
+from ..api.trtmodel import OwnerReference
+from ..domain.manifests import names
+from ..domain.observation import (
+    JobState,
+    ObservedChild,
+    ObservedDeployment,
+    ObservedJob,
+    ObservedPod,
+    ObservedRecord,
+    Termination,
+)
+from ..domain.record import RECORD_KEY, parse_record
+
+Json = Mapping[str, Any]
+
+
+def labels_of(body: Json) -> Mapping[str, str]:
+    """Return an object's labels."""
+    return body["metadata"].get("labels") or {}
+
+
+def owners_of(body: Json) -> tuple[OwnerReference, ...]:
+    """Return the TRTModels that own an object."""
+    references = body["metadata"].get("ownerReferences") or ()
+    return tuple(OwnerReference.model_validate(item) for item in references if item["kind"] == KIND)
+
+
+def parse_job(body: Json) -> ObservedJob:
+    """Parse a Job. It is over when its Complete or Failed condition is true, not when its pods are."""
+    metadata, spec, status = body["metadata"], body["spec"], body.get("status") or {}
+    true = {item["type"]: item for item in status.get("conditions") or () if item["status"] == "True"}
+    state, end = JobState.LIVE, {}
+    if "Complete" in true:
+        state, end = JobState.SUCCEEDED, true["Complete"]
+    elif "Failed" in true:
+        state, end = JobState.FAILED, true["Failed"]
+    labels = labels_of(body)
+    return ObservedJob(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        engine=labels.get(names.ENGINE, ""),
+        fingerprint=labels.get(names.FINGERPRINT, ""),
+        component=labels.get(names.COMPONENT, ""),
+        owners=owners_of(body),
+        state=state,
+        failed_attempts=status.get("failed") or 0,
+        suspended=bool(spec.get("suspend")),
+        reason=end.get("reason", ""),
+        message=end.get("message", ""),
+        started_at=status.get("startTime"),
+        finished_at=end.get("lastTransitionTime"),
+        has_ttl=spec.get("ttlSecondsAfterFinished") is not None,
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+def parse_pod(body: Json) -> ObservedPod:
+    """Parse a Pod: why it does not start, and how its containers ended."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    labels = labels_of(body)
+    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    return ObservedPod(
+        name=metadata["name"],
+        created_at=metadata["creationTimestamp"],
+        job_name=labels.get("batch.kubernetes.io/job-name", ""),
+        instance=labels.get(names.INSTANCE, ""),
+        component=labels.get(names.COMPONENT, ""),
+        fingerprint=labels.get(names.FINGERPRINT, ""),
+        phase=status.get("phase", ""),
+        unschedulable=_unschedulable(status),
+        waiting=next((text for container in containers if (text := _waiting(container))), ""),
+        terminations=tuple(end for container in containers if (end := _termination(container)) is not None),
+    )
+
+
+def _unschedulable(status: Json) -> str:
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            return str(condition.get("message", "Unschedulable"))
+    return ""
+
+
+def _waiting(container: Json) -> str:
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    reason = waiting.get("reason", "")
+    if reason in ("", "PodInitializing", "ContainerCreating"):
+        return ""
+    return f"container {container['name']}: {reason} {waiting.get('message', '')}".strip()
+
+
+def _termination(container: Json) -> Termination | None:
+    for state in ("state", "lastState"):
+        ended = (container.get(state) or {}).get("terminated")
+        if ended:
+            return Termination(
+                container=container["name"],
+                exit_code=ended.get("exitCode", 0),
+                reason=ended.get("reason", ""),
+                message=ended.get("message", ""),
+                finished_at=ended.get("finishedAt") or "",
+            )
+    return None
+
+
+def parse_config_map(body: Json) -> ObservedRecord:
+    """Parse an engine record.
+
+    Raises:
+        ValueError: it is none.
+    """
+    metadata = body["metadata"]
+    return ObservedRecord(
+        name=metadata["name"],
+        resource_version=metadata["resourceVersion"],
+        owners=owners_of(body),
+        record=parse_record((body.get("data") or {}).get(RECORD_KEY, "{}")),
+    )
+
+
+def parse_child(body: Json) -> ObservedChild:
+    """Parse an object that we apply, less what the drift check has no use for."""
+    metadata = body["metadata"]
+    kept = {
+        key: metadata[key]
+        for key in ("name", "namespace", "labels", "annotations", "ownerReferences")
+        if key in metadata
+    }
+    return ObservedChild(
+        kind=body["kind"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        owners=owners_of(body),
+        body={"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": kept, "spec": body.get("spec") or {}},
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+def parse_deployment(body: Json) -> ObservedDeployment:
+    """Parse a Deployment with what its controller says of the rollout."""
+    metadata, spec, status = body["metadata"], body["spec"], body.get("status") or {}
+    progressing: Json = next((item for item in status.get("conditions") or () if item["type"] == "Progressing"), {})
+    annotations = metadata.get("annotations") or {}
+    return ObservedDeployment(
+        child=parse_child(body),
+        fingerprint=annotations.get(names.FINGERPRINT, ""),
+        memory_fraction=_memory_fraction(spec),
+        generation=metadata.get("generation", 0),
+        observed_generation=status.get("observedGeneration", 0),
+        replicas=spec.get("replicas", 1),
+        current_replicas=status.get("replicas", 0),
+        updated_replicas=status.get("updatedReplicas", 0),
+        ready_replicas=status.get("readyReplicas", 0),
+        available_replicas=status.get("availableReplicas", 0),
+        progressing_reason=progressing.get("reason", ""),
+        progressing_message=progressing.get("message", ""),
+        replicas_managers=_replicas_managers(metadata),
+    )
+
+
+def _memory_fraction(spec: Json) -> str | None:
+    annotations = spec["template"]["metadata"].get("annotations") or {}
+    fraction = json.loads(annotations.get(names.SPEC_ANNOTATION, "{}")).get("memoryFraction")
+    return None if fraction is None else str(fraction)
+
+
+def _replicas_managers(metadata: Json) -> tuple[str, ...]:
+    return tuple(
+        entry.get("manager", "")
+        for entry in metadata.get("managedFields") or ()
+        if "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+    )

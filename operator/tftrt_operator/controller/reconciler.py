@@ -1,0 +1,219 @@
+"""The reconciler: one key at a time it reads what is, has a Plan made, and carries it out."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ..api import API_VERSION, KIND
+from ..api.trtmodel import TRTModel
+from ..domain.manifest import Manifest, digest
+from ..domain.manifests import names
+from ..domain.observation import Observation, Reference, Rejection
+from ..domain.plan import Event, Plan, plan
+from ..domain.runtime import Catalogue
+from ..domain.target import Target, target_of
+from .cluster import ApiError, Cluster
+from .observed import Key, Observed
+from .queue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+WORKERS = 16
+
+
+class _ModelGoneError(Exception):
+    """The model is gone, or another one has its name."""
+
+
+class Reconciler:
+    """Level-triggered: the same facts lead to the same writes, whatever brought the key up."""
+
+    def __init__(self, cluster: Cluster, catalogue: Catalogue) -> None:
+        self.queue: WorkQueue[Key] = WorkQueue()
+        self.observed = Observed(cluster, catalogue, self.queue.add)
+        self._cluster = cluster
+        self._catalogue = catalogue
+        self._engine_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def run(self) -> None:
+        """Watch and reconcile, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            for informer in self.observed.informers:
+                tasks.create_task(informer.run(), name=f"watch {informer.kind}")
+            await self.observed.wait_until_synced()
+            for number in range(WORKERS):
+                tasks.create_task(self._work(), name=f"worker {number}")
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._reconcile(key)
+                self.queue.forget(key)
+            except _ModelGoneError:
+                self.queue.forget(key)
+            except ApiError as error:
+                level = logging.DEBUG if error.status == 409 else logging.WARNING
+                logger.log(level, "%s/%s: %s; again in %.1f s", *key, error, self.queue.retry(key))
+            except Exception:
+                logger.exception("%s/%s: again in %.1f s", *key, self.queue.retry(key))
+            finally:
+                self.queue.done(key)
+
+    async def _reconcile(self, key: Key) -> None:
+        model = self.observed.model(key)
+        if model is None:
+            return
+        target = target_of(model, self._catalogue)
+        if not isinstance(target, Target):
+            await self._look_and_act(model, None)
+            return
+        # Two models that ask for one engine must not start two Jobs: the second looks after the first has written.
+        lock = f"{model.metadata.namespace}/{target.key.digest}"
+        async with self._engine_locks[lock]:
+            await self._look_and_act(model, target)
+        if not self._engine_locks[lock].locked():
+            del self._engine_locks[lock]
+
+    async def _look_and_act(self, model: TRTModel, target: Target | None) -> None:
+        observation = self.observed.observation(model, target)
+        if model.metadata.deletion_timestamp is not None and model.metadata.finalizers:
+            observation = replace(observation, namespace_terminating=await self._terminating(model))
+        made = self._plan(model, observation)
+        new = [manifest for manifest in made.writes.applies if observation.child(manifest.kind) is None]
+        if new or made.writes.creates:
+            await self._confirm(model)
+            foreign = await self._foreign(model, new)
+            if foreign:
+                observation = replace(observation, foreign=foreign)
+                made = self._plan(model, observation)
+        rejection = await self._write(model, made, observation)
+        if rejection is not None:
+            if isinstance(rejection, Rejection):
+                observation = replace(observation, rejections=(rejection,))
+            else:
+                observation = replace(observation, foreign=(rejection,))
+            made = self._plan(model, observation)
+        await self._report(model, made)
+        if made.look_again_after is not None:
+            self.queue.add_after(model.key, made.look_again_after.total_seconds())
+
+    def _plan(self, model: TRTModel, observation: Observation) -> Plan:
+        return plan(model, self._catalogue, observation, datetime.now(UTC))
+
+    async def _confirm(self, model: TRTModel) -> None:
+        """Read the model once more before anything is created for it: after a cut watch it may be long gone."""
+        live = await self._cluster.get(_reference(model))
+        if live is None or live["metadata"]["uid"] != model.metadata.uid:
+            self.observed.forget_model(model.key, model.metadata.uid)
+            raise _ModelGoneError
+
+    async def _terminating(self, model: TRTModel) -> bool:
+        namespace = model.metadata.namespace
+        live = await self._cluster.get(Reference("Namespace", namespace, namespace))
+        return live is None or live["metadata"].get("deletionTimestamp") is not None
+
+    async def _foreign(self, model: TRTModel, manifests: list[Manifest]) -> tuple[Reference, ...]:
+        """Return those objects that exist under our names and are not this model's."""
+        live = await asyncio.gather(*(self._cluster.get(manifest.reference) for manifest in manifests))
+        return tuple(
+            manifest.reference
+            for manifest, body in zip(manifests, live, strict=True)
+            if body is not None and not _owned_by(model, body)
+        )
+
+    async def _write(self, model: TRTModel, made: Plan, observation: Observation) -> Rejection | Reference | None:
+        """Make the plan's writes. Returns the first that can never succeed as it is, or the object in its way."""
+        for patch in made.writes.patches:
+            self.observed.write_through(await self._cluster.patch(patch.reference, patch.body))
+        manifest: Manifest
+        try:
+            for manifest in made.writes.creates:
+                obstacle = await self._create(model, manifest)
+                if obstacle is not None:
+                    return obstacle
+            for manifest in made.writes.applies:
+                live = observation.child(manifest.kind)
+                # Over our own object we force: the spec is the source. A new name is taken without force, so that
+                # an object which appeared in this very moment is not overwritten.
+                self.observed.write_through(await self._cluster.apply(manifest, force=live is not None))
+        except ApiError as error:
+            if error.status in (400, 403, 422):
+                return Rejection(manifest.reference, error.message, final=error.status != 403)
+            raise
+        for reference in made.writes.deletes:
+            await self._cluster.delete(reference)
+        return None
+
+    async def _create(self, model: TRTModel, manifest: Manifest) -> Reference | None:
+        try:
+            self.observed.write_through(await self._cluster.create(manifest))
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            live = await self._cluster.get(manifest.reference)
+            if live is not None and not _made_by_us(live):
+                return manifest.reference
+            if live is not None:
+                self.observed.write_through(live)
+            self.queue.add(model.key)
+        return None
+
+    async def _report(self, model: TRTModel, made: Plan) -> None:
+        if made.status is not None and made.status != model.status:
+            status = made.status.model_dump(by_alias=True, exclude_none=True, mode="json")
+            try:
+                self.observed.write_through(await self._cluster.apply_status(_reference(model), status))
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                self.observed.forget_model(model.key, model.metadata.uid)
+                raise _ModelGoneError from error
+        for event in made.events:
+            await self._cluster.record_event(_event(model, event))
+
+
+def _reference(model: TRTModel) -> Reference:
+    return Reference(KIND, model.metadata.namespace, model.metadata.name, model.metadata.uid)
+
+
+def _owned_by(model: TRTModel, body: Mapping[str, Any]) -> bool:
+    owners = body["metadata"].get("ownerReferences") or ()
+    return any(owner["uid"] == model.metadata.uid and owner.get("controller") for owner in owners)
+
+
+def _made_by_us(body: Mapping[str, Any]) -> bool:
+    return (body["metadata"].get("labels") or {}).get(names.MANAGED_BY) == names.OPERATOR
+
+
+def _event(model: TRTModel, event: Event) -> dict[str, Any]:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    message = event.message[:1024]  # the API server's limit
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            # The same news is the same object: told again, it is counted.
+            "name": f"{model.metadata.name}.{digest([model.metadata.uid, event.reason, message], 16)}",
+            "namespace": model.metadata.namespace,
+        },
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "namespace": model.metadata.namespace,
+            "name": model.metadata.name,
+            "uid": model.metadata.uid,
+        },
+        "type": "Warning" if event.warning else "Normal",
+        "reason": event.reason,
+        "message": message,
+        "source": {"component": "tftrt-operator"},
+        "reportingComponent": "tftrt-operator",
+        "count": 1,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+    }

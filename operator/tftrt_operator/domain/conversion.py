@@ -1,0 +1,172 @@
+"""The conversion stage: from no record to a record, through one Job for each engine."""
+
+from ..api.trtmodel import RETRY_ANNOTATION, OwnerReference, TRTModel
+from .failure import latest_failure
+from .fingerprint import changes
+from .manifests import names
+from .manifests.conversion_job import conversion_job, conversion_job_name
+from .manifests.engine_record import engine_record
+from .observation import JobState, Observation, ObservedJob, ObservedPod, ObservedRecord, Reference
+from .record import EngineRecord, Summary, parse_summary
+from .step import Patch, Step, Writes
+from .target import Target
+from .verdict import Verdict, reconciling, stalled
+
+FINISHED_JOB_TTL_SECONDS = 3600
+"""How long a finished Job stays for people to look at, once its record exists."""
+
+
+def convert(model: TRTModel, target: Target, observation: Observation) -> Step:
+    """Return what brings the engine's record about, when there is none yet."""
+    tidy = _delete_stale_jobs(model, target, observation)
+    jobs = [job for job in engine_jobs(target, observation) if not job.deleting]
+    for job in jobs:
+        if job.state is JobState.SUCCEEDED:
+            return _take_result(model, target, observation, job, tidy)
+    for job in jobs:
+        if job.state is JobState.LIVE:
+            return Step(_progress(model, job, observation), tidy + _join_job(model, job))
+    name = conversion_job_name(model, target.runtime, target.key)
+    for job in jobs:
+        if job.name == name:
+            return Step(_failure(model, job, observation), tidy)
+    create = Writes(creates=(conversion_job(model, target.runtime, target.key),))
+    return Step(
+        reconciling("ConversionPending", f"starting Job {name}: {why_convert(target, observation)}"), tidy + create
+    )
+
+
+def settle(model: TRTModel, target: Target, observation: Observation, record: ObservedRecord) -> Writes:
+    """Return the writes that leave things tidy once the record exists: owned by us, and its Job on its way out."""
+    writes = _delete_stale_jobs(model, target, observation)
+    if not _owns(model, record.owners):
+        writes += _join(model, Reference("ConfigMap", model.metadata.namespace, record.name), record)
+    for job in engine_jobs(target, observation):
+        if job.state is not JobState.LIVE and not job.has_ttl and not job.deleting and _owns(model, job.owners):
+            reference = Reference("Job", model.metadata.namespace, job.name, job.uid)
+            writes += Writes(
+                patches=(Patch(reference, {"spec": {"ttlSecondsAfterFinished": FINISHED_JOB_TTL_SECONDS}}),)
+            )
+    return writes
+
+
+def engine_jobs(target: Target, observation: Observation) -> list[ObservedJob]:
+    """Return the conversion Jobs of the engine, of whichever model, newest name last."""
+    jobs = [job for job in observation.jobs if job.component == names.CONVERSION and job.engine == target.key.digest]
+    return sorted(jobs, key=lambda job: (job.started_at or "", job.name))
+
+
+def why_convert(target: Target, observation: Observation) -> str:
+    """Return why there has to be a conversion, against the engine that serves now."""
+    serving = observation.deployment.fingerprint if observation.deployment else None
+    for record in observation.records:
+        if record.record.key.fingerprint == serving and (found := changes(record.record.inputs, target.inputs)):
+            return "; ".join(f"{change.reason}: {change.message}" for change in found)
+    return "FirstConversion: no engine for this spec exists yet"
+
+
+def _take_result(model: TRTModel, target: Target, observation: Observation, job: ObservedJob, tidy: Writes) -> Step:
+    pods = _pods_of(job, observation)
+    summary = _summary(pods)
+    if summary is not None and summary.fingerprint == target.key.fingerprint:
+        record = EngineRecord(target.key, target.inputs, summary)
+        owners = [owner for owner in job.owners if owner.uid != model.metadata.uid]
+        manifest = engine_record(model, record, _users([*owners, model.owner_reference(controller=False)]))
+        return Step(reconciling("Converted", f"Job {job.name} is done"), tidy + Writes(creates=(manifest,)))
+    if pods:
+        return Step(
+            stalled(
+                "SummaryMissing",
+                f"Job {job.name} succeeded, but left no summary of this engine in its termination message:"
+                f" check that runtime {target.runtime.name!r} names an image of this operator's version",
+            ),
+            tidy,
+        )
+    # The evidence is gone with the pod. Another run finds the artifact and prints the same summary.
+    reference = Reference("Job", model.metadata.namespace, job.name, job.uid)
+    return Step(
+        reconciling("ConversionPending", f"Job {job.name} is done but its pod is gone: running it again"),
+        tidy + Writes(deletes=(reference,)),
+    )
+
+
+def _summary(pods: list[ObservedPod]) -> Summary | None:
+    ends = [end for pod in pods for end in pod.terminations if end.exit_code == 0 and end.container == "publish"]
+    return next((summary for end in ends if (summary := parse_summary(end.message))), None)
+
+
+def _progress(model: TRTModel, job: ObservedJob, observation: Observation) -> Verdict:
+    attempt = f"attempt {job.failed_attempts + 1} of {model.spec.conversion.retries + 1}"
+    if job.suspended:
+        return reconciling("ConversionQueued", f"Job {job.name} waits for {model.spec.conversion.queue or 'its queue'}")
+    pods = _pods_of(job, observation)
+    current = pods[-1] if pods else None
+    if current and (obstacle := current.unschedulable or current.waiting):
+        return reconciling("ConversionPending", f"Job {job.name}, {attempt}, waits: {obstacle}")
+    last = latest_failure(pods)
+    because = f"; the last attempt failed with {last.reason}: {last.message}" if last else ""
+    return reconciling("ConversionRunning", f"Job {job.name}, {attempt}{because}")
+
+
+def _failure(model: TRTModel, job: ObservedJob, observation: Observation) -> Verdict:
+    report = latest_failure(_pods_of(job, observation))
+    reason, message = ("ConversionFailed", job.message or job.reason)
+    if report is not None:
+        reason, message = report.reason, report.message
+    previous = model.metadata.annotations.get(RETRY_ANNOTATION, "")
+    again = str(int(previous) + 1) if previous.isdecimal() else "1"
+    return stalled(
+        reason,
+        f"{message} (Job {job.name}). A corrected spec starts anew by itself; after a fix outside the spec:"
+        f" kubectl annotate -n {model.metadata.namespace} trtmodel {model.metadata.name}"
+        f" --overwrite {RETRY_ANNOTATION}={again}",
+    )
+
+
+def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation) -> Writes:
+    """Delete our Jobs for what is no longer asked, and failed runs that a corrected one has replaced."""
+    name = conversion_job_name(model, target.runtime, target.key)
+    return Writes(
+        deletes=tuple(
+            Reference("Job", model.metadata.namespace, job.name, job.uid)
+            for job in observation.jobs
+            if job.component == names.CONVERSION
+            and not job.deleting
+            and sole_owner(model, job.owners)
+            and (job.engine != target.key.digest or (job.state is JobState.FAILED and job.name != name))
+        )
+    )
+
+
+def _join_job(model: TRTModel, job: ObservedJob) -> Writes:
+    if _owns(model, job.owners):
+        return Writes()
+    return _join(model, Reference("Job", model.metadata.namespace, job.name, job.uid), job)
+
+
+def _join(model: TRTModel, reference: Reference, observed: ObservedJob | ObservedRecord) -> Writes:
+    """Make the model one more owner; the resource version guards against someone who joins at the same time."""
+    owners = [*observed.owners, model.owner_reference(controller=False)]
+    metadata = {
+        "resourceVersion": observed.resource_version,
+        "ownerReferences": [names.owner(reference) for reference in owners],
+    }
+    return Writes(patches=(Patch(reference, {"metadata": metadata}),))
+
+
+def _users(owners: list[OwnerReference]) -> list[OwnerReference]:
+    """Return the owners as users of a record, none of whom controls it."""
+    return [owner.model_copy(update={"controller": False, "block_owner_deletion": False}) for owner in owners]
+
+
+def _owns(model: TRTModel, owners: tuple[OwnerReference, ...]) -> bool:
+    return any(owner.uid == model.metadata.uid for owner in owners)
+
+
+def sole_owner(model: TRTModel, owners: tuple[OwnerReference, ...]) -> bool:
+    """Return whether the model owns the object, and nobody else waits for it."""
+    return [owner.uid for owner in owners] == [model.metadata.uid]
+
+
+def _pods_of(job: ObservedJob, observation: Observation) -> list[ObservedPod]:
+    return sorted((pod for pod in observation.pods if pod.job_name == job.name), key=lambda pod: pod.created_at)

@@ -1,0 +1,90 @@
+"""The last stage: a deleted model's artifacts, where its deletionPolicy is Delete."""
+
+from datetime import datetime, timedelta
+
+from ..api.artifacts import DeletionPolicy
+from ..api.trtmodel import TRTModel
+from .conversion import sole_owner
+from .manifests import names
+from .manifests.cleanup_job import cleanup_job, cleanup_job_name
+from .observation import JobState, Observation, Reference
+from .runtime import Catalogue
+from .step import Patch, Step, Writes
+from .verdict import Verdict, reconciling
+
+FINALIZER = "tftrt.dev/artifacts"
+PATIENCE = timedelta(minutes=10)
+"""How long a deletion waits for the store. Then the artifacts stay, with a Warning: nothing hangs for ever."""
+
+
+def guard(model: TRTModel) -> Writes:
+    """Return the write that sets or removes the finalizer, as the policy asks. It comes before the first Job."""
+    wanted = model.spec.artifacts.deletion_policy is DeletionPolicy.DELETE
+    if wanted == (FINALIZER in model.metadata.finalizers):
+        return Writes()
+    kept = [name for name in model.metadata.finalizers if name != FINALIZER]
+    return Writes(patches=(_set_finalizers(model, [*kept, FINALIZER] if wanted else kept),))
+
+
+def delete(model: TRTModel, catalogue: Catalogue, observation: Observation, now: datetime) -> Step:
+    """Return what a model being deleted still needs. Its children go with it by their owner references."""
+    if FINALIZER not in model.metadata.finalizers:
+        return Step(reconciling("Deleting", "the children go by garbage collection"))
+    if model.spec.artifacts.deletion_policy is DeletionPolicy.RETAIN:
+        return _release(model, reconciling("ArtifactsRetained", "deletionPolicy is Retain"))
+    if observation.namespace_terminating:
+        return _release(model, _left("the namespace is terminating, where no Job can be started"))
+    if now - datetime.fromisoformat(str(model.metadata.deletion_timestamp)) > PATIENCE:
+        return _release(model, _left(f"they were not deleted within {PATIENCE}"))
+    runtime = catalogue.runtime(model.spec.serving.runtime) or catalogue.runtime("")
+    if runtime is None:
+        return _release(model, _left("the operator's catalogue has no runtime to delete them with"))
+
+    conversions = [
+        job for job in observation.jobs if job.component == names.CONVERSION and sole_owner(model, job.owners)
+    ]
+    if conversions:
+        references = (
+            Reference("Job", model.metadata.namespace, job.name, job.uid) for job in conversions if not job.deleting
+        )
+        return Step(
+            reconciling("Deleting", "ending the conversion before its artifact is deleted"),
+            Writes(deletes=tuple(references)),
+        )
+    artifacts = _own_artifacts(model, observation)
+    jobs = {job.name: job for job in observation.jobs if job.component == names.CLEANUP}
+    wanted = {cleanup_job_name(model, store): (store, prints) for store, prints in artifacts.items()}
+    for name in wanted:
+        if name in jobs and jobs[name].state is JobState.FAILED:
+            return _release(model, _left(f"Job {name} failed: {jobs[name].message or jobs[name].reason}"))
+    if all(name in jobs and jobs[name].state is JobState.SUCCEEDED for name in wanted):
+        return _release(model, reconciling("ArtifactsDeleted", f"deleted from {', '.join(artifacts) or 'no store'}"))
+    creates = tuple(
+        cleanup_job(model, runtime, store, prints) for name, (store, prints) in wanted.items() if name not in jobs
+    )
+    return Step(reconciling("Deleting", f"deleting artifacts from {', '.join(artifacts)}"), Writes(creates=creates))
+
+
+def _own_artifacts(model: TRTModel, observation: Observation) -> dict[str, list[str]]:
+    """Return the fingerprints by store that no other living TRTModel uses."""
+    found: dict[str, list[str]] = {}
+    for observed in observation.records:
+        users = {owner.uid for owner in observed.owners}
+        if model.metadata.uid in users and not (users - {model.metadata.uid}) & observation.live_models:
+            found.setdefault(observed.record.key.store, []).append(observed.record.key.fingerprint)
+    return found
+
+
+def _release(model: TRTModel, verdict: Verdict) -> Step:
+    kept = [name for name in model.metadata.finalizers if name != FINALIZER]
+    return Step(verdict, Writes(patches=(_set_finalizers(model, kept),)))
+
+
+def _left(why: str) -> Verdict:
+    return reconciling("ArtifactsLeft", f"the artifacts stay in the store: {why}")
+
+
+def _set_finalizers(model: TRTModel, finalizers: list[str]) -> Patch:
+    metadata = {"finalizers": finalizers, "resourceVersion": model.metadata.resource_version}
+    reference = Reference("TRTModel", model.metadata.namespace, model.metadata.name, model.metadata.uid)
+    return Patch(reference, {"metadata": metadata})

@@ -1,0 +1,152 @@
+"""Which inputs make an engine, and why a model must be converted again.
+
+The fingerprint names a conversion in the store, in records and in Jobs, so it can never change for the same inputs:
+a golden test holds it. An input added later gets a default here, and is left out of the canonical form while it has it.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from ..api.quantity import quantity_bytes
+from ..api.trtmodel import TRTModelSpec
+from .runtime import Runtime
+
+CANONICAL_FORM_VERSION = 1
+FINGERPRINT_DIGITS = 32  # a label value ends at 63 characters, so a whole SHA-256 in hex is none
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInputs:
+    """Everything that changes the engines when it changes, and nothing else. Sizes are in bytes."""
+
+    source_uri: str
+    tensorflow: str
+    tensorrt: str
+    source_revision: str = ""
+    signature: str = "serving_default"
+    precision: str = "FP32"
+    max_workspace_size: int = 2**30
+    batch_sizes: tuple[int, ...] = (1,)
+    gpu_product: str = ""
+    gpu_resource_name: str = "nvidia.com/gpu"
+
+
+def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
+    """Return what a spec's engines are made of on a runtime."""
+    return EngineInputs(
+        source_uri=normalized_uri(spec.source.uri),
+        tensorflow=runtime.tensorflow,
+        tensorrt=runtime.tensorrt,
+        source_revision=spec.source.revision,
+        signature=spec.source.signature,
+        precision=spec.conversion.precision.value,
+        max_workspace_size=quantity_bytes(spec.conversion.max_workspace_size),
+        batch_sizes=spec.conversion.built_batch_sizes(),
+        gpu_product=spec.gpu.product,
+        gpu_resource_name=spec.gpu.resource_name,
+    )
+
+
+def normalized_uri(uri: str) -> str:
+    """Return a storage URI without doubled or trailing slashes: two spellings of one folder are one source."""
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://" + "/".join(part for part in rest.split("/") if part)
+
+
+def canonical_form(inputs: EngineInputs) -> str:
+    """Return the inputs as JSON, versioned, with sorted keys and with the defaults left out."""
+    stated = {field.name: getattr(inputs, field.name) for field in fields(inputs)}
+    changed = {field.name: stated[field.name] for field in fields(inputs) if stated[field.name] != field.default}
+    return json.dumps({"version": CANONICAL_FORM_VERSION, **changed}, sort_keys=True, separators=(",", ":"))
+
+
+def fingerprint(inputs: EngineInputs) -> str:
+    """Return the 32 hex digits that name these inputs."""
+    return hashlib.sha256(canonical_form(inputs).encode()).hexdigest()[:FINGERPRINT_DIGITS]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One reason why an engine does not fit any more."""
+
+    reason: str
+    message: str
+
+
+def source_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
+    """The files come from elsewhere, or the user says that they changed."""
+    if old.source_uri != new.source_uri:
+        return Change("SourceChanged", f"the source moved from {old.source_uri} to {new.source_uri}")
+    if old.source_revision != new.source_revision:
+        return Change("RevisionChanged", f"the revision is {new.source_revision!r}, was {old.source_revision!r}")
+    return None
+
+
+def signature_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
+    """Another function of the SavedModel is to be converted."""
+    if old.signature == new.signature:
+        return None
+    return Change("SignatureChanged", f"the signature is {new.signature}, was {old.signature}")
+
+
+def precision_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
+    """Kernels are chosen by precision when the engine is built."""
+    if old.precision == new.precision:
+        return None
+    return Change("PrecisionChanged", f"the precision is {new.precision}, was {old.precision}")
+
+
+def workspace_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
+    """The workspace decides which kernels TensorRT may choose."""
+    if old.max_workspace_size == new.max_workspace_size:
+        return None
+    return Change(
+        "WorkspaceSizeChanged", f"maxWorkspaceSize is {new.max_workspace_size} bytes, was {old.max_workspace_size}"
+    )
+
+
+def batch_sizes_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
+    """Each batch size has an engine of its own."""
+    if old.batch_sizes == new.batch_sizes:
+        return None
+    return Change("BatchSizesChanged", f"the batch sizes are {list(new.batch_sizes)}, were {list(old.batch_sizes)}")
+
+
+def runtime_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
+    """A saved engine needs the TensorRT that built it."""
+    if (old.tensorflow, old.tensorrt) == (new.tensorflow, new.tensorrt):
+        return None
+    return Change(
+        "RuntimeChanged",
+        f"the runtime has TensorFlow {new.tensorflow} and TensorRT {new.tensorrt or 'none'},"
+        f" was {old.tensorflow} and {old.tensorrt or 'none'}",
+    )
+
+
+def gpu_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
+    """A saved engine needs the GPU model that built it."""
+    if (old.gpu_product, old.gpu_resource_name) == (new.gpu_product, new.gpu_resource_name):
+        return None
+    return Change(
+        "GPUChanged",
+        f"the GPU is {new.gpu_product or 'any'} ({new.gpu_resource_name}),"
+        f" was {old.gpu_product or 'any'} ({old.gpu_resource_name})",
+    )
+
+
+CHECKS: tuple[Callable[[EngineInputs, EngineInputs], Change | None], ...] = (
+    source_changed,
+    signature_changed,
+    precision_changed,
+    workspace_changed,
+    batch_sizes_changed,
+    runtime_changed,
+    gpu_changed,
+)
+
+
+def changes(old: EngineInputs, new: EngineInputs) -> tuple[Change, ...]:
+    """Return why the engine of `old` cannot be used for `new`: empty exactly when the fingerprints are equal."""
+    return tuple(change for check in CHECKS if (change := check(old, new)) is not None)

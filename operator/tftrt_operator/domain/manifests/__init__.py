@@ -1,0 +1,1 @@
+"""From spec and facts to manifests: one file a kind of object."""

@@ -1,0 +1,72 @@
+"""The Job that deletes a deleted model's artifacts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...api.trtmodel import TRTModel
+from ..manifest import Manifest, digest
+from ..runtime import Runtime
+from . import names, pods
+
+TTL_SECONDS = 300
+
+
+def cleanup_job_name(model: TRTModel, store: str) -> str:
+    """Return the Job's name: one for each store of each TRTModel that ever was, so that a namesake does not meet it."""
+    return f"{model.metadata.name}-cleanup-{digest([model.metadata.uid, store], 8)}"
+
+
+def cleanup_job(model: TRTModel, runtime: Runtime, store: str, fingerprints: Sequence[str]) -> Manifest:
+    """Return the Job that deletes the artifacts of these fingerprints from one store.
+
+    It has no owner: an object that is being deleted takes its children with it.
+    """
+    claim = pods.claim_of(store)
+    task: dict[str, Any] = {
+        "version": 1,
+        "model": {"namespace": model.metadata.namespace, "name": model.metadata.name},
+        "artifacts": {"uri": store},
+        "fingerprints": sorted(fingerprints),
+    }
+    labels = names.common_labels(model, names.CLEANUP)
+    return Manifest(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {
+                "name": cleanup_job_name(model, store),
+                "namespace": model.metadata.namespace,
+                "labels": labels,
+            },
+            "spec": {
+                "backoffLimit": 3,
+                "activeDeadlineSeconds": 540,
+                "ttlSecondsAfterFinished": TTL_SECONDS,
+                "template": {
+                    "metadata": {"labels": labels, "annotations": {names.SPEC_ANNOTATION: pods.task(task)}},
+                    "spec": {
+                        "restartPolicy": "Never",
+                        "automountServiceAccountToken": False,
+                        "enableServiceLinks": False,
+                        "securityContext": pods.POD_SECURITY_CONTEXT,
+                        "containers": [
+                            {
+                                "name": "delete",
+                                "image": runtime.image,
+                                "imagePullPolicy": "IfNotPresent",
+                                "args": ["delete"],
+                                "env": [{"name": "HOME", "value": "/tmp"}],
+                                "securityContext": pods.CONTAINER_SECURITY_CONTEXT,
+                                "volumeMounts": [
+                                    pods.TASK_MOUNT,
+                                    pods.TEMPORARY_MOUNT,
+                                    pods.claim_mount(claim, read_only=False),
+                                ],
+                            }
+                        ],
+                        "volumes": [pods.TASK_VOLUME, pods.TEMPORARY_VOLUME, pods.claim_volume(claim)],
+                    },
+                },
+            },
+        }
+    )

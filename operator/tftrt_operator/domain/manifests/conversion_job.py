@@ -1,0 +1,139 @@
+"""The conversion Job: lookup and fetch the model, convert it on a GPU, publish the artifact."""
+
+from typing import Any
+
+from ...api.quantity import quantity_bytes
+from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
+from ..fingerprint import normalized_uri
+from ..manifest import Manifest, digest
+from ..record import EngineKey
+from ..runtime import Runtime
+from . import names, pods
+
+CONTAINERS = ("lookup", "fetch", "convert", "publish")
+USERS_MISTAKES = (2, *range(10, 30))
+"""Exit codes of faults that only the user can mend: the Job fails at once. DESIGN: exit codes 2 and 10-29."""
+
+
+def conversion_job(model: TRTModel, runtime: Runtime, key: EngineKey) -> Manifest:
+    """Return the Job that makes the engine. Jobs cannot be changed, so the name tells all that may differ."""
+    spec = model.spec
+    template = _pod_template(model, runtime, key)
+    job: dict[str, Any] = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": names.child_metadata(
+            model,
+            names.CONVERSION,
+            name=conversion_job_name(model, runtime, key),
+        ),
+        "spec": {
+            "backoffLimit": spec.conversion.retries,
+            "template": template,
+            "podFailurePolicy": {
+                "rules": [
+                    {"action": "FailJob", "onExitCodes": {"operator": "In", "values": list(USERS_MISTAKES)}},
+                    # No Ignore on DisruptionTarget: it would retry evictions for ever.
+                ]
+            },
+        },
+    }
+    job["metadata"]["labels"] |= {names.ENGINE: key.digest, names.FINGERPRINT: key.fingerprint}
+    if spec.conversion.queue:
+        job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = spec.conversion.queue
+        job["spec"]["suspend"] = True
+    return Manifest(job)
+
+
+def conversion_job_name(model: TRTModel, runtime: Runtime, key: EngineKey) -> str:
+    """Return `<name>-<fingerprint8>-<run4>`: a failed run never blocks a corrected one, which has another name."""
+    run = digest(
+        [
+            _pod_template(model, runtime, key),
+            model.spec.conversion.retries,
+            model.metadata.annotations.get(RETRY_ANNOTATION, ""),
+        ],
+        4,
+    )
+    return f"{model.metadata.name}-{key.fingerprint[:8]}-{run}"
+
+
+def _pod_template(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str, Any]:
+    spec = model.spec
+    source_claim, store_claim = pods.claim_of(spec.source.uri), pods.claim_of(key.store)
+    workspace = {"name": "workspace", "mountPath": "/workspace"}
+    # Only what a step needs is within its reach: the store is not writable before publish, the source not after fetch.
+    mounts = {
+        "lookup": [pods.claim_mount(store_claim, read_only=True)],
+        "fetch": [pods.claim_mount(source_claim, read_only=True)],
+        "convert": [],
+        "publish": [pods.claim_mount(store_claim, read_only=False)],
+    }
+
+    def container(step: str) -> dict[str, Any]:
+        resources = {}
+        if step == "convert":
+            resources = pods.resources(spec.conversion.resources, pods.gpu_limit(spec, runtime))
+        return {
+            "name": step,
+            "image": runtime.image,
+            "imagePullPolicy": "IfNotPresent",
+            "args": [step],
+            "env": [
+                {"name": "HOME", "value": "/tmp"},
+                {
+                    "name": "TFTRT_BUILD",
+                    "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']"}},
+                },
+            ],
+            "resources": resources,
+            "securityContext": pods.CONTAINER_SECURITY_CONTEXT,
+            "volumeMounts": [pods.TASK_MOUNT, workspace, pods.TEMPORARY_MOUNT, *mounts[step]],
+        }
+
+    *before, last = CONTAINERS
+    labels = names.common_labels(model, names.CONVERSION)
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        # Counted from the pod's start on a node, so that waiting for a GPU is not counted.
+        "activeDeadlineSeconds": spec.conversion.deadline_seconds,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": pods.POD_SECURITY_CONTEXT,
+        "initContainers": [container(step) for step in before],
+        "containers": [container(last)],
+        "volumes": [
+            pods.TASK_VOLUME,
+            {"name": "workspace", "emptyDir": {}},
+            pods.TEMPORARY_VOLUME,
+            *(pods.claim_volume(claim) for claim in sorted({source_claim, store_claim})),
+        ],
+    }
+    if selector := pods.gpu_node_selector(spec, runtime):
+        pod["nodeSelector"] = selector
+    if tolerations := pods.tolerations(spec):
+        pod["tolerations"] = tolerations
+    return {
+        "metadata": {
+            "labels": labels | {names.ENGINE: key.digest, names.FINGERPRINT: key.fingerprint},
+            "annotations": {names.SPEC_ANNOTATION: pods.task(_task(model, runtime, key))},
+        },
+        "spec": pod,
+    }
+
+
+def _task(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str, Any]:
+    spec = model.spec
+    return {
+        "version": 1,
+        "model": {"namespace": model.metadata.namespace, "name": model.metadata.name},
+        "fingerprint": key.fingerprint,
+        "source": {"uri": normalized_uri(spec.source.uri), "signature": spec.source.signature},
+        "conversion": {
+            "precision": spec.conversion.precision.value,
+            "maxWorkspaceSizeBytes": quantity_bytes(spec.conversion.max_workspace_size),
+            "batchSizes": list(spec.conversion.built_batch_sizes()),
+        },
+        "runtime": pods.runtime_task(runtime),
+        "artifacts": {"uri": key.store},
+    }

@@ -1,0 +1,183 @@
+"""The inference Deployment: Triton with the converted model, its share of GPU memory set."""
+
+import math
+from typing import Any
+
+from ...api.quantity import quantity_bytes
+from ...api.serving import RolloutStrategy
+from ...api.trtmodel import TRTModel
+from ..manifest import Manifest, with_hash
+from ..memory import MemoryGrant
+from ..record import EngineRecord, Tensor
+from ..runtime import Accelerator, Runtime
+from . import names, pods
+
+HTTP_PORT, GRPC_PORT, METRICS_PORT = 8000, 8001, 8002
+PRE_STOP_SECONDS = 20
+"""Before SIGTERM, so that load balancers stop sending first. HTTP/2 connections outlive the removal of an endpoint,
+so the server ends each of them within this time (`--grpc-max-connection-age` plus its grace)."""
+TERMINATION_GRACE_SECONDS = 75
+"""More than the preStop sleep plus Triton's `--exit-timeout-secs` of 30."""
+PROBE_PERIOD_SECONDS = 5
+REQUESTS_IN_FLIGHT = 4
+"""Batches whose tensors lie in shared memory at once: one running, one assembled, and their answers."""
+
+_BYTES = {"BOOL": 1, "UINT8": 1, "INT8": 1, "UINT16": 2, "INT16": 2, "FP16": 2, "BF16": 2, "UINT32": 4, "INT32": 4}
+_BYTES |= {"FP32": 4, "UINT64": 8, "INT64": 8, "FP64": 8}
+_STRING_BYTES = 1024  # a guess for a text of open length; the server says so when it is too small
+_OPEN_DIMENSION = 256  # likewise for a dimension that the signature leaves open
+
+
+def deployment(
+    model: TRTModel, runtime: Runtime, record: EngineRecord, grant: MemoryGrant | None, replicas: int | None
+) -> Manifest:
+    """Return the Deployment. `replicas` None leaves the number to its other owner (an autoscaler)."""
+    spec = model.spec
+    surge = spec.rollout.strategy is RolloutStrategy.SURGE
+    body: dict[str, Any] = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": names.child_metadata(model, names.SERVER, annotations={names.FINGERPRINT: record.key.fingerprint}),
+        "spec": {
+            "selector": {"matchLabels": names.server_selector(model)},
+            # Always RollingUpdate: a defaulted RollingUpdate cannot be switched to Recreate by apply.
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1 if surge else 0, "maxUnavailable": 0 if surge else 1},
+            },
+            "progressDeadlineSeconds": spec.rollout.progress_deadline_seconds,
+            "revisionHistoryLimit": 3,
+            "template": _pod_template(model, runtime, record, grant),
+        },
+    }
+    hashed = with_hash(body)
+    if replicas is None:
+        return hashed
+    # Outside the hash: a change of replicas alone is seen in the live object, and is no new revision.
+    return Manifest({**hashed.body, "spec": {**hashed.body["spec"], "replicas": replicas}})
+
+
+def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant: MemoryGrant | None) -> dict[str, Any]:
+    spec = model.spec
+    gpu = runtime.accelerator is Accelerator.GPU
+    shared_memory = shared_memory_bytes(record)
+    store_claim = pods.claim_of(record.summary.artifact)
+    environment = [{"name": "HOME", "value": "/tmp"}]
+    mounts: list[dict[str, Any]] = [
+        pods.TASK_MOUNT,
+        {
+            "name": pods.claim_volume(store_claim)["name"],
+            "mountPath": "/mnt/artifact",
+            "subPath": pods.path_in_claim(record.summary.artifact),
+            "readOnly": True,
+        },
+        pods.TEMPORARY_MOUNT,
+        {"name": "shared-memory", "mountPath": "/dev/shm"},
+    ]
+    volumes: list[dict[str, Any]] = [
+        pods.TASK_VOLUME,
+        pods.claim_volume(store_claim),
+        pods.TEMPORARY_VOLUME,
+        {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": str(shared_memory)}},
+    ]
+    if gpu:
+        # Kernels that the driver compiles at first use survive a restart of the container.
+        environment.append({"name": "CUDA_CACHE_PATH", "value": "/var/cache/cuda"})
+        mounts.append({"name": "cuda-cache", "mountPath": "/var/cache/cuda"})
+        volumes.append({"name": "cuda-cache", "emptyDir": {}})
+
+    ready = {"httpGet": {"path": "/v2/health/ready", "port": "http"}, "periodSeconds": PROBE_PERIOD_SECONDS}
+    container: dict[str, Any] = {
+        "name": "server",
+        "image": runtime.image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["serve"],
+        "env": environment,
+        "ports": [
+            {"name": "http", "containerPort": HTTP_PORT},
+            {"name": "grpc", "containerPort": GRPC_PORT},
+            {"name": "metrics", "containerPort": METRICS_PORT},
+        ],
+        "resources": _resources(model, runtime, shared_memory),
+        "securityContext": pods.CONTAINER_SECURITY_CONTEXT,
+        "volumeMounts": mounts,
+        # Triton is ready when every prebuilt shape has run once. A rollout may take as long as its deadline says.
+        "startupProbe": ready
+        | {"failureThreshold": math.ceil(spec.rollout.progress_deadline_seconds / PROBE_PERIOD_SECONDS)},
+        "readinessProbe": ready | {"failureThreshold": 2},
+        "livenessProbe": {
+            "httpGet": {"path": "/v2/health/live", "port": "http"},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(PRE_STOP_SECONDS)]}}},
+    }
+    pod: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+        "securityContext": pods.POD_SECURITY_CONTEXT,
+        "containers": [container],
+        "volumes": volumes,
+    }
+    if selector := {**spec.serving.node_selector, **pods.gpu_node_selector(spec, runtime)}:
+        pod["nodeSelector"] = selector
+    if tolerations := pods.tolerations(spec):
+        pod["tolerations"] = tolerations
+    if spec.serving.affinity:
+        pod["affinity"] = spec.serving.affinity
+    if spec.serving.priority_class_name:
+        pod["priorityClassName"] = spec.serving.priority_class_name
+    if spec.serving.service_account_name:
+        pod["serviceAccountName"] = spec.serving.service_account_name
+    return {
+        "metadata": {
+            "labels": {
+                **spec.serving.pod_labels,
+                **names.common_labels(model, names.SERVER),
+                names.FINGERPRINT: record.key.fingerprint,
+            },
+            "annotations": {
+                **spec.serving.pod_annotations,
+                names.SPEC_ANNOTATION: pods.task(_task(model, runtime, record, grant)),
+            },
+        },
+        "spec": pod,
+    }
+
+
+def _task(model: TRTModel, runtime: Runtime, record: EngineRecord, grant: MemoryGrant | None) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "model": {"namespace": model.metadata.namespace, "name": model.metadata.name},
+        "fingerprint": record.key.fingerprint,
+        "runtime": pods.runtime_task(runtime),
+        "memoryFraction": None if grant is None else str(grant.fraction),
+        "maxQueueDelayMicroseconds": model.spec.serving.max_queue_delay_microseconds,
+    }
+
+
+def _resources(model: TRTModel, runtime: Runtime, shared_memory: int) -> dict[str, Any]:
+    """Return the server's resources; what lies in /dev/shm is counted against the container's memory."""
+    result = pods.resources(model.spec.serving.resources, pods.gpu_limit(model.spec, runtime))
+    for part in result.values():
+        if "memory" in part:
+            part["memory"] = str(quantity_bytes(part["memory"]) + shared_memory)
+    return result
+
+
+def shared_memory_bytes(record: EngineRecord) -> int:
+    """Return the size of /dev/shm in bytes: the tensors of the batches in flight, at least Triton's usual 64 MiB.
+
+    `maxBatchSize x (input + output bytes of one sample) x requests in flight`, in whole MiB.
+    """
+    summary = record.summary
+    sample = sum(_sample_bytes(tensor) for tensor in (*summary.inputs, *summary.outputs))
+    needed = max(summary.batch_sizes) * sample * REQUESTS_IN_FLIGHT
+    return max(64, math.ceil(needed / 2**20)) * 2**20
+
+
+def _sample_bytes(tensor: Tensor) -> int:
+    elements = math.prod(_OPEN_DIMENSION if size < 0 else size for size in tensor.shape[1:])
+    return elements * _BYTES.get(tensor.dtype, _STRING_BYTES)

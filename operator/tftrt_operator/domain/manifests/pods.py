@@ -1,0 +1,101 @@
+"""What the conversion's and the server's pods share: security, volumes, and how they are told their task."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ...api.kubernetes import ResourceRequirements
+from ...api.trtmodel import TRTModelSpec
+from ..runtime import Accelerator, Runtime
+from .names import SPEC_ANNOTATION
+
+USER = 65532
+PVC_ROOT = "/mnt/pvc"
+PRODUCT_LABEL = "nvidia.com/gpu.product"
+TASK_VOLUME: dict[str, Any] = {
+    "name": "task",
+    "downwardAPI": {
+        "items": [{"path": "spec.json", "fieldRef": {"fieldPath": f"metadata.annotations['{SPEC_ANNOTATION}']"}}]
+    },
+}
+TASK_MOUNT: dict[str, Any] = {"name": "task", "mountPath": "/etc/tftrt", "readOnly": True}
+TEMPORARY_VOLUME: dict[str, Any] = {"name": "tmp", "emptyDir": {}}
+TEMPORARY_MOUNT: dict[str, Any] = {"name": "tmp", "mountPath": "/tmp"}
+
+POD_SECURITY_CONTEXT: dict[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "fsGroup": USER,
+    # A store may hold terabytes: look at its top folder, not at each file, to see whether it is ours.
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY_CONTEXT: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+def task(spec: Mapping[str, Any]) -> str:
+    """Return a container's task as the text of its `spec.json`, the same text for the same task."""
+    return json.dumps(spec, sort_keys=True)
+
+
+def claim_of(uri: str) -> str:
+    """Return the PersistentVolumeClaim of a `pvc://claim/path` URI."""
+    return uri.removeprefix("pvc://").split("/", 1)[0]
+
+
+def path_in_claim(uri: str) -> str:
+    """Return the path of a `pvc://claim/path` URI, without slashes at its ends."""
+    _, _, path = uri.removeprefix("pvc://").partition("/")
+    return path.strip("/")
+
+
+def claim_volume(claim: str) -> dict[str, Any]:
+    """Return the volume of a claim. Who may only read it says so in the mount."""
+    return {"name": f"pvc-{claim}"[:63], "persistentVolumeClaim": {"claimName": claim}}
+
+
+def claim_mount(claim: str, *, read_only: bool) -> dict[str, Any]:
+    """Return the mount that makes `pvc://claim/path` readable at /mnt/pvc/claim/path."""
+    return {"name": f"pvc-{claim}"[:63], "mountPath": f"{PVC_ROOT}/{claim}", "readOnly": read_only}
+
+
+def resources(requirements: ResourceRequirements, extended: Mapping[str, str]) -> dict[str, Any]:
+    """Return a container's resources with extended ones (the GPU), which Kubernetes wants as limits."""
+    limits = {**requirements.limits, **extended}
+    result: dict[str, Any] = {}
+    if requirements.requests:
+        result["requests"] = dict(requirements.requests)
+    if limits:
+        result["limits"] = limits
+    return result
+
+
+def gpu_limit(spec: TRTModelSpec, runtime: Runtime) -> dict[str, str]:
+    """Return the one device that a pod asks for, or nothing on a runtime without an accelerator."""
+    return {spec.gpu.resource_name: "1"} if runtime.accelerator is Accelerator.GPU else {}
+
+
+def gpu_node_selector(spec: TRTModelSpec, runtime: Runtime) -> dict[str, str]:
+    """Return the node label that pins the GPU product, where the spec names one."""
+    pinned = runtime.accelerator is Accelerator.GPU and spec.gpu.product
+    return {PRODUCT_LABEL: spec.gpu.product} if pinned else {}
+
+
+def tolerations(spec: TRTModelSpec) -> list[dict[str, Any]]:
+    """Return the tolerations as a Pod writes them."""
+    return [toleration.model_dump(by_alias=True, exclude_none=True) for toleration in spec.serving.tolerations]
+
+
+def runtime_task(runtime: Runtime) -> dict[str, str]:
+    """Return the runtime as the containers are told of it."""
+    return {
+        "name": runtime.name,
+        "accelerator": runtime.accelerator.value,
+        "tensorflow": runtime.tensorflow,
+        "tensorrt": runtime.tensorrt,
+    }

@@ -1,0 +1,151 @@
+"""What exists, as the domain sees it: parsed once from the API server's objects by `controller/observed.py`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ..api.trtmodel import OwnerReference
+from .record import EngineRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Which object: enough to address it."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str | None = None
+
+
+class JobState(StrEnum):
+    """Where a Job is in its life."""
+
+    LIVE = "Live"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedJob:
+    """A Job of ours."""
+
+    name: str
+    uid: str
+    resource_version: str
+    engine: str
+    fingerprint: str
+    component: str
+    owners: tuple[OwnerReference, ...]
+    state: JobState
+    failed_attempts: int = 0
+    suspended: bool = False
+    reason: str = ""
+    message: str = ""
+    started_at: str | None = None
+    finished_at: str | None = None
+    has_ttl: bool = False
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """How a container ended."""
+
+    container: str
+    exit_code: int
+    reason: str
+    message: str
+    finished_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedPod:
+    """A Pod of one of our Jobs or Deployments."""
+
+    name: str
+    created_at: str
+    job_name: str
+    instance: str
+    component: str
+    fingerprint: str
+    phase: str
+    unschedulable: str = ""
+    waiting: str = ""
+    terminations: tuple[Termination, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRecord:
+    """An engine record and who uses it."""
+
+    name: str
+    resource_version: str
+    owners: tuple[OwnerReference, ...]
+    record: EngineRecord
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedChild:
+    """A live object that we apply: Deployment, Service, NetworkPolicy and so on."""
+
+    kind: str
+    name: str
+    uid: str
+    resource_version: str
+    owners: tuple[OwnerReference, ...]
+    body: Mapping[str, Any]
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedDeployment:
+    """The live Deployment of a model: the object, and what its controller says of it."""
+
+    child: ObservedChild
+    fingerprint: str
+    memory_fraction: str | None
+    generation: int
+    observed_generation: int
+    replicas: int
+    current_replicas: int
+    updated_replicas: int
+    ready_replicas: int
+    available_replicas: int
+    progressing_reason: str = ""
+    progressing_message: str = ""
+    replicas_managers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A write that the API server refused; `final` where the same write can never succeed."""
+
+    reference: Reference
+    message: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything that exists for one TRTModel, and for the engine that its spec asks for."""
+
+    jobs: tuple[ObservedJob, ...] = ()
+    pods: tuple[ObservedPod, ...] = ()
+    records: tuple[ObservedRecord, ...] = ()
+    deployment: ObservedDeployment | None = None
+    children: tuple[ObservedChild, ...] = ()
+    foreign: tuple[Reference, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    live_models: frozenset[str] = frozenset()
+    """UIDs of the namespace's TRTModels that are not being deleted."""
+    namespace_terminating: bool = False
+
+    def record(self, name: str) -> ObservedRecord | None:
+        """Return the record of that name, or None."""
+        return next((record for record in self.records if record.name == name), None)
+
+    def child(self, kind: str) -> ObservedChild | None:
+        """Return our live object of that kind, or None."""
+        return next((child for child in self.children if child.kind == kind), None)

@@ -1,0 +1,105 @@
+"""(model, what exists) -> Plan: objects to write and to delete, the status, events, and when to look again."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ..api.status import ConditionType, TRTModelStatus
+from ..api.trtmodel import TRTModel
+from .conversion import convert, settle
+from .deletion import delete, guard
+from .observation import Observation
+from .rollout import keep_serving, roll_out
+from .runtime import Catalogue
+from .status import status_of
+from .step import Step, Writes
+from .target import Target, target_of
+from .verdict import Standing, Verdict, reconciling, stalled
+
+OBSTACLE_INTERVAL = timedelta(seconds=60)
+"""We watch only what is ours: nobody tells us when an object that stands in the way, or a quota, is gone."""
+DELETION_INTERVAL = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A Kubernetes Event on the model."""
+
+    warning: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything to do for one model, now. `status` is None for a model whose last word is said."""
+
+    writes: Writes
+    status: TRTModelStatus | None
+    events: tuple[Event, ...] = ()
+    look_again_after: timedelta | None = None
+
+
+def plan(model: TRTModel, catalogue: Catalogue, observation: Observation, now: datetime) -> Plan:
+    """Return what must be done for a model. The same facts give the same plan, however they came about."""
+    if model.metadata.deletion_timestamp is not None:
+        step = delete(model, catalogue, observation, now)
+        return Plan(step.writes, None, _events(model, step.verdict), DELETION_INTERVAL)
+
+    target = target_of(model, catalogue)
+    if isinstance(target, Verdict):
+        step = Step(target, keep_serving(model, observation))
+        return _plan(model, None, observation, step, now)
+    step = _advance(model, target, observation)
+    return _plan(model, target, observation, Step(step.verdict, guard(model) + step.writes), now)
+
+
+def _advance(model: TRTModel, target: Target, observation: Observation) -> Step:
+    observed = observation.record(target.key.record_name)
+    if observed is None:
+        step = convert(model, target, observation)
+        return Step(step.verdict, step.writes + keep_serving(model, observation))
+    step = roll_out(model, target, observed.record, observation)
+    return Step(step.verdict, settle(model, target, observation, observed) + step.writes)
+
+
+def _plan(model: TRTModel, target: Target | None, observation: Observation, step: Step, now: datetime) -> Plan:
+    obstacle = _obstacle(observation)
+    writes, verdict = step.writes, obstacle or step.verdict
+    if obstacle is not None:
+        # Nothing new is built round an object that stands in the way.
+        writes = Writes(patches=writes.patches, deletes=writes.deletes)
+    observed = observation.record(target.key.record_name) if target else None
+    record = observed.record if observed else None
+    status = status_of(model, target, record, observation, verdict, _timestamp(now))
+    passing = obstacle is not None and obstacle.reason != "ObjectInvalid"
+    return Plan(writes, status, _events(model, verdict), OBSTACLE_INTERVAL if passing else None)
+
+
+def _obstacle(observation: Observation) -> Verdict | None:
+    if observation.foreign:
+        what = ", ".join(f"{reference.kind} {reference.name}" for reference in observation.foreign)
+        return stalled(
+            "NameConflict",
+            f"{what} exists and does not belong to this TRTModel: it is never taken over."
+            " Delete or rename it, or give the TRTModel another name",
+        )
+    for rejection in observation.rejections:
+        what = f"the API server refused {rejection.reference.kind} {rejection.reference.name}: {rejection.message}"
+        return stalled("ObjectInvalid", what) if rejection.final else reconciling("WriteForbidden", what)
+    return None
+
+
+def _events(model: TRTModel, verdict: Verdict) -> tuple[Event, ...]:
+    """Return an event where the model's standing has got another reason than the one last reported."""
+    before = model.status.condition(ConditionType.READY)
+    if model.metadata.deletion_timestamp is not None:
+        if not verdict.reason.startswith("Artifacts"):
+            return ()
+    elif before is not None and before.reason == verdict.reason:
+        return ()
+    warning = verdict.standing is Standing.STALLED or verdict.reason == "ArtifactsLeft"
+    return (Event(warning, verdict.reason, verdict.message),)
+
+
+def _timestamp(now: datetime) -> str:
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")

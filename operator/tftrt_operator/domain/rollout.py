@@ -1,0 +1,157 @@
+"""The rollout stage: from a record to a Deployment that answers."""
+
+from ..api.trtmodel import TRTModel
+from .drift import has_drifted
+from .failure import latest_failure
+from .manifest import Manifest
+from .manifests import names
+from .manifests.conversion_job import USERS_MISTAKES
+from .manifests.deployment import deployment
+from .manifests.horizontal_pod_autoscaler import horizontal_pod_autoscaler
+from .manifests.network_policy import network_policy
+from .manifests.pod_disruption_budget import pod_disruption_budget
+from .manifests.service import service
+from .memory import MemoryGrant, MemoryShortage, memory_grant
+from .observation import Observation, ObservedDeployment, ObservedPod, Reference
+from .record import EngineRecord
+from .step import Patch, Step, Writes
+from .target import Target
+from .verdict import Verdict, ready, reconciling, stalled
+
+OUR_FIELD_MANAGER = "tftrt-operator"
+
+
+def roll_out(model: TRTModel, target: Target, record: EngineRecord, observation: Observation) -> Step:
+    """Return what brings the converted model to answer."""
+    grant = grant_of(model, target, record)
+    if isinstance(grant, MemoryShortage):
+        return Step(stalled("GPUMemoryTooSmall", grant.message), keep_serving(model, observation))
+    manifests = _children(model, target, record, grant, observation)
+    writes = Writes(
+        applies=tuple(manifest for manifest in manifests if _must_apply(manifest, observation)),
+        deletes=_superfluous(model, manifests, observation),
+    )
+    return Step(_progress(model, record, observation, pending=_lowers_ready(writes.applies, observation)), writes)
+
+
+def keep_serving(model: TRTModel, observation: Observation) -> Writes:
+    """Return the only write that an old revision gets while there is no engine for the new one: its replicas."""
+    live = observation.deployment
+    if live is None or model.spec.serving.autoscaling or live.replicas == model.spec.serving.replicas:
+        return Writes()
+    reference = Reference("Deployment", model.metadata.namespace, live.child.name, live.child.uid)
+    return Writes(patches=(Patch(reference, {"spec": {"replicas": model.spec.serving.replicas}}),))
+
+
+def grant_of(model: TRTModel, target: Target, record: EngineRecord) -> MemoryGrant | MemoryShortage | None:
+    """Return the share of device memory, or None where the engine was made without a device."""
+    device_memory = record.summary.device.memory_bytes
+    if device_memory is None:
+        return None
+    return memory_grant(model.spec.gpu, target.inputs.max_workspace_size, device_memory)
+
+
+def _children(
+    model: TRTModel, target: Target, record: EngineRecord, grant: MemoryGrant | None, observation: Observation
+) -> list[Manifest]:
+    serving = model.spec.serving
+    children = [
+        deployment(model, target.runtime, record, grant, _replicas(model, observation.deployment)),
+        service(model),
+        network_policy(model),
+    ]
+    if serving.autoscaling is not None:
+        children.append(horizontal_pod_autoscaler(model, serving.autoscaling))
+    most = serving.autoscaling.max_replicas if serving.autoscaling else serving.replicas
+    if most > 1:
+        children.append(pod_disruption_budget(model))
+    return children
+
+
+def _replicas(model: TRTModel, live: ObservedDeployment | None) -> int | None:
+    """Return the number to apply, or None where it belongs to an autoscaler.
+
+    With an autoscaler the live value is applied until another manager owns the field: to drop a field from an apply
+    while nobody else owns it would reset it to 1.
+    """
+    serving = model.spec.serving
+    if serving.autoscaling is None:
+        return serving.replicas
+    if live is None:
+        return min(max(serving.replicas, serving.autoscaling.min_replicas), serving.autoscaling.max_replicas)
+    others = [manager for manager in live.replicas_managers if manager != OUR_FIELD_MANAGER]
+    return None if others else live.replicas
+
+
+def _must_apply(manifest: Manifest, observation: Observation) -> bool:
+    live = observation.child(manifest.kind)
+    if live is not None and live.deleting:
+        return False  # its last event brings us back
+    return live is None or has_drifted(manifest, live.body)
+
+
+def _lowers_ready(applies: tuple[Manifest, ...], observation: Observation) -> bool:
+    """Return whether something that answers requests is not yet as the spec says. Replicas alone are no such thing."""
+    for manifest in applies:
+        live = observation.child(manifest.kind)
+        spec = {key: value for key, value in manifest.body["spec"].items() if key != "replicas"}
+        if manifest.kind in ("Deployment", "Service", "NetworkPolicy") and (
+            live is None or has_drifted(Manifest({**manifest.body, "spec": spec}), live.body)
+        ):
+            return True
+    return False
+
+
+def _superfluous(model: TRTModel, manifests: list[Manifest], observation: Observation) -> tuple[Reference, ...]:
+    wanted = {manifest.kind for manifest in manifests}
+    return tuple(
+        Reference(child.kind, model.metadata.namespace, child.name, child.uid)
+        for child in observation.children
+        if child.kind not in wanted and not child.deleting
+    )
+
+
+def _progress(model: TRTModel, record: EngineRecord, observation: Observation, *, pending: bool) -> Verdict:
+    live = observation.deployment
+    fingerprint = record.key.fingerprint
+    if live is None or live.fingerprint != fingerprint:
+        return reconciling("RolloutProgressing", "rolling out the converted model")
+    if _is_rolled_out(live) and not pending:
+        if live.replicas == 0:
+            return ready("ScaledToZero", "the model is rolled out, with no replicas")
+        if live.available_replicas > 0:
+            return ready("Serving", f"{live.available_replicas} of {live.replicas} replicas answer")
+    pods = [pod for pod in observation.pods if pod.component == names.SERVER and pod.fingerprint == fingerprint]
+    report = latest_failure(pods)
+    if report is not None and report.code in USERS_MISTAKES:
+        return stalled(report.reason, report.message)
+    obstacle = _obstacle(pods) or (f"{report.reason}: {report.message}" if report else "")
+    if live.progressing_reason == "ProgressDeadlineExceeded":
+        return stalled("RolloutFailed", obstacle or live.progressing_message)
+    unschedulable = next((pod.unschedulable for pod in pods if pod.unschedulable), "")
+    if unschedulable:
+        short_of_gpu = model.spec.gpu.resource_name in unschedulable
+        return reconciling("InsufficientGPU" if short_of_gpu else "Unschedulable", unschedulable)
+    if _is_rolled_out(live):
+        return reconciling("Unavailable", obstacle or "no replica answers at the moment")
+    return reconciling(
+        "RolloutProgressing",
+        f"{live.updated_replicas} of {live.replicas} replicas updated, {live.available_replicas} available"
+        + (f"; {obstacle}" if obstacle else ""),
+    )
+
+
+def _is_rolled_out(live: ObservedDeployment) -> bool:
+    """Return whether the current pod template has been rolled out. A change of replicas alone does not undo that.
+
+    The Deployment controller keeps NewReplicaSetAvailable while a finished revision is scaled.
+    """
+    return (
+        live.observed_generation >= live.generation
+        and live.progressing_reason == "NewReplicaSetAvailable"
+        and live.current_replicas == live.updated_replicas
+    )
+
+
+def _obstacle(pods: list[ObservedPod]) -> str:
+    return next((f"pod {pod.name} waits: {pod.waiting}" for pod in pods if pod.waiting), "")

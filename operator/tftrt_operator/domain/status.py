@@ -1,0 +1,162 @@
+"""From what exists to what the user reads: the status and its conditions."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..api.status import (
+    Condition,
+    ConditionType,
+    ConversionStatus,
+    Device,
+    ServingStatus,
+    TRTModelStatus,
+    Versions,
+)
+from ..api.trtmodel import TRTModel
+from .conversion import engine_jobs, why_convert
+from .manifests import names
+from .manifests.service import service_url
+from .observation import Observation, ObservedDeployment
+from .record import EngineRecord, Summary
+from .target import Target
+from .verdict import Standing, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A condition before it is compared with the last one."""
+
+    type: ConditionType
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+
+
+def status_of(
+    model: TRTModel,
+    target: Target | None,
+    record: EngineRecord | None,
+    observation: Observation,
+    verdict: Verdict,
+    now: str,
+) -> TRTModelStatus:
+    """Return the whole status. `now` is an RFC 3339 time; it is used only where a condition changes."""
+    live = observation.deployment
+    claims = [*_standing(verdict, live), _converted(record, verdict), _available(live)]
+    return TRTModelStatus(
+        observed_generation=model.metadata.generation,
+        conditions=tuple(_condition(model, claim, now) for claim in claims),
+        fingerprint=live.fingerprint if live and live.available_replicas else None,
+        conversion=_conversion(target, record, observation),
+        serving=_serving(model, live, observation),
+        replicas=live.current_replicas if live else 0,
+        selector=",".join(f"{key}={value}" for key, value in sorted(names.server_selector(model).items())),
+    )
+
+
+def _standing(verdict: Verdict, live: ObservedDeployment | None) -> Iterable[_Claim]:
+    """Ready always; Reconciling or Stalled only while true, as kstatus has it."""
+    if verdict.standing is Standing.READY:
+        yield _Claim(ConditionType.READY, "True", verdict.reason, verdict.message)
+        return
+    meanwhile = f" (engine {live.fingerprint[:8]} serves on)" if live and live.available_replicas else ""
+    yield _Claim(ConditionType.READY, "False", verdict.reason, verdict.message + meanwhile)
+    kind = ConditionType.STALLED if verdict.standing is Standing.STALLED else ConditionType.RECONCILING
+    yield _Claim(kind, "True", verdict.reason, verdict.message)
+
+
+def _converted(record: EngineRecord | None, verdict: Verdict) -> _Claim:
+    if record is None:
+        return _Claim(ConditionType.CONVERTED, "False", verdict.reason, verdict.message)
+    return _Claim(ConditionType.CONVERTED, "True", "Converted", _engines(record.summary))
+
+
+def _engines(summary: Summary) -> str:
+    if summary.engines == 0:
+        return (
+            f"no TensorRT engine: {summary.total_ops} operations run in TensorFlow (runtime {summary.versions.runtime})"
+        )
+    return f"{summary.engines} engines hold {summary.converted_ops} of {summary.total_ops} operations"
+
+
+def _available(live: ObservedDeployment | None) -> _Claim:
+    if live is None:
+        return _Claim(ConditionType.AVAILABLE, "False", "NotDeployed", "there is no Deployment yet")
+    if live.available_replicas == 0:
+        return _Claim(ConditionType.AVAILABLE, "False", "NoReplicaAvailable", "no replica answers")
+    return _Claim(ConditionType.AVAILABLE, "True", "ReplicasAvailable", f"engine {live.fingerprint[:8]} answers")
+
+
+def _condition(model: TRTModel, claim: _Claim, now: str) -> Condition:
+    before = model.status.condition(claim.type)
+    unchanged = before is not None and before.status == claim.status
+    return Condition(
+        type=claim.type.value,
+        status=claim.status,
+        observed_generation=model.metadata.generation,
+        last_transition_time=before.last_transition_time if before and unchanged else now,
+        reason=claim.reason,
+        message=claim.message,
+    )
+
+
+def _conversion(
+    target: Target | None, record: EngineRecord | None, observation: Observation
+) -> ConversionStatus | None:
+    if record is not None:
+        summary = record.summary
+        memory = summary.device.memory_bytes
+        return ConversionStatus(
+            started_at=summary.started_at,
+            finished_at=summary.finished_at,
+            device=Device(
+                name=summary.device.name,
+                compute_capability=summary.device.compute_capability,
+                memory=None if memory is None else str(memory),
+                driver=summary.device.driver,
+            ),
+            versions=Versions(**summary.versions.model_dump()),
+            engines=summary.engines,
+            converted_ops=summary.converted_ops,
+            total_ops=summary.total_ops,
+            source_digest=summary.source_digest,
+            artifact=summary.artifact,
+        )
+    if target is None:
+        return None
+    jobs = engine_jobs(target, observation)
+    if not jobs:
+        return ConversionStatus(reason=why_convert(target, observation))
+    job = jobs[-1]
+    return ConversionStatus(
+        job_name=job.name,
+        attempt=job.failed_attempts + 1,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        reason=why_convert(target, observation),
+    )
+
+
+def _serving(model: TRTModel, live: ObservedDeployment | None, observation: Observation) -> ServingStatus | None:
+    if live is None:
+        return None
+    device_memory = next(
+        (
+            observed.record.summary.device.memory_bytes
+            for observed in observation.records
+            if observed.record.key.fingerprint == live.fingerprint
+        ),
+        None,
+    )
+    limit = None
+    if live.memory_fraction is not None and device_memory is not None:
+        limit = str(int(float(live.memory_fraction) * device_memory))
+    return ServingStatus(
+        fingerprint=live.fingerprint,
+        memory_fraction=live.memory_fraction,
+        memory_limit=limit,
+        replicas=live.replicas,
+        ready_replicas=live.ready_replicas,
+        url=service_url(model),
+    )

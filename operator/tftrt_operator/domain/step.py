@@ -1,0 +1,44 @@
+"""A step of a plan: writes to make, and where the model stands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .manifest import Manifest
+from .observation import Reference
+from .verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A JSON merge patch of an existing object."""
+
+    reference: Reference
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """What to write, in this order: patches, creates, applies, deletes. Each is idempotent."""
+
+    patches: tuple[Patch, ...] = ()
+    creates: tuple[Manifest, ...] = ()
+    applies: tuple[Manifest, ...] = ()
+    deletes: tuple[Reference, ...] = ()
+
+    def __add__(self, other: "Writes") -> "Writes":
+        """Return both, one after the other."""
+        return Writes(
+            self.patches + other.patches,
+            self.creates + other.creates,
+            self.applies + other.applies,
+            self.deletes + other.deletes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The outcome of one stage of a model's life."""
+
+    verdict: Verdict
+    writes: Writes = Writes()

@@ -1,0 +1,45 @@
+"""What a spec asks for on this operator: the runtime, and the engine with its place."""
+
+from dataclasses import dataclass
+
+from ..api.conversion import Precision
+from ..api.trtmodel import TRTModel
+from .fingerprint import EngineInputs, engine_inputs, fingerprint, normalized_uri
+from .record import EngineKey
+from .runtime import Accelerator, Catalogue, Runtime
+from .verdict import Verdict, stalled
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The engine that the spec asks for."""
+
+    runtime: Runtime
+    inputs: EngineInputs
+    key: EngineKey
+
+
+def target_of(model: TRTModel, catalogue: Catalogue) -> Target | Verdict:
+    """Return what the spec asks for, or why this operator cannot do it."""
+    spec = model.spec
+    runtime = catalogue.runtime(spec.serving.runtime)
+    if runtime is None:
+        known = ", ".join(runtime.name for runtime in catalogue.runtimes)
+        return stalled(
+            "RuntimeUnknown",
+            f"spec.serving.runtime {spec.serving.runtime!r} is not in the operator's catalogue: use one of {known}",
+        )
+    store = spec.artifacts.uri or catalogue.store
+    if store is None:
+        return stalled(
+            "NoArtifactStore",
+            "spec.artifacts.uri is not set, and the operator's configuration names no store: set one of them",
+        )
+    if runtime.accelerator is Accelerator.NONE and spec.conversion.precision is not Precision.FP32:
+        return stalled(
+            "PrecisionNotSupported",
+            f"spec.conversion.precision {spec.conversion.precision} needs TensorRT, which runtime {runtime.name!r}"
+            " does not have: use FP32, or a runtime with a GPU",
+        )
+    inputs = engine_inputs(spec, runtime)
+    return Target(runtime=runtime, inputs=inputs, key=EngineKey(fingerprint(inputs), normalized_uri(store)))
