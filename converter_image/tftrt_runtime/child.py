@@ -78,7 +78,7 @@ def _forward(process: subprocess.Popen[str], stage: str) -> str:
     kept: deque[str] = deque(maxlen=KEPT_LINES)
     for line in process.stderr:
         text = line.rstrip()
-        if text.startswith('{"time"'):  # a log line of our own
+        if text.startswith(log.OWN_LINE):
             print(text, file=sys.stderr, flush=True)
         elif text:
             kept.append(text)

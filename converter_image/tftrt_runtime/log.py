@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
+OWN_LINE = '{"time": '  # how each of our lines begins; a parent passes its child's on as they are
+
 
 def event(stage: str, message: str, **fields: object) -> None:
     """Write one line: the time, the stage (`fetch`, `convert`, ...), the message and whatever else is known."""

@@ -1,0 +1,138 @@
+"""Makes the SavedModels that the tests convert: `python models.py FOLDER`. TensorFlow stays out of the tests' own process."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+def save_keras(model: Any, folder: Path) -> None:
+    """Save with biases that are not zero, so that leaving one out would show."""
+    generator = np.random.default_rng(0)
+    for weight in model.weights:
+        if weight.shape.rank == 1 and "variance" not in weight.name:
+            weight.assign(generator.normal(0, 0.1, weight.shape))
+    model.export(str(folder))
+
+
+def cnn(folder: Path) -> None:
+    """Convolution, batch normalisation, a dense layer."""
+    tf.keras.utils.set_random_seed(1)
+    layers = tf.keras.layers
+    model = tf.keras.Sequential(
+        [
+            layers.Input((16, 16, 3), name="image"),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.BatchNormalization(),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(5, activation="softmax", name="classes"),
+        ]
+    )
+    save_keras(model, folder)
+
+
+def resnet50(folder: Path) -> None:
+    tf.keras.utils.set_random_seed(1)
+    save_keras(tf.keras.applications.ResNet50(weights=None), folder)
+
+
+class Table(tf.Module):
+    """Words to numbers by a lookup table, then through a variable."""
+
+    def __init__(self) -> None:
+        keys = tf.constant(["sample 1", "sample 2", "sample 3"])
+        self.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, tf.range(1, 4)), 0)
+        self.scores = tf.Variable([0.5, 10.0, 20.0, 30.0])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="words")])
+    def __call__(self, words: Any) -> dict[str, Any]:
+        numbers = self.table.lookup(words)
+        return {"score": tf.gather(self.scores, numbers), "upper": tf.strings.upper(words)}
+
+
+class TwoAndTwo(tf.Module):
+    """Two inputs, one of them with an open dimension, and two outputs of other types; a third input that nothing uses."""
+
+    def __init__(self) -> None:
+        self.weight = tf.Variable(2.0)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None], tf.int32, name="ids"),
+            tf.TensorSpec([None, 3], tf.float16, name="extra"),
+            tf.TensorSpec([None, 1], tf.bool, name="unused"),
+        ]
+    )
+    def __call__(self, ids: Any, extra: Any, unused: Any) -> dict[str, Any]:
+        total = tf.reduce_sum(tf.cast(ids, tf.float32) * self.weight, axis=1, keepdims=True)
+        return {"total": total + tf.cast(extra, tf.float32), "even": tf.equal(ids % 2, 0)}
+
+
+class Counter(tf.Module):
+    """Counts its calls: a frozen graph would not."""
+
+    def __init__(self) -> None:
+        self.calls = tf.Variable(0.0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32, name="x")])
+    def __call__(self, x: Any) -> dict[str, Any]:
+        return {"y": x + 0.0 * self.calls.assign_add(1.0)}
+
+
+class Slow(tf.Module):
+    """Takes its time: as many milliseconds as its input says."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32, name="milliseconds")])
+    def __call__(self, milliseconds: Any) -> dict[str, Any]:
+        def work(rounds: Any, x: Any) -> Any:
+            return rounds - 1.0, tf.linalg.matmul(x, x) / 100.0
+
+        # 100 x 100 x 100 multiply-adds: about a tenth of a millisecond.
+        rounds = tf.reduce_max(milliseconds) * 10.0
+        _, x = tf.while_loop(lambda rounds, _: rounds > 0, work, (rounds, tf.ones((100, 100)) / 1.0))
+        return {"echo": milliseconds + 0.0 * tf.reduce_sum(tf.clip_by_value(x, 0.0, 1.0))}
+
+
+class Picky(tf.Module):
+    """Refuses what the tests ask it to refuse."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32, name="x")])
+    def __call__(self, x: Any) -> dict[str, Any]:
+        with tf.control_dependencies([tf.debugging.assert_less(x, 100.0, message="x is too large")]):
+            return {"y": x * 2.0}
+
+
+class Scalar(tf.Module):
+    """Has no batch dimension."""
+
+    @tf.function(input_signature=[tf.TensorSpec([3], tf.float32, name="x")])
+    def __call__(self, x: Any) -> dict[str, Any]:
+        return {"y": x}
+
+
+def save(module: Any, folder: Path) -> None:
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.__call__, "other": module.__call__})
+
+
+def main(folder: Path, names: list[str]) -> None:
+    """Make the named models, each in a folder of its name."""
+    made = {
+        "cnn": cnn,
+        "resnet50": resnet50,
+        "table": lambda path: save(Table(), path),
+        "two": lambda path: save(TwoAndTwo(), path),
+        "counter": lambda path: save(Counter(), path),
+        "slow": lambda path: save(Slow(), path),
+        "picky": lambda path: save(Picky(), path),
+        "scalar": lambda path: save(Scalar(), path),
+    }
+    for name in names:
+        made[name](folder / name)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,128 @@
+"""How much GPU memory TensorFlow's allocator may take, and whether it got that. TensorFlow is imported where it is needed.
+
+The limit is one logical device of `floor(fraction x total)` MiB, the total as CUDA reports it. (A session config handed to
+`enable_eager_execution` is accepted and ignored.)
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import MutableMapping
+from decimal import ROUND_FLOOR, Decimal
+
+from tftrt_runtime.errors import GPUUnfit, InsufficientGPUMemory
+
+MIB = 1 << 20
+
+# Each of these would change what the limit means, or override it.
+OVERRIDES = (
+    "TF_FORCE_GPU_ALLOW_GROWTH",
+    "TF_GPU_ALLOCATOR",
+    "TF_DEVICE_MIN_SYS_MEMORY_IN_MB",
+    "TF_PER_DEVICE_MEMORY_LIMIT_MB",
+    "TF_FORCE_UNIFIED_MEMORY",
+)
+
+
+def unset_overrides(environment: MutableMapping[str, str]) -> list[str]:
+    """Take the overrides out of the environment; the names of those that were there."""
+    return [name for name in OVERRIDES if environment.pop(name, None) is not None]
+
+
+def limit_mib(fraction: str, total_bytes: int) -> int:
+    """The limit in MiB, rounded down.
+
+    Raises:
+        InsufficientGPUMemory: it would be 0, which TensorFlow takes for all of the device.
+    """
+    limit = int((Decimal(fraction) * total_bytes / MIB).to_integral_value(ROUND_FLOOR))
+    if limit < 1:
+        raise InsufficientGPUMemory(
+            f"A memory fraction of {fraction} of the device's {total_bytes // MIB} MiB leaves TensorFlow nothing: raise spec.gpu.memory."
+        )
+    return limit
+
+
+def expect_free(limit: int, free_bytes: int) -> None:
+    """Hold that the device has `limit` MiB free before TensorFlow reserves them.
+
+    Raises:
+        InsufficientGPUMemory: it has not; TensorFlow would shrink its pool without a word.
+    """
+    if free_bytes < limit * MIB:
+        raise InsufficientGPUMemory(
+            f"The device has {free_bytes // MIB} MiB free, less than the {limit} MiB that this server must reserve: "
+            "another pod uses more of the device than its share."
+        )
+
+
+def expect_reserved(limit: int, free_before: int, free_after: int) -> None:
+    """Hold that TensorFlow's pool took `limit` MiB from the device.
+
+    Raises:
+        InsufficientGPUMemory: it took less.
+    """
+    if free_before - free_after < limit * MIB:
+        raise InsufficientGPUMemory(
+            f"TensorFlow reserved {(free_before - free_after) // MIB} MiB of the device instead of {limit} MiB: "
+            "another pod uses more of the device than its share."
+        )
+
+
+class Cuda:
+    """The first visible device, as the CUDA driver reports it.
+
+    Its primary context, which TensorFlow uses as well, is retained for the life of the process.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._driver = ctypes.CDLL("libcuda.so.1")
+        except OSError as error:
+            raise GPUUnfit("The CUDA driver (libcuda.so.1) is not in this container: has the pod a GPU?") from error
+        self._call("cuInit", 0)
+        self._device = ctypes.c_int()
+        self._call("cuDeviceGet", ctypes.byref(self._device), 0)
+        self._context = ctypes.c_void_p()
+        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
+
+    def free_and_total(self) -> tuple[int, int]:
+        """Bytes free and in all."""
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        self._call("cuCtxPushCurrent_v2", self._context)
+        try:
+            self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
+        finally:
+            self._call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+        return free.value, total.value
+
+    def _call(self, name: str, *arguments: object) -> None:
+        code = getattr(self._driver, name)(*arguments)
+        if code:
+            raise GPUUnfit(f"CUDA's {name} failed with error {code}: has the pod a GPU that works?")
+
+
+def reserve(fraction: str, environment: MutableMapping[str, str]) -> int:
+    """Put the limit in force before anything else makes TensorFlow touch the GPU; the limit in MiB.
+
+    Raises:
+        GPUUnfit: there is no GPU.
+        InsufficientGPUMemory: the device has less free than the limit.
+    """
+    unset_overrides(environment)
+    cuda = Cuda()
+    free_before, total = cuda.free_and_total()
+    limit = limit_mib(fraction, total)
+    expect_free(limit, free_before)
+
+    import tensorflow as tf
+
+    devices = tf.config.list_physical_devices("GPU")
+    if not devices:
+        raise GPUUnfit("CUDA sees a GPU, but TensorFlow does not: its libraries do not fit the driver.")
+    tf.config.set_visible_devices(devices[:1], "GPU")
+    tf.config.set_logical_device_configuration(devices[0], [tf.config.LogicalDeviceConfiguration(memory_limit=limit)])
+    with tf.device("GPU:0"):
+        tf.zeros([1]).numpy()  # the pool is reserved, whole, at the first allocation
+    expect_reserved(limit, free_before, cuda.free_and_total()[0])
+    return limit

@@ -1,0 +1,27 @@
+"""What `step` tells the Python backend's process in a file, for the backend inherits nothing but the environment."""
+
+from typing import Optional
+
+from pydantic import BaseModel, ConfigDict
+
+from tftrt_runtime.artifact import Sample, Tensor
+
+
+class Served(BaseModel):
+    """The model to serve."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    saved_model: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    batch_sizes: tuple[int, ...]
+    sample: Optional[Sample]
+    memory_fraction: Optional[str]
+
+
+class Failed(BaseModel):
+    """Why the model could not be made ready, by the name of a type in `errors`."""
+
+    reason: str
+    message: str

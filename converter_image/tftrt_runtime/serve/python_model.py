@@ -1,0 +1,96 @@
+"""The model in Triton's Python backend: loads the artifact, warms it up, answers requests. Runs in the backend's process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+# The backend's own module, which only exists in its process.
+import triton_python_backend_utils as pb_utils
+
+from tftrt_runtime import log
+from tftrt_runtime.dtypes import numpy_type
+from tftrt_runtime.errors import Failure, Internal
+from tftrt_runtime.serve import memory
+from tftrt_runtime.serve.batching import batch_size, joined, same_shapes, split
+from tftrt_runtime.serve.messages import Failed, Served
+
+
+class TritonPythonModel:
+    """The class that Triton's Python backend looks for; it calls `initialize` once and then `execute`."""
+
+    def initialize(self, _arguments: dict[str, str]) -> None:
+        """Load and warm up. A failure is left in a file for `tftrt serve`, as Triton keeps only its text."""
+        try:
+            self._load(Served.model_validate_json(Path(os.environ["TFTRT_MODEL"]).read_bytes()))
+        except Exception as error:
+            known = (
+                error if isinstance(error, Failure) else Internal(f"Unexpected error: {type(error).__name__}: {error}")
+            )
+            failed = Failed(reason=known.reason, message=known.message)
+            Path(os.environ["TFTRT_FAILURE"]).write_text(failed.model_dump_json())
+            raise
+
+    def _load(self, served: Served) -> None:
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        if "TFTRT_CUDA_VISIBLE_DEVICES" in os.environ:
+            os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["TFTRT_CUDA_VISIBLE_DEVICES"]
+        if served.memory_fraction is not None:
+            limit = memory.reserve(served.memory_fraction, os.environ)
+            log.event("serve", "Reserved GPU memory", mebibytes=limit)
+
+        import tensorflow as tf
+
+        from tftrt_runtime import samples
+
+        self._constant = tf.constant
+        self._served = served
+        with log.timed("serve", "Loaded the artifact", model=served.saved_model):
+            # Kept, for its functions refer to its tables and variables only weakly.
+            self._loaded = tf.saved_model.load(served.saved_model)
+            (self._function,) = self._loaded.signatures.values()
+        if served.sample is None:
+            log.event("serve", "No warm-up: the model takes no made-up input")
+            return
+        for size in served.batch_sizes:
+            with log.timed("serve", "Warmed up", batch_size=size):
+                self._answer(samples.batch(served.inputs, size, served.sample.openDimension))
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Answer a batch of requests, one response each and in their order; an error is the response of its request alone."""
+        responses: list[Any] = [None] * len(requests)
+        inputs = [self._inputs(request) for request in requests]
+        for together in same_shapes(inputs):
+            for index, response in zip(together, self._respond([inputs[index] for index in together])):
+                responses[index] = response
+        return responses
+
+    def _respond(self, inputs: Sequence[dict[str, Any]]) -> list[Any]:
+        """Responses to requests of the same shapes, from one call of the model."""
+        try:
+            answers = self._answer(joined(inputs))
+            parts = split(answers, [batch_size(one) for one in inputs])
+            return [pb_utils.InferenceResponse([self._output(name, part[name]) for name in part]) for part in parts]
+        except Exception as error:
+            if len(inputs) > 1:  # one request's fault is no other's
+                return [response for one in inputs for response in self._respond([one])]
+            text = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
+            return [pb_utils.InferenceResponse(error=pb_utils.TritonError(f"The model refused the request: {text}"))]
+
+    def _inputs(self, request: Any) -> dict[str, Any]:
+        return {
+            tensor.name: pb_utils.get_input_tensor_by_name(request, tensor.name).as_numpy()
+            for tensor in self._served.inputs
+        }
+
+    def _output(self, name: str, value: Any) -> Any:
+        return pb_utils.Tensor(name, value)
+
+    def _answer(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        answers = self._function(**{name: self._constant(value) for name, value in inputs.items()})
+        return {
+            tensor.name: answers[tensor.name].numpy().astype(numpy_type(tensor.dtype), copy=False)
+            for tensor in self._served.outputs
+        }

@@ -1,0 +1,142 @@
+"""The parent of a server: is the artifact what it should be, then tritonserver until it is told to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Optional
+
+from tftrt_runtime import child, log
+from tftrt_runtime.artifact import CPU, MANIFEST, MODEL, Manifest, check_files, read_manifest
+from tftrt_runtime.errors import (
+    ArtifactNotFound,
+    EngineDeviceMismatch,
+    Failure,
+    ServerFailed,
+    StoreUnavailable,
+    failure,
+)
+from tftrt_runtime.serve import limits, repository, tritonserver
+from tftrt_runtime.serve.messages import Failed, Served
+from tftrt_runtime.spec import ServerSpec
+
+DEFAULT_ARTIFACT = "/mnt/artifact"
+KEPT_LINES = 50
+
+
+def run(spec: ServerSpec, workspace: Optional[Path], ports: tritonserver.Ports) -> None:
+    """Serve until SIGTERM, and then until the requests in flight are answered.
+
+    Raises:
+        ArtifactNotFound, ArtifactCorrupt, EngineDeviceMismatch: there is nothing that may be served.
+        Failure: what kept the model from being ready.
+        ServerFailed: tritonserver ended by itself.
+    """
+    folder = Path(os.environ.get("TFTRT_ARTIFACT", DEFAULT_ARTIFACT))
+    with log.timed("serve", "Checked the artifact", folder=folder):
+        manifest = _manifest(spec, folder)
+        build = check_files(manifest, folder)
+    with _workspace(workspace) as work:
+        served = Served(
+            saved_model=str(build / MODEL),
+            inputs=manifest.summary.inputs,
+            outputs=manifest.summary.outputs,
+            batch_sizes=manifest.summary.batchSizes,
+            sample=manifest.sample,
+            memory_fraction=spec.memoryFraction,
+        )
+        model, failed = work / "served.json", work / "failed.json"
+        try:
+            model.write_text(served.model_dump_json())
+            repository.write_model(work / "models", spec.model.name, manifest, spec.maxQueueDelayMicroseconds)
+            repository.link_python_backend(work / "backends")
+        except OSError as error:
+            raise StoreUnavailable(f"{work} cannot be written: {error}.") from error
+        _serve(
+            tritonserver.command(work / "models", work / "backends", ports),
+            tritonserver.environment(os.environ, model, failed),
+            failed,
+        )
+
+
+def _manifest(spec: ServerSpec, folder: Path) -> Manifest:
+    try:
+        manifest = read_manifest(folder / MANIFEST)
+    except OSError as error:
+        raise StoreUnavailable(f"{folder / MANIFEST} cannot be read: {error}.") from error
+    if manifest is None:
+        raise ArtifactNotFound(
+            f"There is no {MANIFEST} in {folder}: the artifact was deleted, or the wrong folder is mounted."
+        )
+    summary = manifest.summary
+    if summary.fingerprint != spec.fingerprint:
+        raise ArtifactNotFound(
+            f"The artifact in {folder} has the fingerprint {summary.fingerprint}, and {spec.fingerprint} was asked for: "
+            "the wrong folder is mounted."
+        )
+    if (summary.product == CPU) != (spec.runtime.accelerator == "None"):
+        raise EngineDeviceMismatch(
+            f"The artifact in {folder} was built for {summary.product}, and the runtime {spec.runtime.name!r} has the accelerator "
+            f"{spec.runtime.accelerator}."
+        )
+    return manifest
+
+
+@contextmanager
+def _workspace(given: Optional[Path]) -> Iterator[Path]:
+    """The folder given, or one that is deleted in the end; in either a new one, so that nothing old is in the way."""
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="tftrt-serve-", dir=given) as folder:
+        yield Path(folder)
+
+
+def _serve(command: list[str], environment: dict[str, str], failed: Path) -> None:
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        errors="replace", start_new_session=True,
+    )  # fmt: skip
+    log.event("serve", "Started tritonserver", pid=process.pid)
+    kept: deque[str] = deque(maxlen=KEPT_LINES)
+    # A thread, for its lines must be read on while it drains, or it would stand still at a full pipe.
+    reader = Thread(target=_forward, args=(process, kept), daemon=True)
+    reader.start()
+    try:
+        process.wait()
+        reader.join(limits.KILL_SECONDS)
+    finally:
+        # On SIGTERM this is the drain: tritonserver takes no new request, answers those in flight and ends.
+        child.end(process, limits.EXIT_TIMEOUT_SECONDS + limits.KILL_SECONDS)
+    raise _failure(process.returncode, failed, list(kept))
+
+
+def _forward(process: subprocess.Popen[str], kept: deque[str]) -> None:
+    """Pass tritonserver's lines on, our own log lines as they are."""
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            text = line.rstrip()
+            if text.startswith(log.OWN_LINE):
+                print(text, file=sys.stderr, flush=True)
+            elif text:
+                kept.append(text)
+                log.event("serve", text, source="tritonserver")
+    except ValueError:
+        return  # closed while we read: the process has ended
+
+
+def _failure(code: int, failed: Path, lines: list[str]) -> Failure:
+    """Why tritonserver ended: what the model told, else its last error line."""
+    if failed.exists():
+        told = Failed.model_validate_json(failed.read_bytes())
+        return failure(told.reason, told.message)
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return ServerFailed(f"tritonserver {how}; its last error line: {child.last_error(lines)}")

@@ -1,0 +1,69 @@
+"""tritonserver's command line and environment. The flags are those of its own `--help`, version 2.54 (nvidia-pytriton 0.7.0)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tftrt_runtime.serve import limits, repository
+
+# Clients must not load models, write traces or turn up the log; these APIs answer only to a header with a secret that
+# nobody is told. tritonserver has no flag to leave them out.
+RESTRICTED_APIS = "model-repository,trace,logging"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where to listen."""
+
+    http: int
+    grpc: int
+    metrics: int
+
+
+def command(models: Path, backends: Path, ports: Ports) -> list[str]:
+    """The command line."""
+    secret = secrets.token_hex(16)
+    return [
+        str(repository.tritonserver() / "bin" / "tritonserver"),
+        f"--model-repository={models}",
+        f"--backend-directory={backends}",
+        "--model-control-mode=none",
+        "--disable-auto-complete-config",
+        "--exit-on-error=true",
+        "--strict-readiness=true",
+        f"--exit-timeout-secs={limits.EXIT_TIMEOUT_SECONDS}",
+        f"--http-port={ports.http}",
+        f"--grpc-port={ports.grpc}",
+        f"--metrics-port={ports.metrics}",
+        "--allow-gpu-metrics=false",
+        f"--http-restricted-api={RESTRICTED_APIS}:tftrt-admin={secret}",
+        f"--grpc-restricted-protocol={RESTRICTED_APIS}:tftrt-admin={secret}",
+        f"--grpc-max-connection-age={limits.CONNECTION_AGE_SECONDS * 1000}",
+        f"--grpc-max-connection-age-grace={limits.CONNECTION_GRACE_SECONDS * 1000}",
+        "--log-format=ISO8601",
+    ]
+
+
+def environment(inherited: Mapping[str, str], model: Path, failure: Path) -> dict[str, str]:
+    """The environment of tritonserver, which its Python backend inherits.
+
+    tritonserver links a CUDA of its own and would take a third of a GiB of the GPU: it sees no device. `python_model` gives
+    TensorFlow the devices back.
+    """
+    libraries = [*map(str, repository.library_path()), *filter(None, [inherited.get("LD_LIBRARY_PATH")])]
+    told = {
+        "LD_LIBRARY_PATH": os.pathsep.join(libraries),
+        "CUDA_VISIBLE_DEVICES": "",
+        "TFTRT_PYTHON_PATH": os.pathsep.join(path for path in sys.path if path),
+        "TFTRT_MODEL": str(model),
+        "TFTRT_FAILURE": str(failure),
+        "TF_CPP_MIN_LOG_LEVEL": inherited.get("TF_CPP_MIN_LOG_LEVEL", "1"),
+    }
+    if "CUDA_VISIBLE_DEVICES" in inherited:
+        told["TFTRT_CUDA_VISIBLE_DEVICES"] = inherited["CUDA_VISIBLE_DEVICES"]
+    return {**inherited, **told}
