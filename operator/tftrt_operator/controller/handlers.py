@@ -8,7 +8,7 @@ import kopf
 from .. import api
 from ..domain.runtime import Catalogue
 from .cluster import Cluster
-from .health import Health
+from .health import Health, UnhealthyError
 from .reconciler import Reconciler
 
 
@@ -43,4 +43,8 @@ def register(registry: kopf.OperatorRegistry, catalogue: Catalogue) -> None:
 
     @kopf.on.probe(registry=registry, id="healthy")
     async def probe(memo: Any, **_: Any) -> str:
-        return str(memo.health.check())
+        try:
+            return str(memo.health.check())
+        except UnhealthyError as error:
+            # Any other exception would be retried while the kubelet waits for the answer.
+            raise kopf.PermanentError(str(error)) from error

@@ -17,7 +17,7 @@ def has_drifted(manifest: Manifest, live: Mapping[str, Any]) -> bool:
 
 
 def _contains(live: Any, wanted: Any) -> bool:
-    if not wanted and wanted != 0:  # the API server drops false, "", {} and [] where they are the zero value
+    if not wanted:  # the API server drops false, 0, "", {} and [] where they are the zero value
         return not live
     if isinstance(wanted, Mapping):
         return isinstance(live, Mapping) and all(_contains(live.get(key), value) for key, value in wanted.items())

@@ -114,9 +114,9 @@ def _superfluous(model: TRTModel, manifests: list[Manifest], observation: Observ
 def _progress(model: TRTModel, record: EngineRecord, observation: Observation, *, pending: bool) -> Verdict:
     live = observation.deployment
     fingerprint = record.key.fingerprint
-    if live is None or live.fingerprint != fingerprint:
+    if live is None or live.fingerprint != fingerprint or pending:
         return reconciling("RolloutProgressing", "rolling out the converted model")
-    if _is_rolled_out(live) and not pending:
+    if _is_rolled_out(live):
         if live.replicas == 0:
             return ready("ScaledToZero", "the model is rolled out, with no replicas")
         if live.available_replicas > 0:

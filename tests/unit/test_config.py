@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+from tftrt_operator.config import ConfigurationError, read_catalogue
+
+GOOD = """
+runtimes:
+  - {name: triton, image: "converter:1", tensorflow: 2.14.1, tensorrt: 8.5.3.1, accelerator: GPU}
+  - {name: cpu, image: "converter:1", tensorflow: 2.14.1, accelerator: None}
+defaultRuntime: triton
+artifacts: {uri: "pvc://models/tftrt"}
+"""
+
+
+def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(GOOD)
+    catalogue = read_catalogue(path)
+    assert [runtime.name for runtime in catalogue.runtimes] == ["triton", "cpu"]
+    assert catalogue.runtime("") == catalogue.runtimes[0]
+    assert catalogue.store == "pvc://models/tftrt"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("defaultRuntime: triton", "defaultRuntime: torch", "'torch' is none of the runtimes triton, cpu"),
+        ("name: cpu", "name: triton", "two runtimes have the same name"),
+        ("tensorrt: 8.5.3.1, ", "", "accelerator GPU and a tensorrt version go together"),
+        ("artifacts:", "artefacts:", "artefacts: Extra inputs are not permitted"),
+        ("runtimes:", "runtimes: ][", "is no YAML"),
+        ("pvc://models/tftrt", "file:///models", "artifacts.uri"),
+    ],
+)
+def test_a_wrong_configuration_says_what_is_wrong_and_where(tmp_path: Path, old: str, new: str, words: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(ConfigurationError) as caught:
+        read_catalogue(path)
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_configuration_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot read the configuration"):
+        read_catalogue(tmp_path / "absent.yaml")

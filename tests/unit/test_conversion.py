@@ -1,0 +1,228 @@
+"""From no record to a record: one Job for each engine."""
+
+import json
+from datetime import UTC, datetime
+
+from tftrt_operator.api.trtmodel import RETRY_ANNOTATION, TRTModel
+from tftrt_operator.domain.manifests.conversion_job import conversion_job, conversion_job_name
+from tftrt_operator.domain.observation import JobState, Observation
+from tftrt_operator.domain.plan import Plan, plan
+
+from .builders import CATALOGUE, CPU, ended, job, observed_record, pod, summary, target, trtmodel
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def planned(model: TRTModel, **observation: object) -> Plan:
+    return plan(model, CATALOGUE, Observation(**observation), NOW)  # type: ignore[arg-type]
+
+
+def job_name(model: TRTModel) -> str:
+    wanted = target(model)
+    return conversion_job_name(model, wanted.runtime, wanted.key)
+
+
+def conditions(made: Plan) -> dict[str, tuple[str, str]]:
+    assert made.status is not None
+    return {condition.type: (condition.status, condition.reason) for condition in made.status.conditions}
+
+
+def message(made: Plan, kind: str) -> str:
+    assert made.status is not None
+    return next(condition.message for condition in made.status.conditions if condition.type == kind)
+
+
+def test_a_new_model_gets_one_job_and_is_reconciling() -> None:
+    model = trtmodel()
+    made = planned(model)
+    assert [(manifest.kind, manifest.name) for manifest in made.writes.creates] == [("Job", job_name(model))]
+    assert conditions(made)["Reconciling"] == ("True", "ConversionPending")
+    assert conditions(made)["Ready"] == ("False", "ConversionPending")
+    assert "Stalled" not in conditions(made)
+
+
+def test_a_live_job_is_left_alone() -> None:
+    model = trtmodel()
+    made = planned(model, jobs=(job(model, job_name(model), failed_attempts=1),))
+    assert made.writes.creates == made.writes.deletes == made.writes.patches == ()
+    assert conditions(made)["Reconciling"] == ("True", "ConversionRunning")
+    assert "attempt 2 of 4" in message(made, "Ready")
+
+
+def test_a_pod_that_finds_no_node_is_reported_in_the_schedulers_words() -> None:
+    model = trtmodel()
+    name = job_name(model)
+    waiting = pod(name, unschedulable="0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")
+    made = planned(model, jobs=(job(model, name),), pods=(waiting,))
+    assert "3 Insufficient nvidia.com/gpu" in message(made, "Reconciling")
+
+
+def test_a_finished_job_becomes_a_record_that_all_its_owners_use() -> None:
+    model, other = trtmodel(), trtmodel("twin", uid="uid-twin")
+    name = job_name(model)
+    owners = (model.owner_reference(controller=True), other.owner_reference(controller=False))
+    done = job(model, name, JobState.SUCCEEDED, owners=owners)
+    made = planned(model, jobs=(done,), pods=(pod(name, ended(summary(model).model_dump_json(by_alias=True))),))
+    (record,) = made.writes.creates
+    assert (record.kind, record.name) == ("ConfigMap", target(model).key.record_name)
+    assert record.body["immutable"] is True
+    assert {owner["name"] for owner in record.body["metadata"]["ownerReferences"]} == {"resnet50", "twin"}
+    assert not any(owner["controller"] for owner in record.body["metadata"]["ownerReferences"])
+
+
+def test_a_finished_job_whose_pod_is_gone_runs_again() -> None:
+    model = trtmodel()
+    made = planned(model, jobs=(job(model, job_name(model), JobState.SUCCEEDED),))
+    assert [reference.name for reference in made.writes.deletes] == [job_name(model)]
+    assert made.writes.creates == ()
+
+
+def test_a_finished_job_without_a_summary_stalls_and_does_not_run_for_ever() -> None:
+    model = trtmodel()
+    name = job_name(model)
+    made = planned(model, jobs=(job(model, name, JobState.SUCCEEDED),), pods=(pod(name, ended("hello")),))
+    assert conditions(made)["Stalled"] == ("True", "SummaryMissing")
+    assert made.writes.creates == made.writes.deletes == ()
+
+
+def test_the_users_mistake_stalls_with_the_containers_own_words_and_the_way_out() -> None:
+    model = trtmodel()
+    name = job_name(model)
+    words = {"version": 1, "code": 11, "reason": "SourceNotFound", "message": "pvc://models/resnet50 has no file"}
+    made = planned(
+        model,
+        jobs=(job(model, name, JobState.FAILED, reason="PodFailurePolicy"),),
+        pods=(pod(name, ended(json.dumps(words), 11, "fetch")),),
+    )
+    assert conditions(made)["Stalled"] == ("True", "SourceNotFound")
+    assert "pvc://models/resnet50 has no file" in message(made, "Stalled")
+    assert f"kubectl annotate -n default trtmodel resnet50 --overwrite {RETRY_ANNOTATION}=1" in message(made, "Stalled")
+    assert made.writes.creates == ()
+    assert [event.warning for event in made.events] == [True]
+
+
+def test_a_failed_run_does_not_block_a_corrected_one() -> None:
+    wrong = trtmodel()
+    failed = job(wrong, job_name(wrong), JobState.FAILED)
+    for correction in (
+        trtmodel(conversion={"resources": {"limits": {"memory": "8Gi"}}}),
+        trtmodel(conversion={"retries": 5}),
+        trtmodel(metadata={"annotations": {RETRY_ANNOTATION: "1"}}),
+    ):
+        assert target(correction).key == target(wrong).key
+        made = planned(correction, jobs=(failed,))
+        assert [manifest.name for manifest in made.writes.creates] == [job_name(correction)]
+        assert [reference.name for reference in made.writes.deletes] == [failed.name]
+
+
+def test_a_job_for_what_is_no_longer_asked_is_deleted() -> None:
+    old, new = trtmodel(), trtmodel(conversion={"precision": "FP16"})
+    made = planned(new, jobs=(job(old, job_name(old)),))
+    assert [reference.name for reference in made.writes.deletes] == [job_name(old)]
+    assert [manifest.name for manifest in made.writes.creates] == [job_name(new)]
+
+
+def test_a_job_that_another_model_waits_for_is_not_deleted() -> None:
+    old, new, twin = trtmodel(), trtmodel(conversion={"precision": "FP16"}), trtmodel("twin", uid="uid-twin")
+    shared = job(
+        old,
+        job_name(old),
+        owners=(old.owner_reference(controller=True), twin.owner_reference(controller=False)),
+    )
+    assert planned(new, jobs=(shared,)).writes.deletes == ()
+
+
+def test_a_second_model_with_the_same_engine_joins_the_live_job() -> None:
+    model, twin = trtmodel(), trtmodel("twin", uid="uid-twin")
+    made = planned(twin, jobs=(job(model, job_name(model)),))
+    assert made.writes.creates == ()
+    (patch,) = made.writes.patches
+    assert patch.reference.name == job_name(model)
+    metadata = patch.body["metadata"]
+    assert [(owner["name"], owner["controller"]) for owner in metadata["ownerReferences"]] == [
+        ("resnet50", True),
+        ("twin", False),
+    ]
+    assert metadata["resourceVersion"] == "9", "two who join at the same time must not overwrite each other"
+
+
+def test_a_model_that_finds_a_record_uses_it_without_a_job() -> None:
+    model, twin = trtmodel(), trtmodel("twin", uid="uid-twin")
+    made = planned(twin, records=(observed_record(model),))
+    assert not any(manifest.kind == "Job" for manifest in made.writes.creates)
+    (patch,) = made.writes.patches
+    assert (patch.reference.kind, patch.reference.name) == ("ConfigMap", target(model).key.record_name)
+    assert "Deployment" in [manifest.kind for manifest in made.writes.applies]
+
+
+def test_the_job_goes_by_itself_only_once_its_record_exists() -> None:
+    model = trtmodel()
+    name = job_name(model)
+    wanted = target(model)
+    assert "ttlSecondsAfterFinished" not in conversion_job(model, wanted.runtime, wanted.key).body["spec"]
+    made = planned(model, jobs=(job(model, name, JobState.SUCCEEDED),), records=(observed_record(model),))
+    assert [(p.reference.name, dict(p.body)) for p in made.writes.patches] == [
+        (name, {"spec": {"ttlSecondsAfterFinished": 3600}})
+    ]
+
+
+def test_names_of_40_characters_leave_room_for_the_job_and_its_pods() -> None:
+    model = trtmodel("m" * 40)
+    assert len(job_name(model)) + len("-abcde") <= 63
+
+
+def test_the_job_fails_at_once_on_the_users_mistakes_and_retries_the_rest() -> None:
+    model = trtmodel(conversion={"retries": 5, "deadlineSeconds": 120})
+    wanted = target(model)
+    spec = conversion_job(model, wanted.runtime, wanted.key).body["spec"]
+    assert spec["backoffLimit"] == 5
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+    assert spec["template"]["spec"]["activeDeadlineSeconds"] == 120
+    (rule,) = spec["podFailurePolicy"]["rules"]
+    assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailJob", [2, *range(10, 30)])
+
+
+def test_only_the_converting_container_has_the_gpu_and_only_publish_may_write_to_the_store() -> None:
+    model = trtmodel()
+    wanted = target(model)
+    pod_spec = conversion_job(model, wanted.runtime, wanted.key).body["spec"]["template"]["spec"]
+    containers = {c["name"]: c for c in [*pod_spec["initContainers"], *pod_spec["containers"]]}
+    assert [name for name, c in containers.items() if "nvidia.com/gpu" in str(c["resources"])] == ["convert"]
+    writable = [
+        name
+        for name, container in containers.items()
+        for mount in container["volumeMounts"]
+        if mount["name"].startswith("pvc-") and not mount["readOnly"]
+    ]
+    assert writable == ["publish"]
+    assert not any(mount["name"].startswith("pvc-") for mount in containers["convert"]["volumeMounts"])
+
+
+def test_a_queue_makes_the_job_wait_for_kueue() -> None:
+    model = trtmodel(conversion={"queue": "gpus"})
+    wanted = target(model)
+    body = conversion_job(model, wanted.runtime, wanted.key).body
+    assert body["spec"]["suspend"] is True
+    assert body["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+
+
+def test_a_runtime_without_a_gpu_asks_for_none() -> None:
+    model = trtmodel(serving={"runtime": "cpu"}, gpu={"product": "NVIDIA-A10"})
+    wanted = target(model)
+    assert wanted.runtime == CPU
+    text = str(conversion_job(model, wanted.runtime, wanted.key).body)
+    assert "'nvidia.com/gpu'" not in text
+    assert "nodeSelector" not in text
+
+
+def test_a_runtime_that_is_not_in_the_catalogue_is_the_users_to_mend() -> None:
+    made = planned(trtmodel(serving={"runtime": "torch"}))
+    assert conditions(made)["Stalled"] == ("True", "RuntimeUnknown")
+    assert "use one of triton, cpu" in message(made, "Stalled")
+    assert made.writes.creates == ()
+
+
+def test_a_tensorrt_precision_on_a_runtime_without_tensorrt_starts_no_job() -> None:
+    made = planned(trtmodel(serving={"runtime": "cpu"}, conversion={"precision": "FP16"}))
+    assert conditions(made)["Stalled"] == ("True", "PrecisionNotSupported")
+    assert made.writes.creates == ()

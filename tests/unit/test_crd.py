@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+from tftrt_operator.api.crd import crd_yaml, custom_resource_definition
+
+ROOT = Path(__file__).parents[2]
+COPIES = ["crds/trtmodels.tftrt.dev.yaml", "charts/tftrt-operator/files/trtmodels.tftrt.dev.yaml"]
+
+
+@pytest.mark.parametrize("path", COPIES)
+def test_the_committed_crd_is_what_the_types_say(path: str) -> None:
+    assert (ROOT / path).read_text() == crd_yaml(), "stale: run `make crds`"
+
+
+def test_the_crd_is_far_under_what_client_side_apply_can_carry() -> None:
+    assert len(crd_yaml()) < 262_144 / 4
+
+
+def test_every_field_is_explained() -> None:
+    spec = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    missing = []
+
+    def look(node: dict[str, object], path: str) -> None:
+        properties = node.get("properties")
+        assert isinstance(properties, dict) or properties is None
+        for name, child in (properties or {}).items():
+            if "description" not in child:
+                missing.append(f"{path}.{name}")
+            look(child, f"{path}.{name}")
+
+    look(spec, "spec")
+    assert missing == []
+
+
+def test_everything_a_user_can_make_long_is_bounded() -> None:
+    spec = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    unbounded = []
+
+    def look(node: dict[str, object], path: str) -> None:
+        if node.get("x-kubernetes-preserve-unknown-fields") or node.get("x-kubernetes-int-or-string"):
+            return
+        kind = node.get("type")
+        if kind == "string" and not ({"maxLength", "enum", "format"} & node.keys()):
+            unbounded.append(path)
+        if kind == "array" and not {"maxItems", "x-kubernetes-list-type"} <= node.keys():
+            unbounded.append(path)
+        for child_name, child in dict(node.get("properties") or {}).items():  # type: ignore[call-overload]
+            look(child, f"{path}.{child_name}")
+        for word in ("items", "additionalProperties"):
+            if isinstance(child := node.get(word), dict):
+                look(child, f"{path}[]")
+
+    look(spec, "spec")
+    assert unbounded == []

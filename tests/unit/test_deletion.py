@@ -1,0 +1,98 @@
+"""A deleted model's artifacts, where its deletionPolicy is Delete."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tftrt_operator.api.trtmodel import TRTModel
+from tftrt_operator.domain.deletion import FINALIZER
+from tftrt_operator.domain.manifests import names
+from tftrt_operator.domain.manifests.cleanup_job import cleanup_job_name
+from tftrt_operator.domain.observation import JobState, Observation
+from tftrt_operator.domain.plan import Plan, plan
+
+from .builders import CATALOGUE, job, observed_record, target, trtmodel
+
+DELETED_AT = datetime(2026, 1, 1, tzinfo=UTC)
+DELETE = {"artifacts": {"deletionPolicy": "Delete"}}
+
+
+def deleted(**spec: Any) -> TRTModel:
+    metadata = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER, "other/finalizer"]}
+    return trtmodel(metadata=metadata, **(spec or DELETE))
+
+
+def planned(model: TRTModel, observation: Observation, after: timedelta = timedelta(seconds=1)) -> Plan:
+    return plan(model, CATALOGUE, observation, DELETED_AT + after)
+
+
+def finalizers_after(made: Plan) -> list[str] | None:
+    for patch in made.writes.patches:
+        if "finalizers" in patch.body.get("metadata", {}):
+            return list(patch.body["metadata"]["finalizers"])
+    return None
+
+
+def test_the_finalizer_is_there_before_the_first_job() -> None:
+    made = planned(trtmodel(**DELETE), Observation())
+    assert finalizers_after(made) == [FINALIZER]
+    assert [manifest.kind for manifest in made.writes.creates] == ["Job"], "patches are written before creates"
+
+
+def test_a_model_that_retains_its_artifacts_has_no_finalizer() -> None:
+    assert finalizers_after(planned(trtmodel(), Observation())) is None
+    turned = trtmodel(metadata={"finalizers": [FINALIZER]})
+    assert finalizers_after(planned(turned, Observation())) == []
+
+
+def test_deletion_starts_a_job_without_owner_that_goes_by_itself() -> None:
+    model = deleted()
+    made = planned(model, Observation(records=(observed_record(model),)))
+    (cleanup,) = made.writes.creates
+    assert "ownerReferences" not in cleanup.body["metadata"]
+    assert cleanup.body["spec"]["ttlSecondsAfterFinished"] > 0
+    assert (
+        target(model).key.fingerprint
+        in cleanup.body["spec"]["template"]["metadata"]["annotations"][names.SPEC_ANNOTATION]
+    )
+    assert finalizers_after(made) is None
+
+
+def test_once_the_artifacts_are_gone_the_model_goes_and_other_finalizers_stay() -> None:
+    model = deleted()
+    name = cleanup_job_name(model, target(model).key.store)
+    done = job(model, name, JobState.SUCCEEDED, component=names.CLEANUP, owners=())
+    made = planned(model, Observation(records=(observed_record(model),), jobs=(done,)))
+    assert finalizers_after(made) == ["other/finalizer"]
+
+
+def test_what_another_living_model_uses_is_not_deleted() -> None:
+    model, twin = deleted(), trtmodel("twin", uid="uid-twin")
+    record = observed_record(model, model.owner_reference(controller=False), twin.owner_reference(controller=False))
+    shared = Observation(records=(record,), live_models=frozenset({"uid-twin"}))
+    assert planned(model, shared).writes.creates == ()
+    assert finalizers_after(planned(model, shared)) == ["other/finalizer"]
+    both_deleted = replace(shared, live_models=frozenset())
+    assert [manifest.kind for manifest in planned(model, both_deleted).writes.creates] == ["Job"]
+
+
+def test_a_running_conversion_ends_before_its_artifact_is_deleted() -> None:
+    model = deleted()
+    running = job(model, "resnet50-1234-5678")
+    made = planned(model, Observation(records=(observed_record(model),), jobs=(running,)))
+    assert [reference.name for reference in made.writes.deletes] == ["resnet50-1234-5678"]
+    assert made.writes.creates == ()
+
+
+def test_nothing_hangs_for_ever() -> None:
+    model = deleted()
+    record = Observation(records=(observed_record(model),))
+    name = cleanup_job_name(model, target(model).key.store)
+    failed = job(model, name, JobState.FAILED, component=names.CLEANUP, owners=(), message="claim not found")
+    for made in (
+        planned(model, record, after=timedelta(minutes=11)),
+        planned(model, replace(record, namespace_terminating=True)),
+        planned(model, replace(record, jobs=(failed,))),
+    ):
+        assert finalizers_after(made) == ["other/finalizer"]
+        assert [(event.warning, event.reason) for event in made.events] == [(True, "ArtifactsLeft")]

@@ -1,0 +1,57 @@
+from typing import Any
+
+import pytest
+from tftrt_operator.domain.drift import has_drifted
+from tftrt_operator.domain.manifest import Manifest, with_hash
+
+BODY: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "a", "namespace": "b"},
+    "spec": {
+        "paused": False,
+        "template": {
+            "containers": [{"name": "server", "resources": {"limits": {"cpu": "1000m"}}, "args": ["serve"]}],
+            "tolerations": [{"key": "gpu"}],
+        },
+    },
+}
+
+
+def live(**template: Any) -> dict[str, Any]:
+    spec = {
+        "replicas": 1,
+        "template": {
+            "containers": [{"name": "server", "resources": {"limits": {"cpu": "1"}}, "args": ["serve"], "tty": True}],
+            "tolerations": [{"key": "gpu"}],
+        }
+        | template,
+    }
+    return {**BODY, "metadata": {**BODY["metadata"], "uid": "1"}, "spec": spec}
+
+
+def test_defaults_of_the_api_server_are_no_drift() -> None:
+    assert not has_drifted(Manifest(BODY), live())
+
+
+def test_a_container_that_a_webhook_added_is_no_drift() -> None:
+    containers = [{"name": "sidecar"}, *live()["spec"]["template"]["containers"]]
+    assert not has_drifted(Manifest(BODY), live(containers=containers))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        {"containers": []},
+        {"containers": [{"name": "server", "resources": {"limits": {"cpu": "2"}}, "args": ["serve"]}]},
+        {"containers": [{"name": "server", "resources": {"limits": {"cpu": "1"}}, "args": ["serve", "--debug"]}]},
+        {"tolerations": [{"key": "gpu"}, {"key": "other"}]},
+    ],
+)
+def test_what_somebody_changed_is_drift(template: dict[str, Any]) -> None:
+    assert has_drifted(Manifest(BODY), live(**template))
+
+
+def test_a_field_dropped_from_the_manifest_is_drift() -> None:
+    before, after = with_hash(BODY), with_hash({**BODY, "spec": {"paused": False}})
+    assert has_drifted(after, before.body)

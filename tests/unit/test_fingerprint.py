@@ -1,0 +1,75 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tftrt_operator.domain.fingerprint import EngineInputs, canonical_form, changes, engine_inputs, fingerprint
+
+from .builders import CPU, TRITON, trtmodel
+
+BASE = EngineInputs(source_uri="pvc://models/resnet50", tensorflow="2.14.1", tensorrt="8.5.3.1")
+
+
+def test_a_fingerprint_never_changes_for_the_same_inputs() -> None:
+    """Golden: these strings are in stores, records and Job names of users. They may only ever be added to."""
+    assert canonical_form(BASE) == (
+        '{"source_uri":"pvc://models/resnet50","tensorflow":"2.14.1","tensorrt":"8.5.3.1","version":1}'
+    )
+    assert fingerprint(BASE) == "3cb5b484dbd49111d70919dfc65c5a53"
+    full = replace(
+        BASE,
+        source_revision="3",
+        signature="predict",
+        precision="FP16",
+        max_workspace_size=4_000_000_000,
+        batch_sizes=(1, 8, 32),
+        gpu_product="NVIDIA-A10",
+        gpu_resource_name="nvidia.com/mig-1g.10gb",
+    )
+    assert fingerprint(full) == "262dc275455f2f5f12708f37da3dbb35"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"conversion": {"maxWorkspaceSize": "4G"}}, {"conversion": {"maxWorkspaceSize": 4000000000}}),
+        ({"conversion": {"maxBatchSize": 8}}, {"conversion": {"maxBatchSize": 8, "batchSizes": [8, 1]}}),
+        ({"source": {"uri": "pvc://models/resnet50/"}}, {"source": {"uri": "pvc://models//resnet50"}}),
+        ({}, {"conversion": {"precision": "FP32", "maxWorkspaceSize": "1Gi"}}),
+        ({}, {"serving": {"replicas": 4}, "gpu": {"memory": "12G"}, "rollout": {"strategy": "InPlace"}}),
+        ({}, {"conversion": {"retries": 9, "deadlineSeconds": 60, "resources": {"limits": {"cpu": "1"}}}}),
+    ],
+)
+def test_what_means_the_same_engine_has_the_same_fingerprint(one: dict[str, Any], other: dict[str, Any]) -> None:
+    first, second = engine_inputs(trtmodel(**one).spec, TRITON), engine_inputs(trtmodel(**other).spec, TRITON)
+    assert fingerprint(first) == fingerprint(second)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"source_uri": "pvc://models/resnet101"}, "SourceChanged"),
+        ({"source_revision": "2"}, "RevisionChanged"),
+        ({"signature": "predict"}, "SignatureChanged"),
+        ({"precision": "FP16"}, "PrecisionChanged"),
+        ({"max_workspace_size": 1}, "WorkspaceSizeChanged"),
+        ({"batch_sizes": (1, 32)}, "BatchSizesChanged"),
+        ({"tensorflow": "2.17.1"}, "RuntimeChanged"),
+        ({"tensorrt": "8.6.1"}, "RuntimeChanged"),
+        ({"gpu_product": "NVIDIA-H100"}, "GPUChanged"),
+        ({"gpu_resource_name": "nvidia.com/mig-1g.10gb"}, "GPUChanged"),
+    ],
+)
+def test_each_input_has_a_check_that_names_it(change: dict[str, Any], reason: str) -> None:
+    new = replace(BASE, **change)
+    assert [found.reason for found in changes(BASE, new)] == [reason]
+    assert fingerprint(new) != fingerprint(BASE)
+
+
+def test_every_input_is_covered_by_a_check() -> None:
+    for field in EngineInputs.__dataclass_fields__:
+        assert changes(BASE, replace(BASE, **{field: "another"})), field
+
+
+def test_the_runtime_is_part_of_an_engine() -> None:
+    spec = trtmodel().spec
+    assert fingerprint(engine_inputs(spec, CPU)) != fingerprint(engine_inputs(spec, TRITON))

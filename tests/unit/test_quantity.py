@@ -1,0 +1,32 @@
+from decimal import Decimal
+
+import pytest
+from tftrt_operator.api.quantity import quantity_bytes, quantity_value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("4G", 4_000_000_000),
+        ("4Gi", 4 * 2**30),
+        ("512Mi", 512 * 2**20),
+        ("1e9", 10**9),
+        ("1E3", 1000),
+        ("2E", 2 * 10**18),
+        ("250m", Decimal("0.25")),
+        ("1.5Gi", Decimal("1.5") * 2**30),
+        ("12000000000", 12_000_000_000),
+    ],
+)
+def test_a_quantity_has_its_exact_value(text: str, value: Decimal) -> None:
+    assert quantity_value(text) == value
+
+
+def test_a_part_of_a_byte_counts_as_a_whole_one() -> None:
+    assert quantity_bytes("1500m") == 2
+
+
+@pytest.mark.parametrize("text", ["", "4 GB", "G", "1e", "--1", "4gib"])
+def test_what_is_no_quantity_is_refused_with_examples_of_some(text: str) -> None:
+    with pytest.raises(ValueError, match="is no quantity: write a number with a unit such as 4G"):
+        quantity_value(text)
