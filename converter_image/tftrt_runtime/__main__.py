@@ -7,12 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Optional
 
 import click
 
 from tftrt_runtime import log, spec, termination
-from tftrt_runtime.errors import Failure, Internal, UsageError
+from tftrt_runtime.errors import Failure, Internal, Terminated, UsageError
 from tftrt_runtime.workspace import DEFAULT_PATH, Workspace
 
 # Imports that only one command needs stand in that command: start-up time counts, for a Job runs four of them in a row.
@@ -40,8 +39,8 @@ workspace_option = click.option(
 def cli() -> None:
     """Convert TensorFlow models with TensorRT and serve them.
 
-    A conversion is lookup, fetch, convert, publish, in this order and over one workspace. Exit codes: 0 done; 2 usage; 10-29
-    yours to fix; 30 and above a passing fault.
+    A conversion is lookup, fetch, convert, publish, in this order and over one workspace. Exit codes: 0 done; 2 usage;
+    10-29 yours to fix; 30 and above a passing fault.
     """
 
 
@@ -102,7 +101,7 @@ def publish(spec_path: Path, workspace_path: Path) -> None:
 @click.option(
     "--metrics-port", type=click.IntRange(1, 65535), default=8002, show_default=True, envvar="TFTRT_METRICS_PORT"
 )
-def serve(spec_path: Path, workspace_path: Optional[Path], http_port: int, grpc_port: int, metrics_port: int) -> None:
+def serve(spec_path: Path, workspace_path: Path | None, http_port: int, grpc_port: int, metrics_port: int) -> None:
     """Serve the artifact at /mnt/artifact (TFTRT_ARTIFACT) with Triton."""
     from tftrt_runtime.serve import step
     from tftrt_runtime.serve.tritonserver import Ports
@@ -111,11 +110,7 @@ def serve(spec_path: Path, workspace_path: Optional[Path], http_port: int, grpc_
     step.run(spec.read(spec_path, spec.ServerSpec), workspace_path, ports)
 
 
-class Terminated(BaseException):
-    """SIGTERM or SIGINT: everything on the way out closes what it opened, child processes first."""
-
-
-def _terminate(number: int, _frame: Optional[FrameType]) -> None:
+def _terminate(number: int, _frame: FrameType | None) -> None:
     raise Terminated(number)
 
 

@@ -54,7 +54,7 @@ class Versions(Frozen):
 
 
 class Sample(Frozen):
-    """How to make an input that the unconverted model has answered: the size given to every open dimension but the batch's."""
+    """How to make an input that the unconverted model has answered: the size of each open dimension but the batch's."""
 
     openDimension: int
 
@@ -138,7 +138,8 @@ def read_manifest(path: Path) -> Optional[Manifest]:
         first = error.errors(include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "manifest"
         raise ArtifactCorrupt(
-            f"{path} is no manifest that this version reads ({where}: {first['msg']}). Delete its folder to convert again."
+            f"{path} is no manifest that this version reads ({where}: {first['msg']}). "
+            "Delete its folder to convert again."
         ) from error
 
 
@@ -158,7 +159,7 @@ def check_files(manifest: Manifest, folder: Path) -> Path:
             ) from error
         if (found.size, found.sha256) != (file.size, file.sha256):
             raise ArtifactCorrupt(
-                f"{build / file.path} has {found.size} bytes of SHA-256 {found.sha256[:12]}..., where its manifest says "
-                f"{file.size} bytes of {file.sha256[:12]}... Delete the folder {folder} to convert again."
+                f"{build / file.path} has {found.size} bytes of SHA-256 {found.sha256[:12]}..., where its manifest "
+                f"says {file.size} bytes of {file.sha256[:12]}... Delete the folder {folder} to convert again."
             )
     return build

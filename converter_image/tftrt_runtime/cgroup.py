@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
 
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 
 
-def out_of_memory_kills(root: Path = ROOT, own: Path = OWN) -> Optional[int]:
+def out_of_memory_kills(root: Path = ROOT, own: Path = OWN) -> int | None:
     """How many processes of this container the kernel has killed at its memory limit; None where it does not tell.
 
     v2 counts them in `memory.events`, v1 in `memory.oom_control`, both as a line `oom_kill <count>`.
@@ -27,7 +26,7 @@ def out_of_memory_kills(root: Path = ROOT, own: Path = OWN) -> Optional[int]:
 
 
 def _files(root: Path, own: Path) -> list[Path]:
-    """Where to look: this process's own group, then the root, which is the own group where the container sees no other."""
+    """Where to look: this process's own group, then the root, which is it where the container sees no other."""
     try:
         groups = [line.split(":", 2) for line in own.read_text().splitlines()]
     except OSError:

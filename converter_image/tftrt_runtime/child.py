@@ -1,6 +1,6 @@
 """TensorFlow runs in a child process, so that an abort or a kill of it still ends in a code and a sentence.
 
-The parent never imports TensorFlow. It hands the child a request in a file and gets an answer, or a failure, in another.
+The parent never imports TensorFlow. It hands the child a request in a file; an answer, or a failure, is in another.
 """
 
 from __future__ import annotations
@@ -43,10 +43,7 @@ def run(module: str, request: BaseModel, kind: type[Answer], stage: str) -> Answ
         # TensorFlow's information lines (1 leaves them out) tell nothing of the model.
         environment = {"TF_CPP_MIN_LOG_LEVEL": "1", **os.environ}
         command = [sys.executable, "-m", module, str(request_path), str(answer_path)]
-        process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            errors="replace", start_new_session=True,
-        )  # fmt: skip
+        process = start(command, environment)
         try:
             log.event(stage, "Started TensorFlow in a child process", child=module, pid=process.pid)
             last = _forward(process, stage)
@@ -59,21 +56,37 @@ def run(module: str, request: BaseModel, kind: type[Answer], stage: str) -> Answ
     raise _failure(process.returncode, answered, last, kills)
 
 
+def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    """Start a process whose standard error is ours to read, in a session of its own: Ctrl-C reaches it through us."""
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+
 def end(process: subprocess.Popen[str], seconds: float = END_SECONDS) -> None:
     """End a process that may still run: ask, wait, then kill."""
     if process.poll() is None:
         process.terminate()
         try:
             process.wait(seconds)
-        except subprocess.TimeoutExpired:
+        except BaseException as error:  # out of time, or told a second time to end
             process.kill()
             process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
     if process.stderr:
         process.stderr.close()
 
 
 def _forward(process: subprocess.Popen[str], stage: str) -> str:
-    """Pass the child's lines on as log lines until it closes them; the last one that looks like an error, or the last."""
+    """Pass the child's lines on as log lines until it ends; the last one that looks like an error, or the last."""
     assert process.stderr is not None
     kept: deque[str] = deque(maxlen=KEPT_LINES)
     for line in process.stderr:
@@ -87,10 +100,16 @@ def _forward(process: subprocess.Popen[str], stage: str) -> str:
 
 
 def last_error(lines: list[str]) -> str:
-    """The last line that tells of an error: TensorFlow's ` E ` and ` F `, glibc's and C++'s last words, Python's exceptions."""
+    """The last line that tells of an error: TensorFlow's ` E ` and ` F `, C++'s last words, Python's exceptions."""
     marks = (" E ", " F ", "terminate called", "Check failed", "Error", "error", "Fatal")
     telling = [line for line in lines if any(mark in line for mark in marks)]
     return (telling or lines or ["it wrote nothing"])[-1]
+
+
+def one_line(error: BaseException) -> str:
+    """The type and the first telling line of an error, which TensorFlow makes pages of."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return f"{type(error).__name__}: {next(filter(None, lines), '')[:500]}"
 
 
 def _failure(code: int, answered: str, last: str, kills: int | None) -> Failure:
@@ -118,8 +137,8 @@ def answer(kind: type[Request], work: Callable[[Request], BaseModel]) -> None:
     except Failure as error:
         answered, code = json.dumps({"reason": error.reason, "message": error.message}), error.code
     except Exception as error:
-        traceback.print_exc()
-        told = Internal(f"Unexpected error: {type(error).__name__}: {error}")
+        traceback.print_tb(error.__traceback__)
+        told = Internal(f"Unexpected error: {one_line(error)}")
         answered, code = json.dumps({"reason": told.reason, "message": told.message}), told.code
     answer_path.write_text(answered)
     sys.exit(code)

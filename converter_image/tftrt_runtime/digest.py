@@ -13,7 +13,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class FileDigest(BaseModel):
-    """One file of a tree: its path in the tree with forward slashes, its size in bytes and the SHA-256 of its content."""
+    """One file of a tree: its path in it with forward slashes, its size in bytes, the SHA-256 of its content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

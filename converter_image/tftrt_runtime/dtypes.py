@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
-# TensorFlow's name -> the name in Triton's protocol. What is not here (bfloat16, complex, quantised, resource, variant) has
-# no numpy type or no Triton type, and a signature that uses it cannot be served.
+# TensorFlow's name -> the name in Triton's protocol. What is not here (bfloat16, complex, quantised, resource, variant)
+# has no numpy type or no Triton type, and a signature that uses it cannot be served.
 TRITON_NAMES = {
     "bool": "BOOL",
     "uint8": "UINT8",

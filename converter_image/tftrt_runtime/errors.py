@@ -1,6 +1,6 @@
 """Every way in which a step can fail: each is a type, its name the reason and its `code` the exit code.
 
-The operator tells the user's mistakes (2 and 10-29, never retried) from passing faults (30 and above, retried) by these codes.
+By these codes the operator tells the user's mistakes (2 and 10-29, never retried) from passing faults (30 and above).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - its types are named as reasons are
     """A step's failure; its text is one sentence that says what happened, where, and what to do."""
 
     code: ClassVar[int]
@@ -114,7 +114,11 @@ class ServerFailed(Failure):
     code = 35
 
 
+class Terminated(BaseException):
+    """SIGTERM or SIGINT (the first argument): everything on the way out closes what it opened."""
+
+
 def failure(reason: str, message: str) -> Failure:
-    """The failure of this name, as another process reported it; `Internal` for a name that this version does not know."""
+    """The failure of this name, as another process reported it; `Internal` for an unknown name."""
     kinds = {kind.__name__: kind for kind in Failure.__subclasses__()}
     return kinds.get(reason, Internal)(message)

@@ -1,4 +1,4 @@
-"""Progress as one JSON object a line on standard error. URIs, sizes and times go in; environments and file contents never do."""
+"""Progress as one JSON object a line on standard error. Environments and file contents never go in."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def build_name() -> str:
 
 
 def run(spec: JobSpec, workspace: Workspace) -> Summary:
-    """Publish what `convert` left in the workspace, or find that it is published; the summary of what the store holds then.
+    """Publish what `convert` left in the workspace, or find that it is published; the summary of what the store holds.
 
     Raises:
         SourceChanged: the store has an artifact of this fingerprint made from other bytes.
@@ -76,8 +76,8 @@ def run(spec: JobSpec, workspace: Workspace) -> Summary:
 def changed(spec: JobSpec, where: Path, manifest: Manifest, fetched: Fetched) -> str:
     """The sentence for a source that is not the one that the artifact was made from."""
     return (
-        f"{spec.source.uri} has changed: it is {fetched.sourceDigest[:19]}..., while the artifact in {where} was made from "
-        f"{manifest.sourceDigest[:19]}... Set spec.source.revision to a new value to convert it again."
+        f"{spec.source.uri} has changed: it is {fetched.sourceDigest[:19]}..., while the artifact in {where} was made "
+        f"from {manifest.sourceDigest[:19]}... Set spec.source.revision to a new value to convert it again."
     )
 
 

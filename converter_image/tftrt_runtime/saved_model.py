@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tftrt_runtime.artifact import Tensor
+from tftrt_runtime.child import one_line
 from tftrt_runtime.dtypes import TRITON_NAMES
 from tftrt_runtime.errors import NotAModel, SignatureNotFound
 
@@ -22,7 +23,7 @@ def load(folder: Path, uri: str) -> Any:
         return tf.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow raises nearly every kind here
         raise NotAModel(
-            f"{uri} is no SavedModel that TensorFlow {tf.__version__} can load: {_first_line(error)}"
+            f"{uri} is no SavedModel that TensorFlow {tf.__version__} can load: {one_line(error)}"
         ) from error
 
 
@@ -52,14 +53,14 @@ def inputs(function: Any, uri: str) -> tuple[Tensor, ...]:
     for tensor in tensors:
         if not specs[tensor.name].shape.rank or tensor.shape[0] != -1:
             raise SignatureNotFound(
-                f"Input {tensor.name!r} of {uri} has shape {specs[tensor.name].shape}: its first dimension must be open (None), "
-                "for it is the batch that requests are collected in. Export the model with a batch dimension."
+                f"Input {tensor.name!r} of {uri} has shape {specs[tensor.name].shape}: its first dimension must be "
+                "open (None), for it is the batch that requests are collected in. Export the model with a batch dimension."
             )
     return tensors
 
 
 def outputs(function: Any, uri: str) -> tuple[Tensor, ...]:
-    """The signature's outputs by name; where TensorFlow does not know a shape it is all open, with one dimension beside none.
+    """The signature's outputs by name; the shape is () where TensorFlow does not know the rank.
 
     Raises:
         SignatureNotFound: one cannot be served in batches.
@@ -69,8 +70,8 @@ def outputs(function: Any, uri: str) -> tuple[Tensor, ...]:
     for tensor in tensors:
         if specs[tensor.name].shape.rank == 0 or (tensor.shape and tensor.shape[0] != -1):
             raise SignatureNotFound(
-                f"Output {tensor.name!r} of {uri} has shape {specs[tensor.name].shape}: its first dimension must be open (None), "
-                "so that each request of a batch gets its own part."
+                f"Output {tensor.name!r} of {uri} has shape {specs[tensor.name].shape}: its first dimension must be "
+                "open (None), so that each request of a batch gets its own part."
             )
     return tensors
 
@@ -86,8 +87,3 @@ def _tensor(what: str, name: str, spec: Any, uri: str) -> Tensor:
         raise SignatureNotFound(f"The {what} {name!r} of {uri} is of type {spec.dtype.name}, which cannot be served.")
     shape = () if spec.shape.rank is None else tuple(-1 if size is None else size for size in spec.shape)
     return Tensor(name=name, dtype=dtype, shape=shape)
-
-
-def _first_line(error: Exception) -> str:
-    """The first telling line of an error, which TensorFlow makes pages of."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:500]

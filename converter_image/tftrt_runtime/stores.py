@@ -1,4 +1,4 @@
-"""Where a URI leads. `pvc://claim/path` is a folder of a mounted volume; other schemes join here as further branches of `folder`."""
+"""Where a URI leads: `pvc://claim/path` is a folder of a mounted volume."""
 
 from __future__ import annotations
 

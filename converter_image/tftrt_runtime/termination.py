@@ -27,7 +27,7 @@ def of_failure(failure: Failure) -> str:
 
 
 def of_summary(summary: Mapping[str, object]) -> str:
-    """The summary as JSON that fits; tensor lists of a signature with hundreds of tensors are left to the manifest (null)."""
+    """The summary as JSON that fits; the tensors of a signature with hundreds are left to the manifest (null)."""
     text = json.dumps(summary)
     if len(text.encode()) <= MAX_BYTES:
         return text
@@ -35,7 +35,7 @@ def of_summary(summary: Mapping[str, object]) -> str:
 
 
 def write(text: str) -> None:
-    """Put the message where the kubelet reads it; outside a container there is no such place, and nothing is written."""
+    """Put the message where the kubelet reads it; outside a container there is no such place."""
     override = os.environ.get("TFTRT_TERMINATION_LOG")
     path = Path(override) if override else DEFAULT_PATH
     if not override and not path.exists():

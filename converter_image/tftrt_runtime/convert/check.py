@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -32,7 +32,7 @@ def check(request: CheckRequest) -> CheckAnswer:
     _expect_names("outputs", function.structured_outputs, [tensor.name for tensor in request.outputs])
     if request.sample is None:
         return CheckAnswer(relative_error=None)
-    worst: Optional[float] = None
+    worst: float | None = None
     for size in request.batchSizes:
         batch = samples.batch(request.inputs, size, request.sample.openDimension)
         answers = function(**{name: tf.constant(value) for name, value in batch.items()})
@@ -41,15 +41,15 @@ def check(request: CheckRequest) -> CheckAnswer:
                 error = relative_error(np.asarray(answers[name].numpy()), references[f"output{index}"])
                 if not error <= MAX_RELATIVE_ERROR:
                     raise Internal(
-                        f"At batch size {size} output {name!r} of the converted model differs from the unconverted one's by "
-                        f"{error:.2g}, more than {MAX_RELATIVE_ERROR:.0e}, relative to its largest value."
+                        f"At batch size {size} output {name!r} of the converted model differs from the unconverted "
+                        f"one's by {error:.2g}, more than {MAX_RELATIVE_ERROR:.0e}, relative to its largest value."
                     )
                 worst = max(worst or 0.0, error)
     return CheckAnswer(relative_error=worst)
 
 
 def relative_error(found: Any, expected: Any) -> float:
-    """The largest difference over the largest expected magnitude; infinite where shapes, types or other than floats differ."""
+    """The largest difference over the largest expected magnitude; infinite where anything but floats differs."""
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return float("inf")
     if expected.dtype.kind != "f":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,8 +15,8 @@ from tftrt_runtime.convert import freeze
 from tftrt_runtime.convert.messages import REFERENCE, ConvertAnswer, ConvertRequest
 from tftrt_runtime.errors import SignatureNotFound, UsageError
 
-# What to try for dimensions that the signature leaves open: short texts and small pictures, then pictures for networks that
-# need some size, then whatever takes a single element.
+# What to try for dimensions that the signature leaves open: short texts and small pictures, then pictures for networks
+# that need some size, then whatever takes a single element.
 OPEN_DIMENSIONS = (32, 224, 1)
 
 
@@ -53,11 +53,11 @@ def convert(request: ConvertRequest) -> ConvertAnswer:
 
 def _ask(
     function: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], request: ConvertRequest
-) -> tuple[Optional[Sample], tuple[Tensor, ...]]:
+) -> tuple[Sample | None, tuple[Tensor, ...]]:
     """Save the model's answer to each batch size; the sample that it took, and its outputs' shapes as far as they show.
 
-    A model may refuse made-up input (a decoder of JPEG gets none) or answer differently each time (it draws random numbers):
-    then there is nothing to compare with, and no sample.
+    A model may refuse made-up input (a decoder of JPEG gets none) or answer differently each time (it draws random
+    numbers): then there is nothing to compare with, and no sample.
     """
     open_dimensions = OPEN_DIMENSIONS if any(-1 in tensor.shape[1:] for tensor in inputs) else (1,)
     for size in open_dimensions:
@@ -99,13 +99,13 @@ def _expect_batch(answers: samples.Batch, batch_size: int, uri: str) -> None:
     for name, value in answers.items():
         if value.ndim == 0 or value.shape[0] != batch_size:
             raise SignatureNotFound(
-                f"Output {name!r} of {uri} has shape {list(value.shape)} for a batch of {batch_size}: its first dimension must be "
-                "the batch, so that each request of a batch gets its own part."
+                f"Output {name!r} of {uri} has shape {list(value.shape)} for a batch of {batch_size}: its first "
+                "dimension must be the batch, so that each request of a batch gets its own part."
             )
 
 
 def _ranked(outputs: Iterable[Tensor], answers: samples.Batch) -> tuple[Tensor, ...]:
-    """Outputs of unknown rank with the rank that an answer showed; one open dimension beside the batch where none did."""
+    """Outputs of unknown rank get the rank that an answer showed; where none did, one dimension beside the batch."""
     return tuple(
         tensor
         if tensor.shape

@@ -19,10 +19,11 @@ from tensorflow.python.training import saver
 # A GraphDef is one protobuf message and ends at 2 GiB; frozen weights lie in it. A tenth is left for the graph itself.
 MAX_FROZEN_BYTES = int(0.9 * 2**31)
 
-# Operations that only read a variable, and those that pass a resource on to a function whose own operations are looked at.
+# Operations that only read a variable, and those that pass one on to a function, whose own operations are looked at.
 READS = {
-    "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp", "Placeholder", "Identity",
-    "PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCase",
+    "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp", "Placeholder",
+    "Identity", "PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While", "StatelessWhile", "Case",
+    "StatelessCase",
 }  # fmt: skip
 
 
@@ -80,8 +81,8 @@ def freeze(function: Any) -> Frozen:
 def _optimise(graph: Any, fetches: list[str]) -> Any:
     """Grappler's rewriting that holds on any machine.
 
-    The remapper (fused convolutions) and the layout optimiser pick kernels for the processor that they run on; the executor
-    runs both again when it loads the graph, on the machine that serves, so they stay out of what is saved.
+    The remapper (fused convolutions) and the layout optimiser pick kernels for the processor that they run on; the
+    executor runs both when it loads the graph, on the machine that serves, so they stay out of what is saved.
     """
     config = config_pb2.ConfigProto()
     options = config.graph_options.rewrite_options
@@ -98,10 +99,11 @@ def _optimise(graph: Any, fetches: list[str]) -> Any:
 
 
 def as_function(frozen: Frozen, function: Any) -> Any:
-    """The frozen graph as a concrete function with the names, types and shapes of the signature that it was made from."""
+    """The frozen graph as a concrete function with the names, types and shapes of the original signature."""
     specs = function.structured_input_signature[1]
     graph = tf.compat.v1.GraphDef()
     graph.CopyFrom(frozen.graph)
+    _rename_functions(graph, "_frozen")
     placeholders = {tensor.partition(":")[0] for tensor in frozen.inputs.values()}
     for node in graph.node:
         if node.name in placeholders:
@@ -110,7 +112,6 @@ def as_function(frozen: Frozen, function: Any) -> Any:
             node.ClearField("attr")
     used = {name for node in graph.node for name in node.input}
 
-    @tf.function(autograph=False)
     def converted(**tensors: Any) -> dict[str, Any]:
         feeds = {
             tensor: tensors[name]
@@ -120,9 +121,26 @@ def as_function(frozen: Frozen, function: Any) -> Any:
         fetched = tf.import_graph_def(graph, input_map=feeds, return_elements=list(frozen.outputs.values()), name="")
         return dict(zip(frozen.outputs, fetched))
 
-    return converted.get_concrete_function(
+    return tf.function(converted, autograph=False).get_concrete_function(
         **{name: tf.TensorSpec(specs[name].shape, specs[name].dtype, name=name) for name in frozen.inputs}
     )
+
+
+def _rename_functions(graph: Any, suffix: str) -> None:
+    """Give the graph's functions new names: this process has those of the unfrozen model under the old ones."""
+    names = {function.signature.name: function.signature.name + suffix for function in graph.library.function}
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    for function in graph.library.function:
+        function.signature.name = names[function.signature.name]
+    for gradient in graph.library.gradient:
+        gradient.function_name = names.get(gradient.function_name, gradient.function_name)
+        gradient.gradient_func = names.get(gradient.gradient_func, gradient.gradient_func)
+    for node in nodes:
+        node.op = names.get(node.op, node.op)
+        for attribute in node.attr.values():
+            called = [*attribute.list.func, *([attribute.func] if attribute.HasField("func") else [])]
+            for function in called:
+                function.name = names.get(function.name, function.name)
 
 
 def count(graph: Any) -> int:

@@ -26,7 +26,7 @@ class DevicesAnswer(Message):
 
 
 class ConvertRequest(Message):
-    """Convert the SavedModel in `source` to one in `target`, and leave the unconverted model's answers in `references`."""
+    """Convert the SavedModel in `source` to one in `target`; leave the unconverted model's answers in `references`."""
 
     uri: str
     source: str

@@ -19,7 +19,7 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
     """Leave `artifact/` and `convert.json` in the workspace; the latter alone where the store has the artifact.
 
     Raises:
-        Failure: the user's mistakes as their own types; OutOfMemory, ChildAborted or Internal for what befell TensorFlow.
+        Failure: the user's mistakes; OutOfMemory, ChildAborted or Internal for what befell TensorFlow.
     """
     product = _product(spec)
     fetched = _fetched(workspace)
@@ -45,8 +45,8 @@ def _product(spec: JobSpec) -> str:
     if spec.runtime.accelerator == "None":
         if spec.conversion.precision != "FP32":
             raise GPUUnfit(
-                f"Precision {spec.conversion.precision} needs TensorRT and a GPU, and the runtime {spec.runtime.name!r} has "
-                "neither: set spec.conversion.precision to FP32 or choose another spec.serving.runtime."
+                f"Precision {spec.conversion.precision} needs TensorRT and a GPU, and the runtime {spec.runtime.name!r} "
+                "has neither: set spec.conversion.precision to FP32 or choose another spec.serving.runtime."
             )
         return CPU
     seen = child.run("tftrt_runtime.convert.devices", messages.DevicesRequest(), messages.DevicesAnswer, "convert")

@@ -1,10 +1,10 @@
 """How long things may take and how much may wait, in one place because the numbers depend on each other.
 
 The operator's pod sleeps PRE_STOP_SECONDS before SIGTERM, so that no new connection reaches a server that ends. A gRPC
-connection outlives the removal of its endpoint, so each is closed by age: CONNECTION_AGE_SECONDS (gRPC spreads it by 10 %)
-plus CONNECTION_GRACE_SECONDS, in which calls in flight finish, must end before the sleep does. A request waits in the queue for
-at most QUEUE_TIMEOUT_SECONDS, less than the grace. terminationGracePeriodSeconds must be more than PRE_STOP_SECONDS +
-EXIT_TIMEOUT_SECONDS + KILL_SECONDS.
+connection outlives the removal of its endpoint, so each is closed by age: CONNECTION_AGE_SECONDS (gRPC spreads it by
+10 %) plus CONNECTION_GRACE_SECONDS, in which calls in flight finish, must end before the sleep does. A request waits in
+the queue for at most QUEUE_TIMEOUT_SECONDS, less than the grace. terminationGracePeriodSeconds must be more than
+PRE_STOP_SECONDS + EXIT_TIMEOUT_SECONDS + KILL_SECONDS.
 """
 
 PRE_STOP_SECONDS = 20

@@ -1,7 +1,7 @@
-"""How much GPU memory TensorFlow's allocator may take, and whether it got that. TensorFlow is imported where it is needed.
+"""How much GPU memory TensorFlow's allocator may take, and whether it got that.
 
-The limit is one logical device of `floor(fraction x total)` MiB, the total as CUDA reports it. (A session config handed to
-`enable_eager_execution` is accepted and ignored.)
+The limit is one logical device of `floor(fraction x total)` MiB, the total as CUDA reports it. (A session config handed
+to `enable_eager_execution` is accepted and ignored.)
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def limit_mib(fraction: str, total_bytes: int) -> int:
     limit = int((Decimal(fraction) * total_bytes / MIB).to_integral_value(ROUND_FLOOR))
     if limit < 1:
         raise InsufficientGPUMemory(
-            f"A memory fraction of {fraction} of the device's {total_bytes // MIB} MiB leaves TensorFlow nothing: raise spec.gpu.memory."
+            f"A memory fraction of {fraction} of the device's {total_bytes // MIB} MiB leaves TensorFlow nothing: "
+            "raise spec.gpu.memory."
         )
     return limit
 

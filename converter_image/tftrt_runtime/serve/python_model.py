@@ -1,9 +1,9 @@
-"""The model in Triton's Python backend: loads the artifact, warms it up, answers requests. Runs in the backend's process."""
+"""The model in the process of Triton's Python backend: loads the artifact, warms it up, answers requests."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from tftrt_runtime import log
+from tftrt_runtime.child import one_line
 from tftrt_runtime.dtypes import numpy_type
 from tftrt_runtime.errors import Failure, Internal
 from tftrt_runtime.serve import memory
@@ -59,7 +60,7 @@ class TritonPythonModel:
                 self._answer(samples.batch(served.inputs, size, served.sample.openDimension))
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer a batch of requests, one response each and in their order; an error is the response of its request alone."""
+        """Answer a batch of requests, one response each, in order; an error is the response of its request alone."""
         responses: list[Any] = [None] * len(requests)
         inputs = [self._inputs(request) for request in requests]
         for together in same_shapes(inputs):
@@ -72,21 +73,18 @@ class TritonPythonModel:
         try:
             answers = self._answer(joined(inputs))
             parts = split(answers, [batch_size(one) for one in inputs])
-            return [pb_utils.InferenceResponse([self._output(name, part[name]) for name in part]) for part in parts]
+            return [pb_utils.InferenceResponse([pb_utils.Tensor(*item) for item in part.items()]) for part in parts]
         except Exception as error:
             if len(inputs) > 1:  # one request's fault is no other's
                 return [response for one in inputs for response in self._respond([one])]
-            text = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
-            return [pb_utils.InferenceResponse(error=pb_utils.TritonError(f"The model refused the request: {text}"))]
+            told = pb_utils.TritonError(f"The model refused the request: {one_line(error)}")
+            return [pb_utils.InferenceResponse(error=told)]
 
     def _inputs(self, request: Any) -> dict[str, Any]:
         return {
             tensor.name: pb_utils.get_input_tensor_by_name(request, tensor.name).as_numpy()
             for tensor in self._served.inputs
         }
-
-    def _output(self, name: str, value: Any) -> Any:
-        return pb_utils.Tensor(name, value)
 
     def _answer(self, inputs: dict[str, Any]) -> dict[str, Any]:
         answers = self._function(**{name: self._constant(value) for name, value in inputs.items()})

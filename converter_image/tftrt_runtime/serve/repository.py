@@ -38,8 +38,8 @@ def write_model(repository: Path, name: str, manifest: Manifest, max_queue_delay
 def config(name: str, manifest: Manifest, max_queue_delay_microseconds: int) -> str:
     """`config.pbtxt`: the signature, one instance, dynamic batching up to the largest batch size, a bounded queue.
 
-    One instance, for each is a process with a TensorFlow of its own. Requests of different shapes are never put together: that
-    is Triton's default where an input has open dimensions.
+    One instance, for each is a process with a TensorFlow of its own. Requests of different shapes are not put together:
+    that is Triton's default where an input has open dimensions.
     """
     summary = manifest.summary
     largest = max(summary.batchSizes)
@@ -111,5 +111,5 @@ def link_python_backend(folder: Path) -> None:
 
 
 def library_path() -> list[Path]:
-    """Where tritonserver, its backend and the stub find their libraries: the wheel's own, then this Python's libpython."""
+    """Where tritonserver, its backend and the stub find libraries: the wheel's own, then this Python's libpython."""
     return [tritonserver().parent.parent / "nvidia_pytriton.libs", Path(str(sysconfig.get_config_var("LIBDIR")))]

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import Optional
 
 from tftrt_runtime import child, log
 from tftrt_runtime.artifact import CPU, MANIFEST, MODEL, Manifest, check_files, read_manifest
@@ -22,6 +21,7 @@ from tftrt_runtime.errors import (
     Failure,
     ServerFailed,
     StoreUnavailable,
+    Terminated,
     failure,
 )
 from tftrt_runtime.serve import limits, repository, tritonserver
@@ -32,7 +32,7 @@ DEFAULT_ARTIFACT = "/mnt/artifact"
 KEPT_LINES = 50
 
 
-def run(spec: ServerSpec, workspace: Optional[Path], ports: tritonserver.Ports) -> None:
+def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> None:
     """Serve until SIGTERM, and then until the requests in flight are answered.
 
     Raises:
@@ -79,19 +79,19 @@ def _manifest(spec: ServerSpec, folder: Path) -> Manifest:
     summary = manifest.summary
     if summary.fingerprint != spec.fingerprint:
         raise ArtifactNotFound(
-            f"The artifact in {folder} has the fingerprint {summary.fingerprint}, and {spec.fingerprint} was asked for: "
-            "the wrong folder is mounted."
+            f"The artifact in {folder} has the fingerprint {summary.fingerprint}, and {spec.fingerprint} was asked "
+            "for: the wrong folder is mounted."
         )
     if (summary.product == CPU) != (spec.runtime.accelerator == "None"):
         raise EngineDeviceMismatch(
-            f"The artifact in {folder} was built for {summary.product}, and the runtime {spec.runtime.name!r} has the accelerator "
-            f"{spec.runtime.accelerator}."
+            f"The artifact in {folder} was built for {summary.product}, and the runtime {spec.runtime.name!r} has the "
+            f"accelerator {spec.runtime.accelerator}."
         )
     return manifest
 
 
 @contextmanager
-def _workspace(given: Optional[Path]) -> Iterator[Path]:
+def _workspace(given: Path | None) -> Iterator[Path]:
     """The folder given, or one that is deleted in the end; in either a new one, so that nothing old is in the way."""
     if given is not None:
         given.mkdir(parents=True, exist_ok=True)
@@ -100,10 +100,7 @@ def _workspace(given: Optional[Path]) -> Iterator[Path]:
 
 
 def _serve(command: list[str], environment: dict[str, str], failed: Path) -> None:
-    process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        errors="replace", start_new_session=True,
-    )  # fmt: skip
+    process = child.start(command, environment)
     log.event("serve", "Started tritonserver", pid=process.pid)
     kept: deque[str] = deque(maxlen=KEPT_LINES)
     # A thread, for its lines must be read on while it drains, or it would stand still at a full pipe.
@@ -112,9 +109,14 @@ def _serve(command: list[str], environment: dict[str, str], failed: Path) -> Non
     try:
         process.wait()
         reader.join(limits.KILL_SECONDS)
+    except Terminated:
+        # tritonserver takes no new request, answers those in flight and ends.
+        with log.timed("serve", "Drained"):
+            child.end(process, limits.EXIT_TIMEOUT_SECONDS + limits.KILL_SECONDS)
+        if process.returncode == 0:
+            return
     finally:
-        # On SIGTERM this is the drain: tritonserver takes no new request, answers those in flight and ends.
-        child.end(process, limits.EXIT_TIMEOUT_SECONDS + limits.KILL_SECONDS)
+        child.end(process)
     raise _failure(process.returncode, failed, list(kept))
 
 
@@ -126,7 +128,7 @@ def _forward(process: subprocess.Popen[str], kept: deque[str]) -> None:
             text = line.rstrip()
             if text.startswith(log.OWN_LINE):
                 print(text, file=sys.stderr, flush=True)
-            elif text:
+            elif text and not text.startswith(("+-", "| ")):  # its tables of options
                 kept.append(text)
                 log.event("serve", text, source="tritonserver")
     except ValueError:

@@ -1,4 +1,4 @@
-"""tritonserver's command line and environment. The flags are those of its own `--help`, version 2.54 (nvidia-pytriton 0.7.0)."""
+"""tritonserver's command line and environment; the flags are those of version 2.51.0 (nvidia-pytriton 0.7.0)."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def command(models: Path, backends: Path, ports: Ports) -> list[str]:
 def environment(inherited: Mapping[str, str], model: Path, failure: Path) -> dict[str, str]:
     """The environment of tritonserver, which its Python backend inherits.
 
-    tritonserver links a CUDA of its own and would take a third of a GiB of the GPU: it sees no device. `python_model` gives
-    TensorFlow the devices back.
+    tritonserver links a CUDA of its own and would take a third of a GiB of the GPU: it sees no device. `python_model`
+    gives TensorFlow the devices back.
     """
     libraries = [*map(str, repository.library_path()), *filter(None, [inherited.get("LD_LIBRARY_PATH")])]
     told = {
