@@ -1,0 +1,101 @@
+"""A small client for tests: the API server as a user with kubectl would see it."""
+
+import base64
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import yaml
+
+PATHS = {
+    "TRTModel": "/apis/tftrt.dev/v1alpha1/namespaces/{namespace}/trtmodels",
+    "Namespace": "/api/v1/namespaces",
+    "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
+    "Event": "/api/v1/namespaces/{namespace}/events",
+    "Pod": "/api/v1/namespaces/{namespace}/pods",
+    "Service": "/api/v1/namespaces/{namespace}/services",
+    "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments",
+    "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers",
+    "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+}
+MERGE = "application/merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+Json = dict[str, Any]
+
+
+class Refused(Exception):  # noqa: N818 - reads as a sentence in tests
+    """The API server said no."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+
+
+class Api:
+    """One namespace of a cluster, as its administrator."""
+
+    def __init__(self, client: httpx.Client, namespace: str = "default") -> None:
+        self._client = client
+        self.namespace = namespace
+
+    @classmethod
+    def from_kubeconfig(cls, path: Path) -> Self:
+        config = yaml.safe_load(path.read_text())
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("client-certificate-data", "client-key-data"):
+                (Path(folder) / name).write_bytes(base64.b64decode(user[name]))
+            context.load_cert_chain(Path(folder) / "client-certificate-data", Path(folder) / "client-key-data")
+        return cls(httpx.Client(base_url=cluster["server"], verify=context, timeout=30))
+
+    def within(self, namespace: str) -> "Api":
+        return Api(self._client, namespace)
+
+    def path(self, kind: str, name: str = "") -> str:
+        path = PATHS[kind].format(namespace=self.namespace)
+        return f"{path}/{name}" if name else path
+
+    def request(self, method: str, path: str, body: Json | None = None, content_type: str = "application/json") -> Json:
+        response = self._client.request(method, path, json=body, headers={"Content-Type": content_type})
+        data: Json = response.json()
+        if response.status_code >= 400:
+            raise Refused(response.status_code, data.get("message", ""))
+        return data
+
+    def create(self, body: Json, query: str = "") -> Json:
+        return self.request("POST", self.path(body["kind"]) + query, body)
+
+    def get(self, kind: str, name: str) -> Json:
+        return self.request("GET", self.path(kind, name))
+
+    def exists(self, kind: str, name: str) -> bool:
+        try:
+            self.get(kind, name)
+        except Refused as refused:
+            if refused.status == 404:
+                return False
+            raise
+        return True
+
+    def list(self, kind: str, selector: str = "") -> list[Json]:
+        items: list[Json] = self.request("GET", f"{self.path(kind)}?labelSelector={selector}")["items"]
+        return items
+
+    def patch(self, kind: str, name: str, body: Json, subresource: str = "", manager: str = "kubectl-edit") -> Json:
+        path = f"{self.path(kind, name)}{subresource}?fieldManager={manager}"
+        return self.request("PATCH", path, body, MERGE)
+
+    def apply(self, body: Json, manager: str = "kubectl") -> Json:
+        path = f"{self.path(body['kind'], body['metadata']['name'])}?fieldManager={manager}&force=true"
+        return self.request("PATCH", path, body, APPLY)
+
+    def delete(self, kind: str, name: str, propagation: str = "Background") -> None:
+        self.request("DELETE", self.path(kind, name), {"propagationPolicy": propagation})

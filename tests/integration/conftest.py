@@ -1,0 +1,113 @@
+"""A real control plane without nodes, and the operator from source beside it."""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cluster import Cluster
+from tests.waiting import eventually
+
+from .api import Api
+
+TEST_INSTANCE = 1
+HEALTH_PORT = 18080
+ROOT = Path(__file__).parents[2]
+CONFIG = """
+runtimes:
+  - {name: triton, image: "converter:test", tensorflow: 2.14.1, tensorrt: 8.5.3.1, accelerator: GPU}
+  - {name: cpu, image: "converter:test", tensorflow: 2.14.1, accelerator: None}
+defaultRuntime: triton
+"""
+
+
+class OperatorProcess:
+    """The operator, run from source; stopped and started as tests ask."""
+
+    def __init__(self, kubeconfig: Path, folder: Path) -> None:
+        self._kubeconfig = kubeconfig
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log = folder / "operator.log"
+        (folder / "config.yaml").write_text(CONFIG)
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "tftrt_operator", "--config", str(self._folder / "config.yaml")]
+        command += ["--health-port", str(HEALTH_PORT)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env={**os.environ, "KUBECONFIG": str(self._kubeconfig)}, stdout=log, stderr=log
+            )
+        eventually(self._healthy, seconds=30)
+
+    def _healthy(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log.read_text()[-2000:]
+        try:
+            return httpx.get(f"http://127.0.0.1:{HEALTH_PORT}/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(timeout=20) == 0, self.log.read_text()[-2000:]
+
+    def pause(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The test cluster's control plane; taken down again only if this session brought it up."""
+    found = Cluster(TEST_INSTANCE)
+    was_running = found.is_running()
+    found.up(control_plane_only=True)
+    found.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    found.kubectl("wait", "--for=condition=Established", "crd/trtmodels.tftrt.dev")
+    yield found
+    if not was_running:
+        found.down()
+
+
+@pytest.fixture(scope="session")
+def admin(cluster: Cluster) -> Api:
+    """The API server as its administrator."""
+    return Api.from_kubeconfig(cluster.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """The operator, running."""
+    process = OperatorProcess(cluster.kubeconfig, tmp_path_factory.mktemp("operator"))
+    process.start()
+    yield process
+    process.stop()
+    faults = [line for line in process.log.read_text().splitlines() if "Traceback" in line]
+    assert not faults, process.log.read_text()[-4000:]
+
+
+@pytest.fixture
+def bare_api(admin: Api) -> Iterator[Api]:
+    """A namespace of its own, where no operator need run."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield admin.within(name)
+    admin.delete("Namespace", name)
+
+
+@pytest.fixture
+def api(bare_api: Api, operator: OperatorProcess) -> Api:
+    """A namespace of its own, with the operator at work."""
+    return bare_api

@@ -1,0 +1,107 @@
+"""The kubelet's part, played by the test: on a control plane without nodes nobody else runs the Pods.
+
+Only Pods' own status is written here. Jobs, Deployments and everything else is what the real controllers make of it.
+"""
+
+import json
+from typing import Any
+
+from tests.waiting import eventually
+
+from .api import Api, Json
+
+STARTED = "2026-01-01T00:00:00Z"
+
+
+def summary(task: Json) -> Json:
+    """What `tftrt publish` says for a task on the `cpu` runtime."""
+    store, namespace, fingerprint = task["artifacts"]["uri"], task["model"]["namespace"], task["fingerprint"]
+    return {
+        "version": 1,
+        "result": "Published",
+        "fingerprint": fingerprint,
+        "build": "11111111-1111-1111-1111-111111111111",
+        "product": "cpu",
+        "artifact": f"{store}/{namespace}/{fingerprint}/cpu",
+        "sourceDigest": "sha256:" + "0" * 64,
+        "device": {"name": "cpu", "computeCapability": "", "memoryBytes": None, "driver": ""},
+        "versions": {"tensorflow": "2.14.1", "tensorrt": "", "runtime": "cpu"},
+        "engines": 0,
+        "convertedOps": 0,
+        "totalOps": 457,
+        "batchSizes": task["conversion"]["batchSizes"],
+        "inputs": [{"name": "input_1", "dtype": "FP32", "shape": [-1, 224, 224, 3]}],
+        "outputs": [{"name": "predictions", "dtype": "FP32", "shape": [-1, 1000]}],
+        "artifactBytes": 102_400_000,
+        "startedAt": STARTED,
+        "finishedAt": "2026-01-01T00:03:00Z",
+    }
+
+
+def pod_of_job(api: Api, job: str) -> Json:
+    """Wait for the pod that the Job controller makes, and return it."""
+    return eventually(
+        lambda: [
+            pod
+            for pod in api.list("Pod", f"batch.kubernetes.io/job-name={job}")
+            if pod["status"].get("phase") in (None, "Pending")
+        ]
+    )[0]
+
+
+def finish_job(api: Api, job: str) -> None:
+    """Have the Job's pod succeed with the summary of its task."""
+    pod = pod_of_job(api, job)
+    task = json.loads(pod["metadata"]["annotations"]["tftrt.dev/spec"])
+    _end(api, pod, "publish", 0, json.dumps(summary(task)))
+
+
+def fail_job(api: Api, job: str, code: int, reason: str, words: str, container: str = "fetch") -> None:
+    """Have the Job's pod fail in one of its containers."""
+    report = {"version": 1, "code": code, "reason": reason, "message": words}
+    _end(api, pod_of_job(api, job), container, code, json.dumps(report))
+
+
+def _end(api: Api, pod: Json, last: str, code: int, message: str) -> None:
+    def status(container: Json) -> Json:
+        ended = {"exitCode": 0, "startedAt": STARTED, "finishedAt": "2026-01-01T00:03:00Z"}
+        if container["name"] == last:
+            ended |= {"exitCode": code, "message": message}
+        state: dict[str, Any] = {"terminated": ended}
+        return {
+            "name": container["name"],
+            "image": "i",
+            "imageID": "i",
+            "ready": False,
+            "restartCount": 0,
+            "state": state,
+        }
+
+    init = [status(container) for container in pod["spec"]["initContainers"]]
+    main = [status(container) for container in pod["spec"]["containers"]]
+    body = {
+        "status": {
+            "phase": "Failed" if code else "Succeeded",
+            "startTime": STARTED,
+            "initContainerStatuses": init,
+            "containerStatuses": main,
+        }
+    }
+    api.patch("Pod", pod["metadata"]["name"], body, "/status", manager="kubelet")
+
+
+def start_servers(api: Api, model: str) -> None:
+    """Have every server pod of a model that still waits become ready."""
+    for pod in api.list("Pod", f"app.kubernetes.io/component=server,app.kubernetes.io/instance={model}"):
+        if pod["status"].get("phase") == "Pending":
+            ready = {"status": "True", "lastTransitionTime": STARTED}
+            body = {
+                "status": {
+                    "phase": "Running",
+                    "startTime": STARTED,
+                    "conditions": [
+                        {"type": kind, **ready} for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+                    ],
+                }
+            }
+            api.patch("Pod", pod["metadata"]["name"], body, "/status", manager="kubelet")

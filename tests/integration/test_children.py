@@ -1,0 +1,180 @@
+"""What the operator applies: replicas and field ownership, names that are taken, drift, deletion."""
+
+from tests.cluster import Cluster
+from tests.waiting import eventually
+
+from .api import Api
+from .conftest import OperatorProcess
+from .kubelet import finish_job, start_servers
+from .models import conditions, job_names, message, trtmodel
+
+
+def serving(api: Api, **spec: object) -> None:
+    """Bring a model to Ready."""
+    api.create(trtmodel(**spec))
+    finish_job(api, eventually(lambda: job_names(api))[0])
+    eventually(lambda: (start_servers(api, "resnet50"), conditions(api)["Ready"] == ("True", "Serving"))[1])
+
+
+def replicas(api: Api) -> int:
+    return int(api.get("Deployment", "resnet50")["spec"]["replicas"])
+
+
+def test_a_change_of_replicas_starts_no_job_and_never_lowers_ready(api: Api) -> None:
+    serving(api)
+    since = next(c for c in api.get("TRTModel", "resnet50")["status"]["conditions"] if c["type"] == "Ready")
+    before = job_names(api)
+    api.patch("TRTModel", "resnet50", {"spec": {"serving": {"replicas": 3}}})
+    eventually(lambda: replicas(api) == 3)
+    eventually(lambda: api.exists("PodDisruptionBudget", "resnet50"))
+    eventually(lambda: (start_servers(api, "resnet50"), "3 of 3 replicas" in message(api, "Ready"))[1])
+    assert job_names(api) == before
+    ready = next(c for c in api.get("TRTModel", "resnet50")["status"]["conditions"] if c["type"] == "Ready")
+    assert ready["lastTransitionTime"] == since["lastTransitionTime"], "Ready has not been lowered on the way"
+    assert ready["observedGeneration"] == 2
+    api.patch("TRTModel", "resnet50", {"spec": {"serving": {"replicas": 1}}})
+    eventually(lambda: not api.exists("PodDisruptionBudget", "resnet50"))
+
+
+def test_replicas_belong_to_the_spec_until_an_autoscaler_has_taken_them(api: Api) -> None:
+    serving(api, serving={"runtime": "cpu", "replicas": 2})
+    api.patch("Deployment", "resnet50", {"spec": {"replicas": 5}}, "/scale", manager="somebody")
+    eventually(lambda: replicas(api) == 2)
+
+    api.patch("TRTModel", "resnet50", {"spec": {"serving": {"autoscaling": {"minReplicas": 2, "maxReplicas": 9}}}})
+    eventually(lambda: api.exists("HorizontalPodAutoscaler", "resnet50"))
+    api.patch("Deployment", "resnet50", {"spec": {"replicas": 4}}, "/scale", manager="kube-controller-manager")
+    # Another change of the Deployment is applied meanwhile: the autoscaler's number stays.
+    api.patch("TRTModel", "resnet50", {"spec": {"serving": {"maxQueueDelayMicroseconds": 5}}})
+    task = "tftrt.dev/spec"
+    eventually(
+        lambda: (
+            '"maxQueueDelayMicroseconds": 5'
+            in api.get("Deployment", "resnet50")["spec"]["template"]["metadata"]["annotations"][task]
+        )
+    )
+    assert replicas(api) == 4
+
+    api.patch("TRTModel", "resnet50", {"spec": {"serving": {"autoscaling": None}}})
+    eventually(lambda: not api.exists("HorizontalPodAutoscaler", "resnet50"))
+    eventually(lambda: replicas(api) == 2)
+
+
+def test_the_old_revision_serves_on_until_the_new_engine_is_there_and_only_its_replicas_change(api: Api) -> None:
+    serving(api)
+    old = api.get("Deployment", "resnet50")["spec"]["template"]
+    (first,) = job_names(api)
+    api.patch("TRTModel", "resnet50", {"spec": {"conversion": {"maxBatchSize": 4}, "serving": {"replicas": 2}}})
+    second = eventually(lambda: [name for name in job_names(api) if name != first])[0]
+    eventually(lambda: replicas(api) == 2)
+    assert api.get("Deployment", "resnet50")["spec"]["template"] == old
+    assert conditions(api)["Available"] == ("True", "ReplicasAvailable")
+    assert "BatchSizesChanged" in api.get("TRTModel", "resnet50")["status"]["conversion"]["reason"]
+    finish_job(api, second)
+    eventually(lambda: api.get("Deployment", "resnet50")["spec"]["template"] != old)
+
+    api.patch("TRTModel", "resnet50", {"spec": {"conversion": {"maxBatchSize": 1}}})
+    eventually(lambda: api.get("Deployment", "resnet50")["spec"]["template"] == old)
+    assert second not in job_names(api) or len(job_names(api)) <= 2
+    assert not [job for job in api.list("Job") if not job["status"].get("conditions")], "going back needs no new Job"
+
+
+def test_a_service_of_that_name_that_is_not_ours_is_never_taken_over(api: Api) -> None:
+    ports = [{"port": 8000}]
+    mine = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "resnet50"}, "spec": {"ports": ports}}
+    before = api.create(mine)
+    api.create(trtmodel())
+    finish_job(api, eventually(lambda: job_names(api))[0])
+    eventually(lambda: conditions(api)["Stalled"] == ("True", "NameConflict"))
+    assert "Service resnet50 exists and does not belong to this TRTModel" in message(api, "Stalled")
+    assert not api.exists("Deployment", "resnet50")
+    after = api.get("Service", "resnet50")
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+    api.delete("Service", "resnet50")
+    api.patch("TRTModel", "resnet50", {"metadata": {"labels": {"look": "again"}}})
+    eventually(lambda: api.exists("Deployment", "resnet50"))
+
+
+def test_what_somebody_deletes_or_changes_comes_back(api: Api) -> None:
+    serving(api)
+    api.delete("Service", "resnet50")
+    eventually(lambda: api.exists("Service", "resnet50"))
+    api.patch("NetworkPolicy", "resnet50", {"spec": {"policyTypes": ["Ingress"]}})
+    eventually(lambda: "Egress" in api.get("NetworkPolicy", "resnet50")["spec"]["policyTypes"])
+
+
+def test_what_the_api_server_will_not_take_is_said_in_its_words(api: Api) -> None:
+    api.create(trtmodel(serving={"runtime": "cpu", "affinity": {"nodeAffinity": {"nonsense": 1}, "podAffinity": 5}}))
+    finish_job(api, eventually(lambda: job_names(api))[0])
+    eventually(lambda: conditions(api)["Stalled"] == ("True", "ObjectInvalid"))
+    assert "Deployment resnet50" in message(api, "Stalled")
+
+
+def test_nothing_is_written_when_nothing_changes_not_even_after_a_restart(api: Api, operator: OperatorProcess) -> None:
+    serving(
+        api, serving={"runtime": "cpu", "replicas": 2, "resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}}}
+    )
+    kinds = ("TRTModel", "Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "ConfigMap", "Job", "Event")
+
+    def versions() -> dict[str, str]:
+        # The field managers' times tell a write even where it changed nothing.
+        return {
+            item["metadata"]["uid"]: item["metadata"]["resourceVersion"] + str(item["metadata"].get("managedFields"))
+            for kind in kinds
+            for item in api.list(kind)
+        }
+
+    eventually(lambda: "2 of 2 replicas" in message(api, "Ready"))
+    before = versions()
+    operator.stop()
+    operator.start()
+    probe = trtmodel("probe", source={"uri": "pvc://models/other"})
+    api.create(probe)
+    eventually(lambda: [name for name in job_names(api) if name.startswith("probe")])  # it has been at work since
+    after = versions()
+    assert {uid: version for uid, version in after.items() if uid in before} == before
+
+
+def test_deletion_leaves_no_object_behind(api: Api) -> None:
+    serving(api, serving={"runtime": "cpu", "replicas": 2})
+    api.delete("TRTModel", "resnet50")
+    for kind in ("TRTModel", "Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "ConfigMap", "Job"):
+        eventually(
+            lambda kind=kind: not [o for o in api.list(kind) if o["metadata"]["name"] != "kube-root-ca.crt"]  # type: ignore[misc]
+        )
+
+
+def test_with_deletion_policy_delete_the_artifacts_go_first(api: Api) -> None:
+    serving(api, artifacts={"uri": "pvc://models/tftrt", "deletionPolicy": "Delete"})
+    assert api.get("TRTModel", "resnet50")["metadata"]["finalizers"] == ["tftrt.dev/artifacts"]
+    api.delete("TRTModel", "resnet50")
+    cleanup = eventually(lambda: [name for name in job_names(api) if "-cleanup-" in name])[0]
+    assert "ownerReferences" not in api.get("Job", cleanup)["metadata"]
+    assert api.exists("TRTModel", "resnet50")
+    pod = eventually(lambda: api.list("Pod", f"batch.kubernetes.io/job-name={cleanup}"))[0]
+    done = {"terminated": {"exitCode": 0, "finishedAt": "2026-01-01T00:03:00Z"}}
+    container = {"name": "delete", "image": "i", "imageID": "i", "ready": False, "restartCount": 0, "state": done}
+    body = {"status": {"phase": "Succeeded", "containerStatuses": [container]}}
+    api.patch("Pod", pod["metadata"]["name"], body, "/status", manager="kubelet")
+    eventually(lambda: not api.exists("TRTModel", "resnet50"))
+
+
+def test_objects_deleted_while_the_watch_is_cut_by_410_are_not_missed(
+    api: Api, cluster: Cluster, operator: OperatorProcess
+) -> None:
+    serving(api)
+    api.create(trtmodel("doomed", source={"uri": "pvc://models/doomed"}))
+    eventually(lambda: [name for name in job_names(api) if name.startswith("doomed")])
+    operator.pause()
+    try:
+        api.delete("TRTModel", "doomed")
+        api.delete("Service", "resnet50")
+        eventually(lambda: not api.exists("TRTModel", "doomed"))
+        eventually(lambda: not [name for name in job_names(api) if name.startswith("doomed")])
+        cluster.expire_watches()
+    finally:
+        operator.resume()
+    eventually(lambda: api.exists("Service", "resnet50"), seconds=60)
+    assert not [name for name in job_names(api) if name.startswith("doomed")], "a deleted model came back to life"
+    assert "listing again" in operator.log.read_text()
