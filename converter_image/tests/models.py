@@ -119,8 +119,34 @@ def save(module: Any, folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.__call__, "other": module.__call__})
 
 
+def questions() -> dict[str, dict[str, Any]]:
+    """What to ask each model that is served."""
+    generator = np.random.default_rng(7)
+    return {
+        "cnn": {"image": generator.normal(size=(3, 16, 16, 3)).astype(np.float32)},
+        "resnet50": {"image": generator.normal(size=(2, 224, 224, 3)).astype(np.float32)},
+        "table": {"words": np.array([b"sample 2", b"unknown", b"sample 3"], dtype=np.object_)},
+        "two": {
+            "ids": generator.integers(0, 9, (2, 5)).astype(np.int32),
+            "extra": generator.normal(size=(2, 3)).astype(np.float16),
+            "unused": np.array([[True], [False]]),
+        },
+    }
+
+
+def save_answers(folder: Path, name: str, inputs: dict[str, Any]) -> None:
+    """Save what the unconverted model answers: an archive of `input NAME` and `output NAME`."""
+    (function,) = list(tf.saved_model.load(str(folder / name)).signatures.values())[:1]
+    names = function.structured_input_signature[1]
+    inputs = dict(zip(names, inputs.values())) if len(inputs) == 1 else inputs
+    answers = function(**{key: tf.constant(value) for key, value in inputs.items()})
+    arrays = {f"input {key}": value for key, value in inputs.items()}
+    arrays |= {f"output {key}": np.asarray(value.numpy()) for key, value in answers.items()}
+    np.savez(folder / f"{name}.npz", **arrays)
+
+
 def main(folder: Path, names: list[str]) -> None:
-    """Make the named models, each in a folder of its name."""
+    """Make the named models, each in a folder of its name, and beside them what they answer."""
     made = {
         "cnn": cnn,
         "resnet50": resnet50,
@@ -133,6 +159,8 @@ def main(folder: Path, names: list[str]) -> None:
     }
     for name in names:
         made[name](folder / name)
+        if name in questions():
+            save_answers(folder, name, questions()[name])
 
 
 if __name__ == "__main__":

@@ -114,17 +114,20 @@ def one_line(error: BaseException) -> str:
 
 def _failure(code: int, answered: str, last: str, kills: int | None) -> Failure:
     if code < 0:
-        name = signal.Signals(-code).name
-        kills_now = cgroup.out_of_memory_kills()
-        if -code == signal.SIGKILL and kills is not None and kills_now is not None and kills_now > kills:
-            return OutOfMemory(
-                "The kernel killed TensorFlow at the container's memory limit; raise spec.conversion.resources' memory."
-            )
-        return ChildAborted(f"The TensorFlow process was ended by {name}; its last error line: {last}")
+        return died(signal.Signals(-code).name, kills, cgroup.out_of_memory_kills(), last)
     if answered:
         told = json.loads(answered)
         return failure(told["reason"], told["message"])
     return Internal(f"The TensorFlow process ended with exit code {code} and no answer; its last error line: {last}")
+
+
+def died(name: str, before: int | None, after: int | None, last: str) -> Failure:
+    """Why a signal ended the child; `before` and `after` count the kernel's kills at the memory limit."""
+    if name == "SIGKILL" and before is not None and after is not None and after > before:
+        return OutOfMemory(
+            "The kernel killed TensorFlow at the container's memory limit; raise spec.conversion.resources."
+        )
+    return ChildAborted(f"The TensorFlow process was ended by {name}; its last error line: {last}")
 
 
 def answer(kind: type[Request], work: Callable[[Request], BaseModel]) -> None:

@@ -54,7 +54,8 @@ def inputs(function: Any, uri: str) -> tuple[Tensor, ...]:
         if not specs[tensor.name].shape.rank or tensor.shape[0] != -1:
             raise SignatureNotFound(
                 f"Input {tensor.name!r} of {uri} has shape {specs[tensor.name].shape}: its first dimension must be "
-                "open (None), for it is the batch that requests are collected in. Export the model with a batch dimension."
+                "open (None), for it is the batch that requests are collected in. Export the model with a batch "
+                "dimension."
             )
     return tensors
 

@@ -45,8 +45,9 @@ def _product(spec: JobSpec) -> str:
     if spec.runtime.accelerator == "None":
         if spec.conversion.precision != "FP32":
             raise GPUUnfit(
-                f"Precision {spec.conversion.precision} needs TensorRT and a GPU, and the runtime {spec.runtime.name!r} "
-                "has neither: set spec.conversion.precision to FP32 or choose another spec.serving.runtime."
+                f"Precision {spec.conversion.precision} needs TensorRT and a GPU, and the runtime "
+                f"{spec.runtime.name!r} has neither: set spec.conversion.precision to FP32 or choose "
+                "another spec.serving.runtime."
             )
         return CPU
     seen = child.run("tftrt_runtime.convert.devices", messages.DevicesRequest(), messages.DevicesAnswer, "convert")

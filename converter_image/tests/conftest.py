@@ -1,0 +1,62 @@
+"""Models made once, and a box in which the real command line runs as it does in a pod."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.box import Box, Server
+
+MODELS = ("cnn", "resnet50", "table", "two", "counter", "slow", "picky", "scalar")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every model of `models.py`."""
+    folder = tmp_path_factory.mktemp("models")
+    script = Path(__file__).with_name("models.py")
+    done = subprocess.run([sys.executable, str(script), str(folder), *MODELS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    """A box without models, for what needs no TensorFlow."""
+    return Box(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def converted(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Box]:
+    """A function from a model's name to the box in which it was converted and published, each once."""
+    boxes: dict[str, Box] = {}
+
+    def convert(name: str, **changes: object) -> Box:
+        if name not in boxes:
+            made = Box(tmp_path_factory.mktemp(name), name=name, models=models)
+            made.spec.update(changes)
+            made.convert_and_publish()
+            boxes[name] = made
+        return boxes[name]
+
+    return convert
+
+
+@pytest.fixture(scope="session")
+def served(converted: Callable[..., Box]) -> Iterator[Callable[[str], Server]]:
+    """A function from a model's name to a server of it that is ready, each started once."""
+    servers: dict[str, Server] = {}
+
+    def serve(name: str) -> Server:
+        if name not in servers:
+            servers[name] = converted(name).serve()
+            servers[name].wait_until_ready()
+        return servers[name]
+
+    yield serve
+    for server in servers.values():
+        server.stop()

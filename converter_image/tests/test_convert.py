@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.box import Box
+
+
+@pytest.fixture
+def cnn(tmp_path: Path, models: Path) -> Box:
+    return Box(tmp_path, name="cnn", models=models)
+
+
+def fetched(box: Box) -> Box:
+    assert box.run("lookup").code == 0
+    assert box.run("fetch").code == 0
+    return box
+
+
+def message(lines: list[dict[str, Any]], text: str) -> dict[str, Any]:
+    return next(line for line in lines if line["message"] == text)
+
+
+def until_child_runs(process: subprocess.Popen[str]) -> int:
+    """Read the log up to the line that names the child's process; its id."""
+    assert process.stderr
+    for text in process.stderr:
+        line = json.loads(text)
+        if "pid" in line:
+            return int(line["pid"])
+    raise AssertionError("no child was started")
+
+
+def test_a_keras_network_is_frozen_and_equals_the_unconverted_one(converted: Callable[..., Box]) -> None:
+    summary = converted("cnn").manifest["summary"]
+    assert summary["inputs"][0]["dtype"] == "FP32"
+    assert summary["inputs"][0]["shape"] == [-1, 16, 16, 3]
+    assert (summary["engines"], summary["convertedOps"]) == (0, 0)
+    assert 0 < summary["totalOps"] < 40
+    assert summary["versions"] == {"tensorflow": "2.14.1", "tensorrt": "", "runtime": "cpu"}
+    assert summary["batchSizes"] == [1, 4]
+
+
+def test_resnet_50_is_converted(converted: Callable[..., Box]) -> None:
+    summary = converted("resnet50").manifest["summary"]
+    assert summary["artifactBytes"] > 100_000_000
+    assert summary["totalOps"] > 300
+
+
+def test_a_model_with_a_lookup_table_is_kept_as_it_is(tmp_path: Path, models: Path) -> None:
+    ended = fetched(Box(tmp_path, name="table", models=models)).run("convert")
+    assert ended.code == 0, ended.log
+    assert "lookup tables" in message(ended.lines, "The model is kept as it is")["why"]
+    assert message(ended.lines, "Compared with the unconverted model")["relative_error"] == 0
+
+
+def test_a_model_that_writes_its_variables_is_kept_as_it_is(tmp_path: Path, models: Path) -> None:
+    ended = fetched(Box(tmp_path, name="counter", models=models)).run("convert")
+    assert ended.code == 0, ended.log
+    assert "AssignAddVariableOp" in message(ended.lines, "The model is kept as it is")["why"]
+
+
+def test_the_source_is_not_converted_again_when_the_store_has_it(converted: Callable[..., Box]) -> None:
+    box = converted("cnn")
+    again = Box(box.root / "again", name="cnn", models=box.models, build="build-2")
+    (again.pvc / "store").rmdir()
+    (again.pvc / "store").symlink_to(box.pvc / "store")
+    ended = again.convert_and_publish()
+    assert (ended.termination["result"], ended.termination["build"]) == ("Reused", "build-1")
+    assert not (again.workspace / "artifact").exists()
+
+
+def test_a_source_that_changed_under_the_same_fingerprint_is_refused(
+    converted: Callable[..., Box], models: Path
+) -> None:
+    box = converted("cnn")
+    other = Box(box.root / "other", name="cnn", models=models)
+    (other.pvc / "store").rmdir()
+    (other.pvc / "store").symlink_to(box.pvc / "store")
+    other.spec["source"] = {"uri": "pvc://models/two", "signature": "serving_default"}
+    ended = fetched(other).run("convert")
+    assert (ended.code, ended.termination["reason"]) == (21, "SourceChanged")
+    assert "pvc://models/two has changed" in ended.message
+
+
+def test_a_missing_signature_is_refused_with_those_that_there_are(cnn: Box) -> None:
+    cnn.spec["source"]["signature"] = "serving_defualt"
+    ended = fetched(cnn).run("convert")
+    assert (ended.code, ended.termination["reason"]) == (14, "SignatureNotFound")
+    assert "it has serve" in ended.message
+
+
+def test_a_signature_without_a_batch_dimension_is_refused(tmp_path: Path, models: Path) -> None:
+    ended = fetched(Box(tmp_path, name="scalar", models=models)).run("convert")
+    assert (ended.code, ended.termination["reason"]) == (14, "SignatureNotFound")
+    assert "first dimension must be open" in ended.message
+
+
+def test_bytes_that_are_no_saved_model_are_refused(box: Box) -> None:
+    (box.pvc / "models/model").mkdir(parents=True)
+    (box.pvc / "models/model/saved_model.pb").write_bytes(b"no protobuf")
+    ended = fetched(box).run("convert")
+    assert (ended.code, ended.termination["reason"]) == (13, "NotAModel")
+    assert "pvc://models/model" in ended.message
+
+
+@pytest.mark.parametrize("precision", ["FP16", "INT8"])
+def test_a_precision_that_needs_tensorrt_is_refused_without_a_gpu(cnn: Box, precision: str) -> None:
+    cnn.spec["conversion"]["precision"] = precision
+    ended = cnn.run("convert")
+    assert (ended.code, ended.termination["reason"]) == (20, "GPUUnfit")
+    assert precision in ended.message
+
+
+def test_a_gpu_runtime_without_a_gpu_is_refused(cnn: Box) -> None:
+    cnn.spec["runtime"] = {"name": "triton", "accelerator": "GPU", "tensorflow": "2.14.1", "tensorrt": "8.5.3.1"}
+    ended = cnn.run("convert")
+    assert (ended.code, ended.termination["reason"]) == (20, "GPUUnfit")
+    assert "TensorFlow sees none" in ended.message
+
+
+def test_an_image_that_is_not_the_runtimes_is_a_usage_error(cnn: Box) -> None:
+    cnn.spec["runtime"] = {**cnn.spec["runtime"], "tensorflow": "2.17.1"}
+    ended = fetched(cnn).run("convert")
+    assert ended.code == 2
+    assert "2.17.1" in ended.message
+
+
+def test_convert_before_fetch_is_a_usage_error(cnn: Box) -> None:
+    ended = cnn.run("convert")
+    assert ended.code == 2
+    assert "`tftrt fetch` comes before" in ended.message
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
+def test_a_tensorflow_that_dies_ends_in_a_code_and_a_sentence(cnn: Box, number: signal.Signals) -> None:
+    process = fetched(cnn).start("convert")
+    os.kill(until_child_runs(process), number)
+    ended = cnn.finish(process)
+    assert (ended.code, ended.termination["reason"]) == (33, "ChildAborted")
+    assert number.name in ended.message
+    assert not (cnn.workspace / "convert.json").exists()
+
+
+def test_sigterm_ends_the_child_too(cnn: Box) -> None:
+    process = fetched(cnn).start("convert")
+    child = until_child_runs(process)
+    process.terminate()
+    assert cnn.finish(process).code == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.box import Box
+from tftrt_runtime import log, publish
+from tftrt_runtime.artifact import Conversion, Device, Manifest, Tensor, Versions
+from tftrt_runtime.spec import JobSpec
+from tftrt_runtime.workspace import Converted, Fetched, Workspace
+
+DIGEST = "sha256:" + "a" * 64
+
+# Runs `tftrt publish` and kills it at the Nth of the audit events of one kind whose first argument holds a text.
+KILLED = """
+import os, signal, sys
+kind, text, left = sys.argv.pop(1), sys.argv.pop(1), [int(sys.argv.pop(1))]
+def hook(event, arguments):
+    if event == kind and text in str(arguments[0]):
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+from tftrt_runtime.__main__ import main
+sys.addaudithook(hook)
+main()
+"""
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    """A box as `convert` leaves it."""
+    made = Box(tmp_path)
+    prepare(made, DIGEST)
+    return made
+
+
+def prepare(box: Box, digest: str) -> None:
+    workspace = Workspace(box.workspace)
+    model = workspace.artifact / "model"
+    (model / "variables").mkdir(parents=True)
+    (model / "saved_model.pb").write_bytes(os.urandom(300_000))
+    (model / "variables" / "variables.index").write_bytes(b"index")
+    tensor = Tensor(name="x", dtype="FP32", shape=(-1, 3))
+    conversion = Conversion(
+        device=Device(name="cpu", computeCapability="", memoryBytes=None, driver=""),
+        versions=Versions(tensorflow="2.14.1", tensorrt="", runtime="cpu"),
+        engines=0,
+        convertedOps=0,
+        totalOps=7,
+        batchSizes=(1, 4),
+        inputs=(tensor,),
+        outputs=(tensor,),
+        sample=None,
+        startedAt=log.now(),
+    )
+    workspace.fetched.write_text(Fetched(sourceDigest=digest, bytes=1, files=1).model_dump_json())
+    workspace.converted.write_text(Converted(product="cpu", conversion=conversion).model_dump_json())
+
+
+def builds(box: Box) -> list[str]:
+    return sorted(path.name for path in (box.product / "builds").iterdir())
+
+
+def other(box: Box, build: str) -> Box:
+    """Another Job's box over the same store."""
+    made = Box(box.root / build, build=build)
+    (made.pvc / "store").rmdir()
+    (made.pvc / "store").symlink_to(box.pvc / "store")
+    prepare(made, DIGEST)
+    return made
+
+
+def test_the_summary_is_the_termination_message_and_the_manifest_lists_every_file(box: Box) -> None:
+    ended = box.run("publish")
+    assert ended.code == 0, ended.log
+    assert ended.termination == json.loads(ended.output)
+    assert ended.termination["result"] == "Published"
+    assert ended.termination["artifact"].startswith("pvc://store/tftrt/default/")
+    assert ended.termination["artifactBytes"] == 300_005
+    manifest = Manifest.model_validate_json((box.product / "manifest.json").read_bytes())
+    assert [file.path for file in manifest.files] == ["model/saved_model.pb", "model/variables/variables.index"]
+    assert (box.product / "manifest.json").stat().st_mode & 0o777 == 0o644
+    for folder in (box.product, box.product / "builds" / "build-1" / "model" / "variables"):
+        assert folder.stat().st_mode & 0o777 == 0o775
+
+
+def test_a_second_job_reports_the_first_ones_artifact_and_leaves_none_of_its_own(box: Box) -> None:
+    box.run("publish")
+    second = other(box, "build-2").run("publish")
+    assert (second.code, second.termination["result"], second.termination["build"]) == (0, "Reused", "build-1")
+    assert builds(box) == ["build-1"]
+
+
+def test_the_same_job_run_again_reports_what_it_published(box: Box) -> None:
+    first = box.run("publish")
+    assert box.run("publish").termination == first.termination
+
+
+def test_of_writers_that_race_one_wins_and_all_report_it(box: Box) -> None:
+    boxes = [box, *(other(box, f"build-{number}") for number in range(2, 6))]
+    running = [(one, one.start("publish")) for one in boxes]
+    ended = [one.finish(process) for one, process in running]
+    assert [one.code for one in ended] == [0] * len(boxes)
+    assert len({one.termination["build"] for one in ended}) == 1
+    assert sorted(one.termination["result"] for one in ended) == ["Published"] + ["Reused"] * (len(boxes) - 1)
+    assert builds(box) == [ended[0].termination["build"]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "count"),
+    [
+        ("os.mkdir", "builds", 1),
+        ("open", "builds/build-1.", 1),  # before the first file
+        ("open", "builds/build-1.", 2),
+        ("os.chmod", "builds/build-1.", 1),  # the files are there, the manifest too
+        ("os.rename", "builds/build-1.", 1),
+        ("os.link", "builds/build-1", 1),
+    ],
+)
+def test_a_writer_that_is_killed_leaves_nothing_that_counts_and_its_next_attempt_publishes(
+    box: Box, kind: str, text: str, count: int
+) -> None:
+    command = [sys.executable, "-c", KILLED, kind, text, str(count), *box.command("publish")[3:]]
+    killed = subprocess.run(command, env=box.environment(box.root / "termination"), capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    assert not (box.product / "manifest.json").exists()
+    ended = box.run("publish")
+    assert (ended.code, ended.termination["result"]) == (0, "Published")
+    assert builds(box) == ["build-1"]
+
+
+def test_a_writer_that_is_killed_after_its_manifest_is_there_has_published(box: Box) -> None:
+    command = [sys.executable, "-c", KILLED, "open", "manifest.json", "3", *box.command("publish")[3:]]
+    killed = subprocess.run(command, env=box.environment(box.root / "termination"), capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    assert (box.product / "manifest.json").exists()
+    assert box.run("publish").termination["result"] == "Published"
+
+
+def test_an_artifact_made_from_other_bytes_is_never_reused(box: Box) -> None:
+    box.run("publish")
+    second = other(box, "build-2")
+    note = second.workspace / "fetch.json"
+    note.write_text(note.read_text().replace(DIGEST, "sha256:" + "b" * 64))
+    ended = second.run("publish")
+    assert (ended.code, ended.termination["reason"]) == (21, "SourceChanged")
+    assert "spec.source.revision" in ended.message
+
+
+def test_a_store_that_is_full_is_told_and_nothing_half_is_left(box: Box) -> None:
+    def limit() -> None:  # files of this process end at 100 kB, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    termination = box.root / "termination"
+    environment = box.environment(termination)
+    done = subprocess.run(box.command("publish"), env=environment, preexec_fn=limit, capture_output=True, text=True)
+    told = json.loads(termination.read_text())
+    assert (done.returncode, told["reason"]) == (31, "StoreUnavailable")
+    assert "pvc://store/tftrt" in told["message"]
+    assert builds(box) == []
+    assert not (box.product / "manifest.json").exists()
+
+
+def test_a_store_that_is_not_mounted_is_told(box: Box) -> None:
+    box.spec["artifacts"]["uri"] = "pvc://nowhere/tftrt"
+    ended = box.run("publish")
+    assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable")
+    assert box.run("lookup").code == 31
+
+
+def test_a_manifest_that_is_no_manifest_is_told_with_its_path(box: Box) -> None:
+    box.product.mkdir(parents=True)
+    (box.product / "manifest.json").write_text("{")
+    ended = box.run("publish")
+    assert (ended.code, ended.termination["reason"]) == (22, "ArtifactCorrupt")
+    assert str(box.product / "manifest.json") in ended.message
+
+
+def test_a_store_without_hard_links_is_written_exclusively_too(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no links here")
+
+    for name, value in box.environment(box.root / "termination").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "link", refuse)
+    summary = publish.run(JobSpec.model_validate_json(json.dumps(box.spec)), Workspace(box.workspace))
+    assert summary.result == "Published"
+    assert not publish._create_exclusively(box.product / "builds/build-1/manifest.json", box.product / "manifest.json")
+
+
+def test_lookup_brings_every_products_manifest(box: Box) -> None:
+    box.run("publish")
+    (box.product.parent / "NVIDIA-A10").mkdir()
+    (box.product.parent / "NVIDIA-A10" / "manifest.json").write_text("{}")
+    assert box.run("lookup").code == 0
+    assert sorted(path.name for path in (box.workspace / "manifests").iterdir()) == ["NVIDIA-A10.json", "cpu.json"]
+
+
+def test_publish_without_a_build_name_is_a_usage_error(box: Box) -> None:
+    box.build = "../x"
+    ended = box.run("publish")
+    assert ended.code == 2
+    assert "TFTRT_BUILD" in ended.message

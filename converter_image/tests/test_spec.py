@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.box import CPU_RUNTIME, FINGERPRINT, Box
+from tftrt_runtime import spec
+from tftrt_runtime.errors import UsageError
+
+
+def refusal(path: Path, content: dict[str, Any], kind: Any = spec.JobSpec) -> str:
+    path.write_text(json.dumps(content))
+    with pytest.raises(UsageError) as error:
+        spec.read(path, kind)
+    return error.value.message
+
+
+def test_the_contracts_spec_is_read(box: Box) -> None:
+    box.command("fetch")
+    read = spec.read(box.root / "spec.json", spec.JobSpec)
+    assert read.conversion.batchSizes == (1, 4)
+
+
+def test_an_unknown_key_is_refused_by_name(box: Box) -> None:
+    assert "source.format" in refusal(box.root / "s", {**box.spec, "source": {**box.spec["source"], "format": "x"}})
+
+
+def test_a_missing_key_is_refused_by_name(box: Box) -> None:
+    del box.spec["artifacts"]
+    assert "artifacts: Field required" in refusal(box.root / "s", box.spec)
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [8, 1], [1, 1], ["1"]])
+def test_batch_sizes_must_be_ascending_whole_numbers(box: Box, sizes: list[Any]) -> None:
+    box.spec["conversion"]["batchSizes"] = sizes
+    assert "conversion.batchSizes" in refusal(box.root / "s", box.spec)
+
+
+def test_a_names_folder_cannot_lead_out_of_the_store(box: Box) -> None:
+    box.spec["model"]["namespace"] = ".."
+    assert "model.namespace" in refusal(box.root / "s", box.spec)
+
+
+@pytest.mark.parametrize("fraction", ["0", "1.1", "half", "0.5"])
+def test_a_memory_fraction_belongs_to_a_gpu_and_lies_above_0_and_up_to_1(tmp_path: Path, fraction: str) -> None:
+    server = {
+        "version": 1,
+        "model": {"namespace": "default", "name": "m"},
+        "fingerprint": FINGERPRINT,
+        "runtime": CPU_RUNTIME,
+        "memoryFraction": fraction,
+        "maxQueueDelayMicroseconds": 0,
+    }
+    assert "memoryFraction" in refusal(tmp_path / "s", server, spec.ServerSpec)
+
+
+def test_the_command_line_says_what_is_wrong_with_a_spec_and_exits_2(box: Box) -> None:
+    box.spec["version"] = 2
+    ended = box.run("fetch")
+    assert (ended.code, ended.termination["code"], ended.termination["reason"]) == (2, 2, "UsageError")
+    assert "version" in ended.message
+
+
+def test_a_scheme_that_cannot_be_reached_yet_exits_2(box: Box) -> None:
+    box.spec["source"]["uri"] = "s3://bucket/model"
+    ended = box.run("fetch")
+    assert ended.code == 2
+    assert "s3://bucket/model" in ended.message

@@ -1,0 +1,163 @@
+"""What can be said without a process: arithmetic, texts, shapes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.test_publish import DIGEST
+from tftrt_runtime import cgroup, child, samples, termination
+from tftrt_runtime.artifact import Device, File, Manifest, Summary, Tensor, Versions
+from tftrt_runtime.errors import InsufficientGPUMemory, Internal, SourceNotFound, failure
+from tftrt_runtime.serve import batching, limits, memory, repository
+
+GIB = 1 << 30
+
+
+def summary(tensors: int = 1) -> Summary:
+    made = tuple(Tensor(name=f"tensor {number}", dtype="BYTES", shape=(-1,)) for number in range(tensors))
+    return Summary(
+        result="Published",
+        fingerprint="0" * 32,
+        build="b",
+        product="cpu",
+        artifact="pvc://store/a",
+        sourceDigest=DIGEST,
+        device=Device(name="cpu", computeCapability="", memoryBytes=None, driver=""),
+        versions=Versions(tensorflow="2.14.1", tensorrt="", runtime="cpu"),
+        engines=0,
+        convertedOps=0,
+        totalOps=1,
+        batchSizes=(1, 8),
+        inputs=made,
+        outputs=(Tensor(name='odd "name"\n', dtype="FP16", shape=(-1, -1, 3)),),
+        artifactBytes=1,
+        startedAt="2026-01-01T00:00:00Z",
+        finishedAt="2026-01-01T00:00:00Z",
+    )
+
+
+class TestMemory:
+    def test_the_limit_is_rounded_down_to_whole_mebibytes(self) -> None:
+        assert memory.limit_mib("0.6666", 12 * GIB) == 8191
+        assert memory.limit_mib("1", 80 * GIB) == 81920
+
+    def test_a_limit_of_zero_is_refused_because_tensorflow_takes_it_for_all(self) -> None:
+        with pytest.raises(InsufficientGPUMemory, match="leaves TensorFlow nothing"):
+            memory.limit_mib("0.00001", 12 * GIB)
+
+    def test_less_free_than_the_limit_is_refused_with_both_numbers(self) -> None:
+        memory.expect_free(8191, 8191 << 20)
+        with pytest.raises(InsufficientGPUMemory, match="8190 MiB free, less than the 8191 MiB"):
+            memory.expect_free(8191, (8191 << 20) - 1)
+
+    def test_a_pool_that_shrank_is_refused_with_both_numbers(self) -> None:
+        memory.expect_reserved(100, 1000 << 20, 800 << 20)
+        with pytest.raises(InsufficientGPUMemory, match="reserved 99 MiB of the device instead of 100 MiB"):
+            memory.expect_reserved(100, 1000 << 20, 901 << 20)
+
+    def test_variables_that_change_the_limits_meaning_are_unset(self) -> None:
+        environment = {"TF_GPU_ALLOCATOR": "cuda_malloc_async", "TF_FORCE_UNIFIED_MEMORY": "1", "HOME": "/tmp"}
+        assert memory.unset_overrides(environment) == ["TF_GPU_ALLOCATOR", "TF_FORCE_UNIFIED_MEMORY"]
+        assert environment == {"HOME": "/tmp"}
+
+
+class TestTermination:
+    def test_a_long_sentence_is_shortened_to_what_the_kubelet_keeps(self) -> None:
+        text = termination.of_failure(SourceNotFound("ä" * 5000))
+        assert len(text.encode()) <= 4095
+        assert json.loads(text)["reason"] == "SourceNotFound"
+
+    def test_a_summary_of_hundreds_of_tensors_leaves_them_to_the_manifest(self) -> None:
+        short = json.loads(termination.of_summary(summary(1).model_dump()))
+        assert short["inputs"][0]["name"] == "tensor 0"
+        long = termination.of_summary(summary(200).model_dump())
+        assert len(long.encode()) <= 4095
+        assert json.loads(long)["inputs"] is None
+
+
+class TestOutOfMemory:
+    @pytest.mark.parametrize(
+        ("group", "file", "content"),
+        [
+            ("0::/\n", "memory.events", "max 3\noom 1\noom_kill 2\n"),
+            ("0::/kubepods/pod1\n", "kubepods/pod1/memory.events", "oom_kill 2\n"),
+            ("4:memory:/kubepods/pod1\n0::/\n", "memory/kubepods/pod1/memory.oom_control", "under_oom 0\noom_kill 2\n"),
+            ("4:memory:/not/visible/here\n", "memory/memory.oom_control", "oom_kill 2\n"),
+        ],
+    )
+    def test_kills_are_counted_under_both_versions_of_cgroups(
+        self, tmp_path: Path, group: str, file: str, content: str
+    ) -> None:
+        path = tmp_path / "root" / file
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+        (tmp_path / "own").write_text(group)
+        assert cgroup.out_of_memory_kills(tmp_path / "root", tmp_path / "own") == 2
+
+    def test_a_machine_that_does_not_tell_is_none(self, tmp_path: Path) -> None:
+        assert cgroup.out_of_memory_kills(tmp_path, tmp_path / "none") is None
+
+    def test_a_killed_child_is_out_of_memory_only_when_the_kernel_counted_it(self) -> None:
+        assert child.died("SIGKILL", before=1, after=2, last="").reason == "OutOfMemory"
+        assert child.died("SIGKILL", before=1, after=1, last="").reason == "ChildAborted"
+        assert child.died("SIGKILL", before=None, after=None, last="").reason == "ChildAborted"
+        assert child.died("SIGABRT", before=1, after=2, last="F bad").reason == "ChildAborted"
+
+
+def test_the_last_error_line_is_preferred_to_what_came_after_it() -> None:
+    assert child.last_error(["a", "2026 F tensorflow/x.cc Check failed: y", "more"]).endswith("y")
+    assert child.last_error(["a", "b"]) == "b"
+
+
+def test_a_failure_of_an_unknown_name_is_internal() -> None:
+    assert isinstance(failure("Nonsense", "x"), Internal)
+
+
+class TestBatching:
+    def test_requests_of_other_shapes_are_not_put_together(self) -> None:
+        short, long = {"x": np.zeros((1, 3))}, {"x": np.zeros((2, 4))}
+        assert batching.same_shapes([short, long, short]) == [[0, 2], [1]]
+
+    def test_each_request_gets_its_own_part_back(self) -> None:
+        requests = [{"x": np.full((size, 2), size)} for size in (1, 3, 2)]
+        parts = batching.split(batching.joined(requests), [1, 3, 2])
+        for part, request in zip(parts, requests):
+            np.testing.assert_array_equal(part["x"], request["x"])
+
+    def test_an_answer_without_the_batch_is_an_error(self) -> None:
+        with pytest.raises(ValueError, match="has shape"):
+            batching.split({"y": np.zeros(())}, [1])
+
+
+def test_samples_are_seeded_and_of_the_signatures_types() -> None:
+    inputs = [Tensor(name="a", dtype="FP16", shape=(-1, -1)), Tensor(name="b", dtype="BYTES", shape=(-1,))]
+    one, again = samples.batch(inputs, 3, 5), samples.batch(inputs, 3, 5)
+    assert one["a"].shape == (3, 5)
+    assert one["a"].dtype == np.float16
+    assert all(isinstance(word, bytes) for word in one["b"])
+    for name in one:
+        np.testing.assert_array_equal(one[name], again[name])
+
+
+def test_the_triton_configuration_says_the_signature_the_batches_and_the_bounds() -> None:
+    manifest = Manifest(build="b", sourceDigest=DIGEST, summary=summary(), sample=None, files=())
+    text = repository.config("resnet50", manifest, 2000)
+    assert "max_batch_size: 8" in text
+    assert 'name: "tensor 0" data_type: TYPE_STRING dims: [ 1 ] reshape: { shape: [ ] }' in text
+    assert r'name: "odd \"name\"\n" data_type: TYPE_FP16 dims: [ -1, 3 ]' in text
+    assert "max_queue_delay_microseconds: 2000" in text
+    assert "max_queue_size: 512" in text
+
+
+def test_a_manifest_cannot_name_a_file_outside_its_build() -> None:
+    with pytest.raises(ValueError, match="relative path"):
+        File(path="../../secret", size=1, sha256="")
+
+
+def test_connections_are_closed_before_the_pods_pre_stop_sleep_ends() -> None:
+    assert limits.CONNECTION_AGE_SECONDS * 1.1 + limits.CONNECTION_GRACE_SECONDS < limits.PRE_STOP_SECONDS
+    assert limits.QUEUE_TIMEOUT_SECONDS < limits.CONNECTION_GRACE_SECONDS
