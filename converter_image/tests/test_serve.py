@@ -12,7 +12,7 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 from numpy.typing import NDArray
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype, shared_memory
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from tests.box import Box, Server, free_ports, until
 
@@ -80,7 +80,7 @@ def test_requests_of_several_shapes_at_once_each_get_their_own_answer(served: Ca
     def one(index: int) -> None:
         ids = np.full((rows[index], columns[index]), index, np.int32)
         extra = np.zeros((rows[index], 3), np.float16)
-        inputs = {"ids": ids, "extra": extra, "unused": np.zeros((rows[index], 1), np.bool_)}
+        inputs: Arrays = {"ids": ids, "extra": extra, "unused": np.zeros((rows[index], 1), np.bool_)}
         answers[index] = ask(module, client, "two", inputs, ["total", "even"])
 
     threads = [threading.Thread(target=one, args=(index,)) for index in range(len(rows))]
@@ -112,18 +112,17 @@ def test_inputs_travel_through_shared_memory(served: Callable[[str], Server], mo
     inputs, outputs = reference(models, "cnn")
     ((key, image),) = inputs.items()
     module, client = clients(served("cnn"))[1]
-    name = f"/tftrt-test-{os.getpid()}"
-    region = shared_memory.create_shared_memory_region("image", name, image.nbytes)
+    region = Path(f"/dev/shm/tftrt-test-{os.getpid()}")
     try:
-        shared_memory.set_shared_memory_region(region, [image])
-        client.register_system_shared_memory("image", name, image.nbytes)
+        region.write_bytes(image.tobytes())
+        client.register_system_shared_memory("image", f"/{region.name}", image.nbytes)
         tensor = module.InferInput(key, list(image.shape), "FP32")
         tensor.set_shared_memory("image", image.nbytes)
         answer = client.infer("cnn", [tensor])
         expect_equal({out: answer.as_numpy(out) for out in outputs}, outputs)
         client.unregister_system_shared_memory("image")
     finally:
-        shared_memory.destroy_shared_memory_region(region)
+        region.unlink()
 
 
 def test_ready_means_warm(served: Callable[[str], Server]) -> None:
@@ -147,7 +146,7 @@ def test_models_traces_and_logs_are_not_for_clients(served: Callable[[str], Serv
             client.get_trace_settings,
             lambda client=client: client.update_log_settings({"log_verbose_level": 1}),
         ):
-            with pytest.raises(InferenceServerException, match="(?i)restricted"):
+            with pytest.raises(InferenceServerException, match="restricted"):
                 call()
         assert client.is_model_ready("cnn"), module
 
