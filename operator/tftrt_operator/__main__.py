@@ -22,7 +22,8 @@ def main() -> None:
     except ConfigurationError as error:
         sys.exit(f"tftrt-operator: {error}")
     kopf.configure(log_format=kopf.LogFormat.JSON)
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    for chatty in ("aiohttp.access", "kopf.objects"):  # a line for each probe and for each event of each object
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     registry = kopf.OperatorRegistry()
     handlers.register(registry, catalogue)
     kopf.run(

@@ -17,7 +17,7 @@ def test_a_model_becomes_ready_through_one_job(api: Api) -> None:
     eventually(lambda: conditions(api)["Reconciling"][1].startswith("Conversion"))
     finish_job(api, job)
     eventually(lambda: api.exists("Deployment", "resnet50"))
-    assert conditions(api)["Converted"] == ("True", "Converted")
+    eventually(lambda: conditions(api)["Converted"] == ("True", "Converted"))
     eventually(lambda: (start_servers(api, "resnet50"), conditions(api)["Ready"] == ("True", "Serving"))[1])
     status = api.get("TRTModel", "resnet50")["status"]
     assert status["observedGeneration"] == 1

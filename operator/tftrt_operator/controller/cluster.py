@@ -80,7 +80,9 @@ class Cluster:
         except config.ConfigException:
             await config.load_kube_config(client_configuration=configuration)
         configuration.connection_pool_maxsize = 64  # eight watches are held open all the time
-        return cls(client.ApiClient(configuration))
+        api = client.ApiClient(configuration)
+        api.user_agent = FIELD_MANAGER
+        return cls(api)
 
     async def close(self) -> None:
         """End all connections."""
@@ -161,7 +163,9 @@ class Cluster:
         query = {"labelSelector": selector, "limit": str(PAGE)} | ({"continue": next_page} if next_page else {})
         data = await self._request("GET", _collection(kind, None), query)
         metadata = data["metadata"]
-        return Page(data.get("items") or [], metadata["resourceVersion"], metadata.get("continue", ""))
+        # Items of a list do not say what they are; the list does.
+        items = [{**item, "apiVersion": data["apiVersion"], "kind": kind} for item in data.get("items") or ()]
+        return Page(items, metadata["resourceVersion"], metadata.get("continue", ""))
 
     async def watch(self, kind: str, selector: str, resource_version: str) -> AsyncIterator[WatchEvent]:
         """Yield what happens after a resource version, until the API server ends the watch.
@@ -198,7 +202,7 @@ class Cluster:
         """
         metadata = body["metadata"]
         try:
-            await self._request("POST", _collection("Event", metadata["namespace"]), body=body)
+            await self._request("POST", _collection("Event", metadata["namespace"]), {"fieldManager": FIELD_MANAGER}, body)
         except ApiError as error:
             if error.status != 409:
                 raise
@@ -265,6 +269,10 @@ def _path(reference: Reference) -> str:
 def _error(status: int, content: bytes) -> ApiError:
     try:
         data = json.loads(content)
-        return ApiError(status, data.get("reason", ""), data.get("message", ""))
     except ValueError:
         return ApiError(status, "", content[:500].decode(errors="replace"))
+    message = data.get("message", "")
+    if status == 500 and message.startswith("failed to create typed patch object"):
+        # Server-side apply of what the schema does not allow: seen as a 500 of kube-apiserver 1.34, but it is final.
+        status = 422
+    return ApiError(status, data.get("reason", ""), message)

@@ -15,6 +15,10 @@ from .reconciler import Reconciler
 def register(registry: kopf.OperatorRegistry, catalogue: Catalogue) -> None:
     """Put the operator's handlers into kopf's registry."""
 
+    @kopf.on.login(registry=registry)
+    def log_in(**context: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**context) or kopf.login_with_kubeconfig(**context)
+
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
         settings.posting.enabled = False  # the reconciler writes the Events

@@ -101,8 +101,7 @@ class Informer(Generic[T]):
         page = await self._cluster.list_page(self.kind, self._selector)
         while True:
             for item in page.items:
-                # Items of a list do not say what they are.
-                found[item["metadata"]["uid"]] = {"apiVersion": "", **item, "kind": self.kind}
+                found[item["metadata"]["uid"]] = item
             if not page.next_page:
                 break
             page = await self._cluster.list_page(self.kind, self._selector, page.next_page)

@@ -100,11 +100,11 @@ def _progress(model: TRTModel, job: ObservedJob, observation: Observation) -> Ve
     if job.suspended:
         return reconciling("ConversionQueued", f"Job {job.name} waits for {model.spec.conversion.queue or 'its queue'}")
     pods = _pods_of(job, observation)
-    current = pods[-1] if pods else None
-    if current and (obstacle := current.unschedulable or current.waiting):
-        return reconciling("ConversionPending", f"Job {job.name}, {attempt}, waits: {obstacle}")
     last = latest_failure(pods)
     because = f"; the last attempt failed with {last.reason}: {last.message}" if last else ""
+    current = pods[-1] if pods else None
+    if current and (obstacle := current.unschedulable or current.waiting):
+        return reconciling("ConversionPending", f"Job {job.name}, {attempt}, waits: {obstacle}{because}")
     return reconciling("ConversionRunning", f"Job {job.name}, {attempt}{because}")
 
 
