@@ -59,4 +59,6 @@ def served(converted: Callable[..., Box]) -> Iterator[Callable[[str], Server]]:
 
     yield serve
     for server in servers.values():
-        server.stop()
+        server.process.terminate()
+    for server in servers.values():
+        server.ended()

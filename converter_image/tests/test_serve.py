@@ -104,7 +104,7 @@ def test_a_request_that_the_model_refuses_is_an_error_of_its_own(served: Callabl
 def test_a_batch_above_the_largest_is_refused(served: Callable[[str], Server]) -> None:
     module, client = clients(served("cnn"))[0]
     with pytest.raises(InferenceServerException, match="max"):
-        ask(module, client, "cnn", {"args_0": np.zeros((5, 16, 16, 3), np.float32)}, ["output_0"])
+        ask(module, client, "cnn", {"image": np.zeros((5, 16, 16, 3), np.float32)}, ["output_0"])
 
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="this machine has no shared memory")
@@ -134,7 +134,7 @@ def test_ready_means_warm(served: Callable[[str], Server]) -> None:
 def test_metrics_count_requests(served: Callable[[str], Server]) -> None:
     server = served("cnn")
     module, client = clients(server)[0]
-    ask(module, client, "cnn", {"args_0": np.zeros((1, 16, 16, 3), np.float32)}, ["output_0"])
+    ask(module, client, "cnn", {"image": np.zeros((1, 16, 16, 3), np.float32)}, ["output_0"])
     assert 'nv_inference_request_success{model="cnn",version="1"}' in server.get("/metrics", server.metrics)
 
 

@@ -106,10 +106,15 @@ def last_error(lines: list[str]) -> str:
     return (telling or lines or ["it wrote nothing"])[-1]
 
 
+# Lines of a TensorFlow error that tell where in the graph it happened, not what.
+WHERE = ("Graph execution error", "Detected at node", "Node:", "File ", "[[", "Traceback")
+
+
 def one_line(error: BaseException) -> str:
     """The type and the first telling line of an error, which TensorFlow makes pages of."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return f"{type(error).__name__}: {next(filter(None, lines), '')[:500]}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(WHERE)]
+    return f"{type(error).__name__}: {next(iter(telling or lines), '')[:500]}"
 
 
 def _failure(code: int, answered: str, last: str, kills: int | None) -> Failure:

@@ -75,10 +75,21 @@ def freeze(function: Any) -> Frozen:
     # Both structures are flattened in the order of their sorted names.
     inputs = dict(zip(sorted(function.structured_input_signature[1]), (tensor.name for tensor in frozen.inputs)))
     outputs = dict(zip(sorted(function.structured_outputs), (tensor.name for tensor in frozen.outputs)))
-    return Frozen(graph=_optimise(frozen.graph, list(outputs.values())), inputs=inputs, outputs=outputs)
+    meta_graph = _meta_graph(frozen.graph, list(outputs.values()))
+    del frozen  # each copy of the graph holds all weights
+    return Frozen(graph=_optimise(meta_graph), inputs=inputs, outputs=outputs)
 
 
-def _optimise(graph: Any, fetches: list[str]) -> Any:
+def _meta_graph(graph: Any, fetches: list[str]) -> Any:
+    """The graph as Grappler wants it; it keeps what the fetches need and drops the rest."""
+    meta_graph = saver.export_meta_graph(graph_def=graph.as_graph_def(add_shapes=True), graph=graph)
+    kept = meta_graph_pb2.CollectionDef()
+    kept.node_list.value.extend(fetches)
+    meta_graph.collection_def["train_op"].CopyFrom(kept)
+    return meta_graph
+
+
+def _optimise(meta_graph: Any) -> Any:
     """Grappler's rewriting that holds on any machine.
 
     The remapper (fused convolutions) and the layout optimiser pick kernels for the processor that they run on; the
@@ -90,19 +101,13 @@ def _optimise(graph: Any, fetches: list[str]) -> Any:
     options.remapping = rewriter_config_pb2.RewriterConfig.OFF
     options.layout_optimizer = rewriter_config_pb2.RewriterConfig.OFF
     options.min_graph_nodes = -1  # else graphs of fewer than four nodes are left alone
-    meta_graph = saver.export_meta_graph(graph_def=graph.as_graph_def(add_shapes=True), graph=graph)
-    # Grappler keeps what this collection needs and drops the rest.
-    kept = meta_graph_pb2.CollectionDef()
-    kept.node_list.value.extend(fetches)
-    meta_graph.collection_def["train_op"].CopyFrom(kept)
     return tf_optimizer.OptimizeGraph(config, meta_graph)
 
 
 def as_function(frozen: Frozen, function: Any) -> Any:
-    """The frozen graph as a concrete function with the names, types and shapes of the original signature."""
+    """The frozen graph, which this uses up, as a function with the original signature's names, types and shapes."""
     specs = function.structured_input_signature[1]
-    graph = tf.compat.v1.GraphDef()
-    graph.CopyFrom(frozen.graph)
+    graph = frozen.graph  # changed in place, for a copy would hold all weights once more
     _rename_functions(graph, "_frozen")
     placeholders = {tensor.partition(":")[0] for tensor in frozen.inputs.values()}
     for node in graph.node:
