@@ -162,6 +162,7 @@ class Server:
             assert self.process.poll() is None, self.log.read_text()
             with contextlib.suppress(urllib.error.URLError, ConnectionError):
                 self.get("/v2/health/ready")
+                self.get("/metrics", self.metrics)  # listens a moment later
                 return
 
     def line(self, message: str) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def last_error(lines: list[str]) -> str:
 
 
 # Lines of a TensorFlow error that tell where in the graph it happened, not what.
-WHERE = ("Graph execution error", "Detected at node", "Node:", "File ", "[[", "Traceback")
+WHERE = ("Graph execution error", "Detected at node", "Node:", "File ", "[[", "Traceback", "<stack traces")
 
 
 def one_line(error: BaseException) -> str:
