@@ -1,0 +1,186 @@
+"""Container images, built by buildah without a daemon, kept by the hash of what they are made of."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .layout import REPOSITORY, SOURCE, cache
+from .node import PAUSE_IMAGE
+from .prerequisites import find, require_image_packages
+from .progress import say
+
+DEBIAN = "bookworm"
+# libpython: the stub of Triton's Python backend links it. ca-certificates: pip and uv fetch over HTTPS.
+BASE_PACKAGES = ("python3", "python3-venv", "libpython3.11", "ca-certificates")
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image: the name that manifests use, and the archive that a node imports."""
+
+    repository: str
+    tag: str
+
+    @property
+    def name(self) -> str:
+        """The name in a manifest."""
+        return f"{self.repository}:{self.tag}"
+
+    @property
+    def full_name(self) -> str:
+        """The name as containerd lists it."""
+        return f"docker.io/library/{self.name}"
+
+    @property
+    def archive(self) -> Path:
+        """The archive in the cache."""
+        return cache() / "images" / f"{self.repository}-{self.tag}.tar"
+
+
+def operator_image() -> Image:
+    """Return the operator's image, building it if its sources have changed."""
+    sources = ["Dockerfile", "pyproject.toml", "uv.lock", "README.md", "LICENSE", "operator"]
+    return _built("tftrt-operator", REPOSITORY, "Dockerfile", sources, target=None)
+
+
+def converter_image() -> Image:
+    """Return the converter image for machines without a GPU, building it if its sources have changed."""
+    sources = ["Dockerfile", "pyproject.toml", "uv.lock", "README.md", "tftrt_runtime"]
+    return _built("tftrt-converter", REPOSITORY / "converter_image", "Dockerfile", sources, target="cpu")
+
+
+def pause_archive() -> Path:
+    """Return the archive of the sandbox's image."""
+    archive = cache() / "images" / f"pause-{_hash([SOURCE / 'tools' / 'pause'])}.tar"
+    if archive.exists():
+        return archive
+    require_image_packages()
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "pause"
+        go = find("go") or "/usr/local/go/bin/go"
+        subprocess.run(
+            [go, "build", "-ldflags=-s -w", "-o", program, "."],
+            cwd=SOURCE / "tools" / "pause",
+            env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"},
+            check=True,
+        )
+        container = _buildah("from", "scratch")
+        _buildah("copy", container, str(program), "/pause")
+        _buildah("config", "--entrypoint", '["/pause"]', container)
+        _buildah("commit", "--rm", container, "localhost/tftrt-pause")
+    _save("localhost/tftrt-pause", PAUSE_IMAGE, archive)
+    return archive
+
+
+def _built(repository: str, context: Path, dockerfile: str, sources: Iterable[str], target: str | None) -> Image:
+    base = _base()
+    tag = "dev-" + _hash([*(context / source for source in sources)], base)
+    image = Image(repository, tag)
+    if image.archive.exists():
+        return image
+    say(f"building {image.name}")
+    arguments = [
+        "build",
+        "--isolation",
+        "chroot",
+        "--layers",
+        "--format",
+        "docker",
+        "--file",
+        str(context / dockerfile),
+    ]
+    arguments += ["--build-arg", f"BASE_IMAGE={base}", "--tag", f"localhost/{image.name}"]
+    if target is not None:
+        arguments += ["--target", target]
+    if CERTIFICATES.exists():
+        # The machine's own authorities, while it builds: a proxy's certificate does not belong in an image.
+        arguments += ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro"]
+        arguments += ["--build-arg", f"SSL_CERT_FILE={CERTIFICATES}", "--build-arg", f"PIP_CERT={CERTIFICATES}"]
+    if uv := shutil.which("uv"):
+        packages = subprocess.run([uv, "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
+        Path(packages).mkdir(parents=True, exist_ok=True)
+        arguments += ["--volume", f"{packages}:/root/.cache/uv:rw"]
+    _buildah(*arguments, str(context))
+    _save(f"localhost/{image.name}", image.full_name, image.archive)
+    return image
+
+
+def _base() -> str:
+    """Return the name of the base image: Debian with Python, by debootstrap from the machine's own mirror."""
+    name = f"localhost/tftrt-base:{_text_hash(DEBIAN, *BASE_PACKAGES)}"
+    if _exists(name):
+        return name
+    require_image_packages()
+    say("building the base image by debootstrap")
+    with tempfile.TemporaryDirectory(dir=_workspace()) as folder:
+        tree = Path(folder) / "tree"
+        command = [find("debootstrap") or "debootstrap", "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}"]
+        done = subprocess.run([*command, DEBIAN, str(tree)], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"debootstrap failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        for waste in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man"):
+            shutil.rmtree(tree / waste, ignore_errors=True)
+        container = _buildah("from", "scratch")
+        _buildah("copy", container, str(tree), "/")
+        _buildah("commit", "--rm", container, name)
+    return name
+
+
+def _exists(name: str) -> bool:
+    return (
+        subprocess.run([*_command(), "inspect", "--type=image", name], capture_output=True, check=False).returncode == 0
+    )
+
+
+def _save(name: str, full_name: str, archive: Path) -> None:
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    part = archive.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    _buildah("push", name, f"docker-archive:{part}:{full_name}")
+    part.rename(archive)
+
+
+def _buildah(*arguments: str) -> str:
+    done = subprocess.run(
+        [*_command(), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TMPDIR": _workspace()},
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"buildah {arguments[0]} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return done.stdout.strip()
+
+
+def _command() -> list[str]:
+    storage = cache() / "buildah"
+    return ["buildah", "--root", str(storage), "--runroot", str(storage / "run"), "--storage-driver", "overlay"]
+
+
+def _workspace() -> str:
+    folder = cache() / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
+
+
+def _hash(paths: Iterable[Path], *words: str) -> str:
+    digest = hashlib.sha256(_text_hash(*words).encode())
+    for path in paths:
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _text_hash(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]

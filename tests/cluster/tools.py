@@ -1,0 +1,80 @@
+"""The cluster's programs: pinned as Go tools, built once, kept by the hash of their modules.
+
+Each has a go.mod of its own in `tools/`, so that their dependencies do not argue. To bump one, change its version
+there and run `go mod tidy`.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from .layout import SOURCE, cache
+from .prerequisites import find, require_go
+from .progress import say
+
+MODULES = ("etcd", "kubernetes", "coredns", "helm")
+_RENAMED = {"server": "etcd"}  # what `go install` calls etcd
+
+
+def binaries() -> Path:
+    """Return the folder with all programs, building what is not there yet."""
+    folder = cache() / "bin" / _hash()
+    if (folder / ".complete").exists():
+        return folder
+    require_go()
+    folder.mkdir(parents=True, exist_ok=True)
+    for module in MODULES:
+        _build(module, folder)
+    (folder / ".complete").touch()
+    return folder
+
+
+def kubernetes_version() -> str:
+    """Return the version that the kubernetes module is pinned to, such as v1.34.4."""
+    text = (SOURCE / "tools" / "kubernetes" / "go.mod").read_text()
+    found = re.search(r"^(?:require )?\s*k8s\.io/kubernetes (v\S+)$", text, re.MULTILINE)
+    if found is None:
+        raise ValueError("tools/kubernetes/go.mod pins no k8s.io/kubernetes")
+    return found[1]
+
+
+def _build(module: str, folder: Path) -> None:
+    say(f"building {module} from its Go modules (once; minutes on a cold cache)")
+    build = folder / f"build-{module}"
+    environment = {**os.environ, "GOBIN": str(build), "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
+    go = find("go") or "/usr/local/go/bin/go"
+    done = subprocess.run(
+        [go, "install", f"-ldflags={_link_flags(module)}", "tool"],
+        cwd=SOURCE / "tools" / module,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"building {module} failed:\n{done.stderr[-3000:]}")
+    for program in build.iterdir():
+        program.rename(folder / _RENAMED.get(program.name, program.name))
+    shutil.rmtree(build)
+
+
+def _link_flags(module: str) -> str:
+    flags = "-s -w"
+    if module == "kubernetes":
+        version = kubernetes_version()
+        major, minor = version.removeprefix("v").split(".")[:2]
+        package = "k8s.io/component-base/version"
+        # Clients ask for it, and without it the API server says v0.0.0-master.
+        flags += f" -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
+    return flags
+
+
+def _hash() -> str:
+    digest = hashlib.sha256()
+    for module in MODULES:
+        for name in ("go.mod", "go.sum"):
+            digest.update((SOURCE / "tools" / module / name).read_bytes())
+    return digest.hexdigest()[:12]
