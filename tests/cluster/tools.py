@@ -35,7 +35,7 @@ def binaries() -> Path:
 def kubernetes_version() -> str:
     """Return the version that the kubernetes module is pinned to, such as v1.34.4."""
     text = (SOURCE / "tools" / "kubernetes" / "go.mod").read_text()
-    found = re.search(r"^(?:require )?\s*k8s\.io/kubernetes (v\S+)$", text, re.MULTILINE)
+    found = re.search(r"^(?:require )?\s*k8s\.io/kubernetes (v\S+)", text, re.MULTILINE)
     if found is None:
         raise ValueError("tools/kubernetes/go.mod pins no k8s.io/kubernetes")
     return found[1]
