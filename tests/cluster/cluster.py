@@ -130,8 +130,8 @@ class Cluster:
         self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(items))
 
     def _run(self, program: str, *arguments: str, stdin: str | None = None) -> str:
-        command = [binaries() / program, "--kubeconfig", self.kubeconfig, *arguments]
+        command = [str(binaries() / program), f"--kubeconfig={self.kubeconfig}", *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise subprocess.CalledProcessError(done.returncode, " ".join(map(str, command)), done.stdout, done.stderr)
+            raise subprocess.CalledProcessError(done.returncode, " ".join(command), done.stdout, done.stderr)
         return done.stdout

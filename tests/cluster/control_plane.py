@@ -32,7 +32,7 @@ def up(layout: Layout, binaries: Path) -> None:
 def down(layout: Layout) -> None:
     """End it all, etcd last."""
     for name in ("scheduler", "controller-manager", "apiserver", "etcd"):
-        processes.stop(layout, name)
+        processes.stop(layout, name, seconds=5)
 
 
 def expire_watches(layout: Layout, binaries: Path) -> None:
@@ -41,7 +41,7 @@ def expire_watches(layout: Layout, binaries: Path) -> None:
     etcd forgets its past, and the API server starts anew with a cache that begins now.
     """
     head = _etcd(layout, "range", {"key": base64.b64encode(b"/").decode()})["header"]["revision"]
-    processes.stop(layout, "apiserver")
+    processes.stop(layout, "apiserver", seconds=1)  # with watches open it would take its time
     _etcd(layout, "compaction", {"revision": head, "physical": True})
     _start_api_server(layout, binaries)
 
@@ -53,7 +53,7 @@ def is_ready(layout: Layout) -> bool:
 
 def _start_etcd(layout: Layout, binaries: Path) -> None:
     peers = "http://127.0.0.1:2380"
-    command = [binaries / "etcd", "--name", "etcd", "--data-dir", layout.folder / "etcd", "--log-level", "warn"]
+    command = [str(binaries / "etcd"), "--name=etcd", f"--data-dir={layout.folder / 'etcd'}", "--log-level=warn"]
     command += ["--listen-client-urls", ETCD, "--advertise-client-urls", ETCD]
     command += [
         "--listen-peer-urls",

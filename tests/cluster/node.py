@@ -37,7 +37,7 @@ def up(layout: Layout, binaries: Path, pause_archive: Path) -> None:
         if not processes.is_alive(layout, "kubelet"):
             raise RuntimeError(f"the kubelet ended:\n{processes.log_tail(layout, 'kubelet')}")
         path = "{.status.conditions[?(@.type=='Ready')].status}"
-        command = [binaries / "kubectl", f"--kubeconfig={layout.kubeconfig()}", "get", "node", layout.node]
+        command = [str(binaries / "kubectl"), f"--kubeconfig={layout.kubeconfig()}", "get", "node", layout.node]
         done = subprocess.run([*command, f"-o=jsonpath={path}"], capture_output=True, text=True, check=False)
         return done.stdout == "True"
 

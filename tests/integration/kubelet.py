@@ -90,8 +90,8 @@ def _end(api: Api, pod: Json, last: str, code: int, message: str) -> None:
     api.patch("Pod", pod["metadata"]["name"], body, "/status", manager="kubelet")
 
 
-def start_servers(api: Api, model: str) -> None:
-    """Have every server pod of a model that still waits become ready."""
+def start_servers(api: Api, model: str) -> bool:
+    """Have every server pod of a model that still waits become ready. True, so that a condition can begin with it."""
     for pod in api.list("Pod", f"app.kubernetes.io/component=server,app.kubernetes.io/instance={model}"):
         if pod["status"].get("phase") == "Pending":
             ready = {"status": "True", "lastTransitionTime": STARTED}
@@ -105,3 +105,4 @@ def start_servers(api: Api, model: str) -> None:
                 }
             }
             api.patch("Pod", pod["metadata"]["name"], body, "/status", manager="kubelet")
+    return True

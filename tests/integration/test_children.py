@@ -1,5 +1,7 @@
 """What the operator applies: replicas and field ownership, names that are taken, drift, deletion."""
 
+from typing import Any
+
 from tests.cluster import Cluster
 from tests.waiting import eventually
 
@@ -9,11 +11,11 @@ from .kubelet import finish_job, start_servers
 from .models import conditions, job_names, message, trtmodel
 
 
-def serving(api: Api, **spec: object) -> None:
+def serving(api: Api, **spec: Any) -> None:
     """Bring a model to Ready."""
     api.create(trtmodel(**spec))
     finish_job(api, eventually(lambda: job_names(api))[0])
-    eventually(lambda: (start_servers(api, "resnet50"), conditions(api)["Ready"] == ("True", "Serving"))[1])
+    eventually(lambda: start_servers(api, "resnet50") and conditions(api)["Ready"] == ("True", "Serving"))
 
 
 def replicas(api: Api) -> int:
@@ -27,7 +29,7 @@ def test_a_change_of_replicas_starts_no_job_and_never_lowers_ready(api: Api) -> 
     api.patch("TRTModel", "resnet50", {"spec": {"serving": {"replicas": 3}}})
     eventually(lambda: replicas(api) == 3)
     eventually(lambda: api.exists("PodDisruptionBudget", "resnet50"))
-    eventually(lambda: (start_servers(api, "resnet50"), "3 of 3 replicas" in message(api, "Ready"))[1])
+    eventually(lambda: start_servers(api, "resnet50") and "3 of 3 replicas" in message(api, "Ready"))
     assert job_names(api) == before
     ready = next(c for c in api.get("TRTModel", "resnet50")["status"]["conditions"] if c["type"] == "Ready")
     assert ready["lastTransitionTime"] == since["lastTransitionTime"], "Ready has not been lowered on the way"

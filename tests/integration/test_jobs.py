@@ -18,7 +18,7 @@ def test_a_model_becomes_ready_through_one_job(api: Api) -> None:
     finish_job(api, job)
     eventually(lambda: api.exists("Deployment", "resnet50"))
     eventually(lambda: conditions(api)["Converted"] == ("True", "Converted"))
-    eventually(lambda: (start_servers(api, "resnet50"), conditions(api)["Ready"] == ("True", "Serving"))[1])
+    eventually(lambda: start_servers(api, "resnet50") and conditions(api)["Ready"] == ("True", "Serving"))
     status = api.get("TRTModel", "resnet50")["status"]
     assert status["observedGeneration"] == 1
     assert status["serving"]["url"] == f"http://resnet50.{api.namespace}.svc:8000/v2/models/resnet50"
@@ -147,4 +147,4 @@ def test_a_name_of_40_characters_works_to_the_end(api: Api) -> None:
     name = "m" * 40
     api.create(trtmodel(name))
     finish_job(api, the_job(api))
-    eventually(lambda: (start_servers(api, name), conditions(api, name)["Ready"] == ("True", "Serving"))[1])
+    eventually(lambda: start_servers(api, name) and conditions(api, name)["Ready"] == ("True", "Serving"))

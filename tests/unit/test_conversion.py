@@ -7,6 +7,7 @@ from tftrt_operator.api.trtmodel import RETRY_ANNOTATION, TRTModel
 from tftrt_operator.domain.manifests.conversion_job import conversion_job, conversion_job_name
 from tftrt_operator.domain.observation import JobState, Observation
 from tftrt_operator.domain.plan import Plan, plan
+from tftrt_operator.domain.step import Writes
 
 from .builders import CATALOGUE, CPU, ended, job, observed_record, pod, summary, target, trtmodel
 
@@ -44,7 +45,7 @@ def test_a_new_model_gets_one_job_and_is_reconciling() -> None:
 def test_a_live_job_is_left_alone() -> None:
     model = trtmodel()
     made = planned(model, jobs=(job(model, job_name(model), failed_attempts=1),))
-    assert made.writes.creates == made.writes.deletes == made.writes.patches == ()
+    assert made.writes == Writes()
     assert conditions(made)["Reconciling"] == ("True", "ConversionRunning")
     assert "attempt 2 of 4" in message(made, "Ready")
 
@@ -82,7 +83,7 @@ def test_a_finished_job_without_a_summary_stalls_and_does_not_run_for_ever() -> 
     name = job_name(model)
     made = planned(model, jobs=(job(model, name, JobState.SUCCEEDED),), pods=(pod(name, ended("hello")),))
     assert conditions(made)["Stalled"] == ("True", "SummaryMissing")
-    assert made.writes.creates == made.writes.deletes == ()
+    assert made.writes == Writes()
 
 
 def test_the_users_mistake_stalls_with_the_containers_own_words_and_the_way_out() -> None:

@@ -14,7 +14,7 @@ from tftrt_operator.domain.plan import Plan, plan
 from .builders import CATALOGUE, job, observed_record, target, trtmodel
 
 DELETED_AT = datetime(2026, 1, 1, tzinfo=UTC)
-DELETE = {"artifacts": {"deletionPolicy": "Delete"}}
+DELETE: dict[str, Any] = {"artifacts": {"deletionPolicy": "Delete"}}
 
 
 def deleted(**spec: Any) -> TRTModel:

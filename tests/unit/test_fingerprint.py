@@ -67,7 +67,7 @@ def test_each_input_has_a_check_that_names_it(change: dict[str, Any], reason: st
 
 def test_every_input_is_covered_by_a_check() -> None:
     for field in EngineInputs.__dataclass_fields__:
-        assert changes(BASE, replace(BASE, **{field: "another"})), field
+        assert changes(BASE, replace(BASE, **dict[str, Any]({field: "another"}))), field
 
 
 def test_the_runtime_is_part_of_an_engine() -> None:

@@ -9,6 +9,7 @@ from tftrt_operator.api.trtmodel import TRTModel
 from tftrt_operator.domain.manifests import names
 from tftrt_operator.domain.observation import Observation, ObservedDeployment, Reference, Rejection
 from tftrt_operator.domain.plan import Plan, plan
+from tftrt_operator.domain.step import Writes
 
 from .builders import (
     CATALOGUE,
@@ -67,7 +68,7 @@ def test_from_two_replicas_on_there_is_a_disruption_budget() -> None:
 def test_when_all_is_as_it_should_be_nothing_is_written() -> None:
     model = trtmodel()
     made = planned(model, rolled_out(model))
-    assert made.writes.applies == made.writes.deletes == made.writes.patches == made.writes.creates == ()
+    assert made.writes == Writes()
     assert conditions(made)["Ready"] == ("True", "Serving")
     assert conditions(made)["Available"] == ("True", "ReplicasAvailable")
     assert not {"Reconciling", "Stalled"} & conditions(made).keys()
