@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 FINGERPRINT = "0123456789abcdef0123456789abcdef"
 WAIT_SECONDS = 60
@@ -132,6 +132,8 @@ def free_ports(count: int) -> list[int]:
 class Server:
     """A `tftrt serve` that runs."""
 
+    started: ClassVar[list[Server]] = []
+
     def __init__(
         self, box: Box, memory_fraction: str | None = None, folder: str = "server", ports: Sequence[int] = ()
     ) -> None:
@@ -152,6 +154,7 @@ class Server:
         command = [sys.executable, "-m", "tftrt_runtime", "serve", "--spec", str(root / "spec.json")]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, env=environment, stderr=log, text=True)
+        self.started.append(self)
 
     def get(self, path: str, port: int | None = None) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{port or self.http}{path}", timeout=10) as answer:

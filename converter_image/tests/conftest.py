@@ -46,8 +46,18 @@ def converted(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     return convert
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_server_outlives_the_tests() -> Iterator[None]:
+    """End all servers at once, whatever became of their tests: each takes some seconds to drain."""
+    yield
+    for server in Server.started:
+        server.process.terminate()
+    for server in Server.started:
+        server.ended()
+
+
 @pytest.fixture(scope="session")
-def served(converted: Callable[..., Box]) -> Iterator[Callable[[str], Server]]:
+def served(converted: Callable[..., Box]) -> Callable[[str], Server]:
     """A function from a model's name to a server of it that is ready, each started once."""
     servers: dict[str, Server] = {}
 
@@ -57,8 +67,4 @@ def served(converted: Callable[..., Box]) -> Iterator[Callable[[str], Server]]:
             servers[name].wait_until_ready()
         return servers[name]
 
-    yield serve
-    for server in servers.values():
-        server.process.terminate()
-    for server in servers.values():
-        server.ended()
+    return serve

@@ -162,15 +162,22 @@ def test_sigterm_answers_what_is_in_flight_and_exits_0(converted: Callable[..., 
     for _ in until("a request that waits while another one runs"):
         threads.append(threading.Thread(target=lambda: answers.append(ask(module, client, "slow", slow, ["echo"]))))
         threads[-1].start()
-        if 'nv_inference_pending_request_count{model="slow",version="1"} 0' not in server.get(
-            "/metrics", server.metrics
-        ):
+        waiting = re.search(r"nv_inference_pending_request_count{.*} (\d+)", server.get("/metrics", server.metrics))
+        assert waiting
+        if int(waiting[1]):
             break
     ended = server.stop()
     for thread in threads:
         thread.join()
     assert ended.code == 0, ended.log
     assert [answer["echo"][0, 0] for answer in answers] == [1000.0] * len(threads)
+
+
+def test_sigterm_before_the_model_is_ready_ends_the_server(converted: Callable[..., Box]) -> None:
+    server = Server(converted("cnn"), folder="early")
+    server.line("Started tritonserver")
+    ended = server.stop()
+    assert (ended.code, ended.termination) == (0, {}), ended.log
 
 
 def copy_of(box: Box, folder: Path) -> Box:
@@ -239,7 +246,18 @@ def test_a_tritonserver_that_cannot_listen_ends_in_a_sentence(converted: Callabl
 
 def test_a_tritonserver_that_dies_is_told(converted: Callable[..., Box]) -> None:
     server = Server(converted("cnn"), folder="killed")
+    server.wait_until_ready()
     os.kill(int(server.line("Started tritonserver")["pid"]), 9)
     ended = server.ended()
     assert (ended.code, ended.termination["reason"]) == (35, "ServerFailed")
     assert "SIGKILL" in ended.message
+
+
+def test_a_dead_server_leaves_nothing_in_shared_memory(converted: Callable[..., Box]) -> None:
+    before = set(Path("/dev/shm").iterdir())
+    server = Server(converted("cnn"), folder="killed")
+    server.wait_until_ready()
+    assert set(Path("/dev/shm").iterdir()) > before
+    os.kill(int(server.line("Started tritonserver")["pid"]), 9)
+    assert server.ended().code == 35
+    assert set(Path("/dev/shm").iterdir()) == before

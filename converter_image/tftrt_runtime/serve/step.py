@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -30,6 +31,8 @@ from tftrt_runtime.spec import ServerSpec
 
 DEFAULT_ARTIFACT = "/mnt/artifact"
 KEPT_LINES = 50
+DRAIN_SECONDS = limits.EXIT_TIMEOUT_SECONDS + limits.KILL_SECONDS
+SHARED_MEMORY = Path("/dev/shm")
 
 
 def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> None:
@@ -60,11 +63,12 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
             repository.link_python_backend(work / "backends")
         except OSError as error:
             raise StoreUnavailable(f"{work} cannot be written: {error}.") from error
-        _serve(
-            tritonserver.command(work / "models", work / "backends", ports),
-            tritonserver.environment(os.environ, model, failed),
-            failed,
-        )
+        with _shared_memory() as shared_memory:
+            _serve(
+                tritonserver.command(work / "models", work / "backends", ports, shared_memory),
+                tritonserver.environment(os.environ, model, failed),
+                failed,
+            )
 
 
 def _manifest(spec: ServerSpec, folder: Path) -> Manifest:
@@ -99,6 +103,17 @@ def _workspace(given: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
+@contextmanager
+def _shared_memory() -> Iterator[str]:
+    """A prefix for names in /dev/shm. A backend that dies leaves its regions there; restarts would fill it."""
+    prefix = f"tftrt-{secrets.token_hex(8)}"
+    try:
+        yield prefix
+    finally:
+        for region in SHARED_MEMORY.glob(f"{prefix}*"):
+            region.unlink(missing_ok=True)
+
+
 def _serve(command: list[str], environment: dict[str, str], failed: Path) -> None:
     process = child.start(command, environment)
     log.event("serve", "Started tritonserver", pid=process.pid)
@@ -110,11 +125,14 @@ def _serve(command: list[str], environment: dict[str, str], failed: Path) -> Non
         process.wait()
         reader.join(limits.KILL_SECONDS)
     except Terminated:
-        # tritonserver takes no new request, answers those in flight and ends.
+        # tritonserver takes no new request, answers those in flight and ends. Before it listens it just ends, by the signal.
         with log.timed("serve", "Drained"):
-            child.end(process, limits.EXIT_TIMEOUT_SECONDS + limits.KILL_SECONDS)
-        if process.returncode == 0:
-            return
+            child.end(process, DRAIN_SECONDS)
+        if process.returncode == -signal.SIGKILL:
+            raise ServerFailed(
+                f"tritonserver had not drained {DRAIN_SECONDS} s after SIGTERM and was killed."
+            ) from None
+        return
     finally:
         child.end(process)
     raise _failure(process.returncode, failed, list(kept))

@@ -25,13 +25,14 @@ class Ports:
     metrics: int
 
 
-def command(models: Path, backends: Path, ports: Ports) -> list[str]:
-    """The command line."""
+def command(models: Path, backends: Path, ports: Ports, shared_memory: str) -> list[str]:
+    """The command line; `shared_memory` begins the names of the backend's regions in /dev/shm."""
     secret = secrets.token_hex(16)
     return [
         str(repository.tritonserver() / "bin" / "tritonserver"),
         f"--model-repository={models}",
         f"--backend-directory={backends}",
+        f"--backend-config=python,shm-region-prefix-name={shared_memory}",
         "--model-control-mode=none",
         "--disable-auto-complete-config",
         "--exit-on-error=true",
