@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,17 @@ def test_the_folder_above_a_version_is_no_model_and_the_version_is_named(box: Bo
 def test_a_path_above_the_claim_is_refused(box: Box) -> None:
     box.spec["source"]["uri"] = "pvc://models/../other"
     assert box.run("fetch").code == 2
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables"])
+def test_a_source_that_the_containers_user_may_not_read_is_told_by_name(box: Box, source: Path, name: str) -> None:
+    (source / name).chmod(0)
+    for folder in (box.root, *box.root.parents[:2]):
+        folder.chmod(0o755)
+    log = box.root / "termination"
+    log.touch()
+    log.chmod(0o666)
+    done = subprocess.run(box.command("fetch"), env=box.environment(log), user=65532, capture_output=True, text=True)
+    assert done.returncode == 11, done.stderr
+    assert f"{source.resolve() / name}" in json.loads(log.read_text())["message"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from collections.abc import Iterator
@@ -19,14 +20,22 @@ def run(spec: JobSpec, workspace: Workspace) -> Fetched:
     """Copy the source's files, the links among them as what they point to, and write `fetch.json`.
 
     Raises:
-        SourceNotFound: nothing is there.
+        SourceNotFound: nothing is there, or nothing that this user may read.
         NotAModel: it is no SavedModel, or links lead out of it.
         StoreUnavailable: the workspace cannot be written.
     """
     uri = spec.source.uri
     source = _source_folder(uri)
-    _expect_saved_model(uri, source)
-    files = list(_files(uri, source, source, ()))
+    try:
+        _expect_saved_model(uri, source)
+        files = list(_files(uri, source, source, ()))
+        unreadable = next((path for _, path in files if not os.access(path, os.R_OK)), None)
+    except PermissionError as error:
+        unreadable = Path(error.filename)
+    if unreadable is not None:
+        raise SourceNotFound(
+            f"{uri} cannot be read: user {os.getuid()} of this container has no right to {unreadable}."
+        )
     try:
         shutil.rmtree(workspace.source, ignore_errors=True)
         with log.timed("fetch", "Copied the source", uri=uri, files=len(files)):

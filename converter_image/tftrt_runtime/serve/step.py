@@ -125,7 +125,7 @@ def _serve(command: list[str], environment: dict[str, str], failed: Path) -> Non
         process.wait()
         reader.join(limits.KILL_SECONDS)
     except Terminated:
-        # tritonserver takes no new request, answers those in flight and ends. Before it listens it just ends, by the signal.
+        # tritonserver takes no new request, answers those in flight and ends. Before it listens the signal ends it.
         with log.timed("serve", "Drained"):
             child.end(process, DRAIN_SECONDS)
         if process.returncode == -signal.SIGKILL:
