@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
     tf.keras.utils.set_random_seed(SEED)
     model = tf.keras.applications.ResNet50(weights=None)
     random = np.random.default_rng(SEED)
-    # Keras starts biases and batch normalisation at 0 and 1, which an optimiser folds away: a trained model has neither.
+    # Keras starts biases and batch normalisation at 0 and 1, which an optimiser folds away. No trained model has them.
     for weight in model.weights:
         if len(weight.shape) == 1:
             weight.assign_add(np.abs(random.normal(0, 0.05, weight.shape)).astype(np.float32))
