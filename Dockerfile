@@ -12,8 +12,9 @@ WORKDIR /src
 # The dependencies first: they change less often than the code.
 COPY pyproject.toml uv.lock README.md LICENSE ./
 RUN /opt/uv/bin/uv sync --frozen --no-dev --no-install-project --python "$(command -v python3)"
+# Refreshed, because a cache of uv goes by the age of pyproject.toml and not of the code.
 COPY operator ./operator
-RUN /opt/uv/bin/uv sync --frozen --no-dev --no-editable --python "$(command -v python3)"
+RUN /opt/uv/bin/uv sync --frozen --no-dev --no-editable --refresh-package tftrt-operator --python "$(command -v python3)"
 
 FROM ${BASE_IMAGE}
 COPY --from=builder /opt/tftrt-operator /opt/tftrt-operator

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import socket
 import sys
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def main() -> None:
         registry=registry,
         standalone=True,
         clusterwide=True,
+        # Without one kopf looks up the user's name, and a container's user has none.
+        identity=socket.gethostname(),  # type: ignore[arg-type]
         liveness_endpoint=f"http://0.0.0.0:{arguments.health_port}/healthz",
     )
 

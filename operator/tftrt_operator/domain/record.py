@@ -62,8 +62,9 @@ class Summary(_Report):
     converted_ops: int
     total_ops: int
     batch_sizes: tuple[int, ...]
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[Tensor, ...] | None = None
+    """None where the signature is too long for a termination message; the artifact's manifest has it."""
+    outputs: tuple[Tensor, ...] | None = None
     artifact_bytes: int
     started_at: str
     finished_at: str

@@ -173,7 +173,7 @@ def shared_memory_bytes(record: EngineRecord) -> int:
     `maxBatchSize x (input + output bytes of one sample) x requests in flight`, in whole MiB.
     """
     summary = record.summary
-    sample = sum(_sample_bytes(tensor) for tensor in (*summary.inputs, *summary.outputs))
+    sample = sum(_sample_bytes(tensor) for tensor in (*(summary.inputs or ()), *(summary.outputs or ())))
     needed = max(summary.batch_sizes) * sample * REQUESTS_IN_FLIGHT
     return max(64, math.ceil(needed / 2**20)) * 2**20
 
