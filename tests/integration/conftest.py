@@ -12,9 +12,8 @@ import httpx
 import pytest
 
 from tests.cluster import Cluster
-from tests.waiting import eventually
-
-from .api import Api
+from tests.support.api import Api
+from tests.support.waiting import eventually
 
 TEST_INSTANCE = 1
 HEALTH_PORT = 18080

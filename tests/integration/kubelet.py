@@ -6,9 +6,8 @@ Only Pods' own status is written here. Jobs, Deployments and everything else is 
 import json
 from typing import Any
 
-from tests.waiting import eventually
-
-from .api import Api, Json
+from tests.support.api import Api, Json
+from tests.support.waiting import eventually
 
 STARTED = "2026-01-01T00:00:00Z"
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 from tests.cluster import Cluster
-from tests.waiting import eventually
+from tests.support.api import Api
+from tests.support.trtmodels import conditions, job_names, message, trtmodel
+from tests.support.waiting import eventually
 
-from .api import Api
 from .conftest import OperatorProcess
 from .kubelet import finish_job, start_servers
-from .models import conditions, job_names, message, trtmodel
 
 
 def serving(api: Api, **spec: Any) -> None:

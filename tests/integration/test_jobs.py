@@ -1,10 +1,10 @@
 """Job identity: one Job for each engine, and a failed run never blocks a corrected one."""
 
-from tests.waiting import eventually
+from tests.support.api import Api
+from tests.support.trtmodels import conditions, job_names, message, trtmodel
+from tests.support.waiting import eventually
 
-from .api import Api
 from .kubelet import fail_job, finish_job, pod_of_job, start_servers
-from .models import conditions, job_names, message, trtmodel
 
 
 def the_job(api: Api) -> str:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from .api import Api, Refused
-from .models import trtmodel
+from tests.support.api import Api, Refused
+from tests.support.trtmodels import trtmodel
 
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"source": {}}, "spec.source.uri: Required value"),

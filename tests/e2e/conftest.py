@@ -1,0 +1,76 @@
+"""A whole cluster with the operator in it, installed as a user would: its own image, its own RBAC, by Helm."""
+
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import Cluster, converter_image, operator_image
+from tests.cluster.deploy import install_operator
+from tests.support.api import Api
+
+INSTANCE = 2
+ROOT = Path(__file__).parents[2]
+CONVERTER_PYTHON = ROOT / "converter_image" / ".venv" / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster; taken down again only if this session brought it up."""
+    found = Cluster(INSTANCE)
+    was_running = found.is_running()
+    found.up(gpus=1)
+    operator, converter = operator_image(), converter_image()
+    found.load_image(operator)
+    found.load_image(converter)
+    install_operator(found, operator, converter)
+    yield found
+    if not was_running:
+        found.down()
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sources, made once."""
+    folder = tmp_path_factory.mktemp("models")
+    subprocess.run([CONVERTER_PYTHON, Path(__file__).with_name("make_models.py"), folder], check=True)
+    return folder
+
+
+class Workspace:
+    """A namespace with the claim `models`, whose volume is a folder of this machine."""
+
+    def __init__(self, cluster: Cluster, api: Api, volume: Path) -> None:
+        self.cluster = cluster
+        self.api = api
+        self.volume = volume
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl in the namespace."""
+        return self.cluster.kubectl("--namespace", self.api.namespace, *arguments, stdin=stdin)
+
+    def address(self, service: str) -> str:
+        """Return a Service's address as this machine reaches it."""
+        return str(self.api.get("Service", service)["spec"]["clusterIP"])
+
+
+@pytest.fixture
+def workspace(cluster: Cluster, models: Path) -> Iterator[Workspace]:
+    """An empty namespace with the sources in its claim."""
+    admin = Api.from_kubeconfig(cluster.kubeconfig)
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    # All that the operator makes must be admitted where only restricted pods are.
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    cluster.kubectl("--namespace", name, "apply", "-f", str(ROOT / "examples" / "models-pvc.yaml"))
+    wait = ("wait", "pvc/models", "--for=jsonpath={.status.phase}=Bound", "--timeout=60s")
+    cluster.kubectl("--namespace", name, *wait)
+    bound = cluster.kubectl("--namespace", name, "get", "pvc", "models", "-o", "jsonpath={.spec.volumeName}")
+    volume = Path(cluster.kubectl("get", "pv", bound, "-o", "jsonpath={.spec.local.path}"))
+    shutil.copytree(models, volume, dirs_exist_ok=True)
+    yield Workspace(cluster, admin.within(name), volume)
+    cluster.kubectl("delete", "namespace", name, "--timeout=120s")
+    cluster.release_volumes()

@@ -1,0 +1,133 @@
+"""A TRTModel becomes a served model, and goes again without leaving anything."""
+
+import subprocess
+import threading
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from tests.support.api import Api
+from tests.support.trtmodels import conditions, job_names, trtmodel
+from tests.support.waiting import eventually
+
+from .conftest import CONVERTER_PYTHON, ROOT, Workspace
+from .inference import infer, infer_grpc, relative_error
+
+TOLERANCE = 1e-4
+KINDS = ("TRTModel", "Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "Job", "Pod")
+
+
+def is_serving(api: Api, name: str) -> bool:
+    model = api.get("TRTModel", name)
+    assert "Stalled" not in conditions(api, name), model["status"]["conditions"]
+    return bool(
+        conditions(api, name)["Ready"][0] == "True"
+        and model["status"]["observedGeneration"] == model["metadata"]["generation"]
+    )
+
+
+def test_the_example_is_served_scaled_and_deleted(workspace: Workspace, tmp_path: Path) -> None:
+    api = workspace.api
+    subprocess.run([CONVERTER_PYTHON, ROOT / "examples" / "resnet50.py", workspace.volume / "resnet50"], check=True)
+    known = np.load(workspace.volume / "resnet50.npz")
+
+    workspace.kubectl("apply", "-f", str(ROOT / "examples" / "resnet50-cpu.yaml"))
+    workspace.kubectl("wait", "trtmodel/resnet50", "--for=condition=Ready", "--timeout=300s")
+
+    address = workspace.address("resnet50")
+    for ask in (infer, infer_grpc):
+        answer = eventually(lambda ask=ask: [ask(address, "resnet50", input_1=known["input_1"])])[0]  # type: ignore[misc]
+        assert relative_error(answer, known["predictions"]) < TOLERANCE
+    metrics = httpx.get(f"http://{address}:8002/metrics").text
+    assert 'nv_inference_request_success{model="resnet50",version="1"}' in metrics
+
+    columns = workspace.kubectl("get", "trtmodels", "-o", "wide")
+    heads = "NAME PRECISION ENGINES FRACTION READY STATUS AGE GPU RUNTIME URL"
+    assert " ".join(columns.split("\n")[0].split()) == heads
+    assert f"http://resnet50.{api.namespace}.svc:8000/v2/models/resnet50" in columns
+
+    jobs = job_names(api)
+    workspace.kubectl("scale", "trtmodel/resnet50", "--replicas=2")
+    eventually(lambda: api.get("Deployment", "resnet50")["status"].get("readyReplicas") == 2, seconds=120)
+    eventually(lambda: is_serving(api, "resnet50"))
+    assert job_names(api) == jobs, "a change of replicas starts no Job"
+
+    workspace.kubectl("delete", "trtmodel", "resnet50")
+    for kind in KINDS:
+        eventually(lambda kind=kind: not api.list(kind), seconds=120)  # type: ignore[misc]
+    eventually(lambda: not api.list("ConfigMap", "app.kubernetes.io/managed-by=tftrt-operator"))
+    assert list((workspace.volume / "tftrt").rglob("manifest.json")), "deletionPolicy Retain keeps the artifact"
+
+
+def tiny(**spec: object) -> dict[str, object]:
+    return trtmodel("tiny", **({"source": {"uri": "pvc://models/tiny"}} | spec))
+
+
+def test_a_new_engine_replaces_the_old_one_without_a_failed_request(workspace: Workspace) -> None:
+    api = workspace.api
+    known = np.load(workspace.volume / "tiny.npz")
+    api.create(tiny())
+    eventually(lambda: is_serving(api, "tiny"), seconds=180)
+    first = api.get("TRTModel", "tiny")["status"]["fingerprint"]
+    address = workspace.address("tiny")
+
+    failures: list[str] = []
+    answered = 0
+    over = threading.Event()
+
+    def ask_all_the_time() -> None:
+        nonlocal answered
+        while not over.is_set():
+            try:
+                answer = infer(address, "tiny", images=known["images"][:1])
+                assert relative_error(answer, known["scores"][:1]) < TOLERANCE
+                answered += 1
+            except (httpx.HTTPError, AssertionError) as fault:
+                failures.append(repr(fault))
+
+    eventually(lambda: [infer(address, "tiny", images=known["images"][:1])])
+    client = threading.Thread(target=ask_all_the_time)
+    client.start()
+    try:
+        change = {"spec": {"conversion": {"maxBatchSize": 4, "batchSizes": [1, 2, 4]}}}
+        api.patch("TRTModel", "tiny", change)
+        eventually(lambda: is_serving(api, "tiny"), seconds=180)
+        eventually(lambda: len(api.list("Pod", "app.kubernetes.io/component=server")) == 1, seconds=120)
+    finally:
+        over.set()
+        client.join()
+    assert failures == []
+    assert answered > 50
+    assert api.get("TRTModel", "tiny")["status"]["fingerprint"] != first
+    assert relative_error(infer(address, "tiny", images=known["images"]), known["scores"]) < TOLERANCE
+
+    jobs = job_names(api)
+    api.patch("TRTModel", "tiny", {"spec": {"conversion": {"maxBatchSize": 1, "batchSizes": [1]}}})
+    eventually(lambda: api.get("TRTModel", "tiny")["status"].get("fingerprint") == first, seconds=120)
+    assert job_names(api) == jobs, "the artifact of an earlier spec is still there"
+
+
+def test_an_artifact_that_is_in_the_store_is_not_made_again(workspace: Workspace) -> None:
+    api = workspace.api
+    api.create(tiny())
+    eventually(lambda: is_serving(api, "tiny"), seconds=180)
+    (manifest,) = (workspace.volume / "tftrt").rglob("manifest.json")
+    before = manifest.stat().st_mtime_ns
+    api.delete("TRTModel", "tiny")
+    eventually(lambda: not api.list("Job"), seconds=60)
+    api.create(tiny())
+    eventually(lambda: is_serving(api, "tiny"), seconds=180)
+    assert manifest.stat().st_mtime_ns == before
+    assert list((workspace.volume / "tftrt").rglob("manifest.json")) == [manifest]
+
+
+def test_deletion_policy_delete_takes_the_artifacts_along(workspace: Workspace) -> None:
+    api = workspace.api
+    api.create(tiny(artifacts={"uri": "pvc://models/tftrt", "deletionPolicy": "Delete"}))
+    eventually(lambda: is_serving(api, "tiny"), seconds=180)
+    assert list((workspace.volume / "tftrt").rglob("manifest.json"))
+    api.delete("TRTModel", "tiny")
+    eventually(lambda: not api.exists("TRTModel", "tiny"), seconds=120)
+    assert not list((workspace.volume / "tftrt").rglob("manifest.json"))
+    assert (workspace.volume / "tiny" / "saved_model.pb").exists(), "the source is the user's"
