@@ -1,4 +1,4 @@
-"""The command line: `tftrt lookup | fetch | convert | publish | serve`."""
+"""The command line: `tftrt lookup | fetch | convert | publish | serve | delete`."""
 
 from __future__ import annotations
 
@@ -108,6 +108,15 @@ def serve(spec_path: Path, workspace_path: Path | None, http_port: int, grpc_por
 
     ports = Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
     step.run(spec.read(spec_path, spec.ServerSpec), workspace_path, ports)
+
+
+@cli.command()
+@spec_option
+def delete(spec_path: Path) -> None:
+    """Delete the artifacts of the spec's fingerprints from the store."""
+    from tftrt_runtime import delete
+
+    delete.run(spec.read(spec_path, spec.DeleteSpec))
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

@@ -83,6 +83,15 @@ class JobSpec(Frozen):
     artifacts: Artifacts
 
 
+class DeleteSpec(Frozen):
+    """The spec of a Job that deletes a model's artifacts."""
+
+    version: Literal[1]
+    model: ModelName
+    artifacts: Artifacts
+    fingerprints: tuple[Fingerprint, ...]
+
+
 class ServerSpec(Frozen):
     """The spec of a server."""
 
