@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from . import processes
+from . import cgroups, processes
 from .layout import Layout
 from .mounts import unmount_below
 from .prerequisites import find
@@ -25,6 +25,7 @@ def up(layout: Layout, binaries: Path, pause_archive: Path) -> None:
     if PAUSE_IMAGE not in _ctr(layout, "images", "ls", "-q").split():
         load_image(layout, pause_archive)
     remember(layout)
+    cgroups.up(layout)
     kubelet: list[str | Path] = [binaries / "kubelet", f"--config={layout.folder / 'etc' / 'kubelet.yaml'}"]
     kubelet += [f"--kubeconfig={layout.kubeconfig('kubelet')}", f"--root-dir={layout.folder / 'kubelet'}"]
     kubelet += [f"--cert-dir={layout.folder / 'kubelet-pki'}", f"--hostname-override={layout.node}"]
@@ -65,7 +66,7 @@ def down(layout: Layout) -> None:
         subprocess.run(["umount", "-l", path], capture_output=True, check=False)
         Path(path).unlink(missing_ok=True)
     unmount_below(layout.folder)
-    _remove_cgroups()
+    cgroups.down(layout)
     restore(layout)
 
 
@@ -135,21 +136,6 @@ def _shims(layout: Layout) -> list[int]:
     return found
 
 
-def _remove_cgroups() -> None:
-    """Remove the kubelet's empty cgroups, innermost first. What another instance still uses is busy, and stays."""
-    for top in Path("/sys/fs/cgroup").glob("**/kubepods"):
-        for folder in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
-            _try_rmdir(folder)
-        _try_rmdir(top)
-
-
-def _try_rmdir(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        return
-
-
 def _write_configuration(layout: Layout) -> None:
     folder = layout.folder
     for name in ("etc", "cni", "cni-data", "containerd", "volume-plugins", "pod-logs"):
@@ -210,6 +196,7 @@ def _kubelet(layout: Layout) -> dict[str, object]:
         "tlsCertFile": str(layout.certificate("kubelet.crt")),
         "tlsPrivateKeyFile": str(layout.certificate("kubelet.key")),
         "cgroupDriver": "cgroupfs",
+        "cgroupRoot": cgroups.root(layout),
         "failCgroupV1": False,
         "failSwapOn": False,
         "containerRuntimeEndpoint": f"unix://{_socket(layout)}",
