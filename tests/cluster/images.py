@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .layout import REPOSITORY, SOURCE, cache
+from .mounts import unmount_below
 from .node import PAUSE_IMAGE
 from .prerequisites import find, require_image_packages
 from .progress import say
@@ -91,6 +92,7 @@ def _built(repository: str, context: Path, dockerfile: str, sources: Iterable[st
         "--isolation",
         "chroot",
         "--layers",
+        "--force-rm",
         "--format",
         "docker",
         "--file",
@@ -148,6 +150,14 @@ def _save(name: str, full_name: str, archive: Path) -> None:
 
 
 def _buildah(*arguments: str) -> str:
+    try:
+        return _run_buildah(*arguments)
+    finally:
+        # Its storage stays mounted otherwise, as one that is killed leaves its containers.
+        unmount_below(cache() / "buildah")
+
+
+def _run_buildah(*arguments: str) -> str:
     done = subprocess.run(
         [*_command(), *arguments],
         capture_output=True,

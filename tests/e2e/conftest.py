@@ -22,14 +22,16 @@ def cluster() -> Iterator[Cluster]:
     """The cluster; taken down again only if this session brought it up."""
     found = Cluster(INSTANCE)
     was_running = found.is_running()
-    found.up(gpus=1)
-    operator, converter = operator_image(), converter_image()
-    found.load_image(operator)
-    found.load_image(converter)
-    install_operator(found, operator, converter)
-    yield found
-    if not was_running:
-        found.down()
+    try:
+        found.up(gpus=1)
+        operator, converter = operator_image(), converter_image()
+        found.load_image(operator)
+        found.load_image(converter)
+        install_operator(found, operator, converter)
+        yield found
+    finally:
+        if not was_running:
+            found.down()
 
 
 @pytest.fixture(scope="session")

@@ -72,12 +72,14 @@ def cluster() -> Iterator[Cluster]:
     """The test cluster's control plane; taken down again only if this session brought it up."""
     found = Cluster(TEST_INSTANCE)
     was_running = found.is_running()
-    found.up(control_plane_only=True)
-    found.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    found.kubectl("wait", "--for=condition=Established", "crd/trtmodels.tftrt.dev")
-    yield found
-    if not was_running:
-        found.down()
+    try:
+        found.up(control_plane_only=True)
+        found.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+        found.kubectl("wait", "--for=condition=Established", "crd/trtmodels.tftrt.dev")
+        yield found
+    finally:
+        if not was_running:
+            found.down()
 
 
 @pytest.fixture(scope="session")
