@@ -202,7 +202,9 @@ class Cluster:
         """
         metadata = body["metadata"]
         try:
-            await self._request("POST", _collection("Event", metadata["namespace"]), {"fieldManager": FIELD_MANAGER}, body)
+            await self._request(
+                "POST", _collection("Event", metadata["namespace"]), {"fieldManager": FIELD_MANAGER}, body
+            )
         except ApiError as error:
             if error.status != 409:
                 raise

@@ -1,0 +1,46 @@
+# The two commands of the README are `make demo` and `make test`; both do all the set-up, and nothing twice.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export UV_PYTHON_DOWNLOADS := never
+SETUP := tests/cluster/setup.sh
+
+.PHONY: help demo test lint unit integration e2e converter-test crds setup clean
+
+help:            ## Say what there is
+	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+demo:            ## A TRTModel becomes a served model on a real Kubernetes on this machine
+	@$(SETUP)
+	@.venv/bin/python -m examples.demo
+
+test: lint       ## Every check and every test: lint, converter, unit, API server, end to end
+	@cd converter_image && .venv/bin/pytest -q
+	@.venv/bin/pytest
+
+lint: setup      ## ruff, mypy --strict, import-linter
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	cd converter_image && .venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy
+
+unit: setup      ## The unit tests: milliseconds
+	.venv/bin/pytest tests/unit
+
+integration: setup ## The tests against a real API server, without a node
+	.venv/bin/pytest tests/integration
+
+e2e: setup       ## The tests on a whole cluster
+	.venv/bin/pytest tests/e2e
+
+converter-test: setup ## The converter image's own tests, on the CPU
+	cd converter_image && .venv/bin/pytest
+
+crds: setup      ## Write the CRD from operator/tftrt_operator/api
+	.venv/bin/python -m tftrt_operator.api.crd | tee crds/trtmodels.tftrt.dev.yaml > charts/tftrt-operator/files/trtmodels.tftrt.dev.yaml
+
+setup:           ## What the commands above need: Debian packages, virtual environments
+	@$(SETUP)
+
+clean:           ## End the embedded clusters and delete what they wrote; binaries and images stay in the cache
+	@for instance in 0 1 2; do .venv/bin/python -m tests.cluster --instance $$instance down --purge; done
