@@ -58,7 +58,7 @@ def test_a_model_with_a_lookup_table_is_kept_as_it_is(tmp_path: Path, models: Pa
     ended = fetched(Box(tmp_path, name="table", models=models)).run("convert")
     assert ended.code == 0, ended.log
     assert "lookup tables" in message(ended.lines, "The model is kept as it is")["why"]
-    assert message(ended.lines, "Compared with the unconverted model")["relative_error"] == 0
+    assert message(ended.lines, "Compared with the unconverted model")["verification"]["maxRelativeError"] == "0"
 
 
 def test_a_model_that_writes_its_variables_is_kept_as_it_is(tmp_path: Path, models: Path) -> None:

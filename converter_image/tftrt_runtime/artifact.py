@@ -59,6 +59,45 @@ class Sample(Frozen):
     openDimension: int
 
 
+class Verification(Frozen):
+    """How the converted model's answers compare with the unconverted one's; decimals as text, null where not known.
+
+    `top1Agreement` is the share of samples with the same largest class, for models with one output of classes.
+    `maxRelativeError` is the largest difference relative to its output's largest value.
+    """
+
+    samples: int
+    top1Agreement: Optional[str]
+    maxRelativeError: Optional[str]
+
+
+class Memory(Frozen):
+    """The GPU memory of one server, measured in a fresh process that ran the largest batch as a server does.
+
+    `peakBytes` is the most that TensorFlow's pool held, `weightsBytes` what it holds when nothing runs, and
+    `overheadBytes` what the process takes outside of the pool.
+    """
+
+    weightsBytes: int
+    peakBytes: int
+    overheadBytes: int
+
+
+class Blocker(Frozen):
+    """An operation that TensorRT does not take, and why not, in TF-TRT's own words."""
+
+    operation: str
+    reason: str
+
+
+class Segment(Frozen):
+    """A connected part of the graph that was left to TensorFlow; no blocker where it was merely too small."""
+
+    operations: int
+    first: str  # the name of one of its nodes
+    blockers: tuple[Blocker, ...]
+
+
 class Conversion(Frozen):
     """What `convert` found out, for `publish` to put into the summary."""
 
@@ -72,6 +111,9 @@ class Conversion(Frozen):
     outputs: tuple[Tensor, ...]
     sample: Optional[Sample]
     startedAt: str
+    verification: Optional[Verification] = None
+    memory: Optional[Memory] = None
+    segments: tuple[Segment, ...] = ()
 
 
 class Summary(Frozen):
@@ -95,6 +137,8 @@ class Summary(Frozen):
     artifactBytes: int
     startedAt: str
     finishedAt: str
+    verification: Optional[Verification] = None
+    memory: Optional[Memory] = None
 
 
 def _inside(path: str) -> str:
@@ -118,6 +162,7 @@ class Manifest(Frozen):
     sourceDigest: str
     summary: Summary
     sample: Optional[Sample]
+    segments: tuple[Segment, ...] = ()  # what was left to TensorFlow
     files: tuple[File, ...]
 
 

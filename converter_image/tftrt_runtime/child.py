@@ -14,9 +14,9 @@ import sys
 import tempfile
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -30,27 +30,48 @@ END_SECONDS = 5  # how long a child that is told to end may take before it is ki
 KEPT_LINES = 50
 
 
-def run(module: str, request: BaseModel, kind: type[Answer], stage: str) -> Answer:
-    """Run `python -m module` on the request and return what it answers.
+class Watch(Protocol):
+    """Reads the lines on a child's standard error for failures that TensorFlow tells nowhere else."""
+
+    def see(self, line: str) -> None:
+        """One line, as it comes."""
+
+    def failure(self) -> Failure | None:
+        """What the lines amount to, when the child has ended."""
+
+
+def run(
+    module: str,
+    request: BaseModel,
+    kind: type[Answer],
+    stage: str,
+    extra: Mapping[str, str] | None = None,
+    watch: Watch | None = None,
+) -> Answer:
+    """Run `python -m module` on the request, with `extra` in its environment, and return what it answers.
 
     Raises:
-        Failure: the child's own; OutOfMemory, ChildAborted or Internal where it could not say.
+        Failure: what `watch` saw, else the child's own; OutOfMemory, ChildAborted or Internal where it could not say.
     """
     kills = cgroup.out_of_memory_kills()
     with tempfile.TemporaryDirectory(prefix="tftrt-child-") as folder:
         request_path, answer_path = Path(folder, "request.json"), Path(folder, "answer.json")
         request_path.write_text(request.model_dump_json())
-        # TensorFlow's information lines (1 leaves them out) tell nothing of the model.
-        environment = {"TF_CPP_MIN_LOG_LEVEL": "1", **os.environ}
+        # TensorFlow's information lines (1 leaves them out) tell nothing of the model; its warnings do.
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1", **(extra or {})}
         command = [sys.executable, "-m", module, str(request_path), str(answer_path)]
         process = start(command, environment)
         try:
             log.event(stage, "Started TensorFlow in a child process", child=module, pid=process.pid)
-            last = _forward(process, stage)
+            last = _forward(process, stage, watch)
             process.wait()
         finally:
             end(process)
         answered = answer_path.read_text() if answer_path.exists() else ""
+    # A child that a signal ended did not come to an end by what it complained of.
+    seen = watch.failure() if watch and process.returncode >= 0 else None
+    if seen is not None:
+        raise seen
     if process.returncode == 0 and answered:
         return kind.model_validate_json(answered)
     raise _failure(process.returncode, answered, last, kills)
@@ -85,7 +106,7 @@ def end(process: subprocess.Popen[str], seconds: float = END_SECONDS) -> None:
         process.stderr.close()
 
 
-def _forward(process: subprocess.Popen[str], stage: str) -> str:
+def _forward(process: subprocess.Popen[str], stage: str, watch: Watch | None) -> str:
     """Pass the child's lines on as log lines until it ends; the last one that looks like an error, or the last."""
     assert process.stderr is not None
     kept: deque[str] = deque(maxlen=KEPT_LINES)
@@ -95,6 +116,8 @@ def _forward(process: subprocess.Popen[str], stage: str) -> str:
             print(text, file=sys.stderr, flush=True)
         elif text:
             kept.append(text)
+            if watch:
+                watch.see(text)
             log.event(stage, text, source="tensorflow")
     return last_error(list(kept))
 

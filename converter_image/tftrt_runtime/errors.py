@@ -48,6 +48,30 @@ class SignatureNotFound(Failure):
     code = 14
 
 
+class CalibrationDataUnfit(Failure):
+    """INT8 needs calibration data, and there is none or it does not fit the model."""
+
+    code = 15
+
+
+class NothingConvertible(Failure):
+    """TensorRT can convert nothing of the model, or could not build an engine for every batch size."""
+
+    code = 16
+
+
+class AccuracyBelowThreshold(Failure):
+    """The converted model's answers are not the unconverted one's."""
+
+    code = 17
+
+
+class GPUOutOfMemory(Failure):
+    """The device has not enough memory to build or run the engines."""
+
+    code = 19
+
+
 class GPUUnfit(Failure):
     """The conversion asks for a GPU or for TensorRT, which is absent or unfit."""
 

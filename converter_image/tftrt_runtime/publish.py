@@ -134,10 +134,15 @@ def _manifest(
         sourceDigest=fetched.sourceDigest,
         artifactBytes=sum(file.size for file in files),
         finishedAt=log.now(),
-        **conversion.model_dump(exclude={"sample"}),
+        **conversion.model_dump(exclude={"sample", "segments"}),
     )
     return Manifest(
-        build=build, sourceDigest=fetched.sourceDigest, summary=summary, sample=conversion.sample, files=files
+        build=build,
+        sourceDigest=fetched.sourceDigest,
+        summary=summary,
+        sample=conversion.sample,
+        segments=conversion.segments,
+        files=files,
     )
 
 

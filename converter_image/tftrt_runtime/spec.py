@@ -1,6 +1,7 @@
 """The spec that the operator hands to a container, parsed once into frozen types.
 
-Every key is always there and nothing else is: an operator and an image that do not belong together say so at once.
+Every key without a default is always there and nothing else is: an operator and an image that do not belong together
+say so at once.
 """
 
 from decimal import Decimal
@@ -54,6 +55,8 @@ class Conversion(Frozen):
     precision: Literal["FP32", "FP16", "INT8"]
     maxWorkspaceSizeBytes: Annotated[int, Field(ge=0)]  # noqa: N815 - the spec's own names
     batchSizes: BatchSizes  # noqa: N815
+    # Fewer operations in a row than this stay with TensorFlow: an engine costs more than it saves there.
+    minimumSegmentSize: Annotated[int, Field(ge=1)] = 3  # noqa: N815
 
 
 class Runtime(Frozen):

@@ -1,1 +1,1 @@
-"""`tftrt convert`: `step` is the parent; `devices`, `cpu` and `check` are what its child processes run."""
+"""`tftrt convert`: `step`, `for_cpu` and `for_gpu` are the parent; the rest is what its child processes run."""

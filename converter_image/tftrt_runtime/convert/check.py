@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,22 @@ import numpy as np
 import tensorflow as tf
 
 from tftrt_runtime import child, samples
+from tftrt_runtime.artifact import Verification
 from tftrt_runtime.convert.messages import REFERENCE, CheckAnswer, CheckRequest
-from tftrt_runtime.errors import Internal
+from tftrt_runtime.errors import AccuracyBelowThreshold, Internal, NothingConvertible
 
 # Of our own rewriting, which only reorders sums; it says nothing about precisions.
-MAX_RELATIVE_ERROR = 1e-4
+MAX_EXACT_ERROR = 1e-4
+DIGITS = 4  # of the decimals in the summary
 
 
 def check(request: CheckRequest) -> CheckAnswer:
-    """Load, ask for every batch size, compare.
+    """Load, look into the engines, ask for every batch size, compare.
 
     Raises:
         Internal: the converted model is not the unconverted one.
+        NothingConvertible: an engine lacks a batch size.
+        AccuracyBelowThreshold: an answer is not finite where the unconverted model's is.
     """
     loaded = tf.saved_model.load(request.model)
     if list(loaded.signatures) != [request.signature]:
@@ -30,30 +35,57 @@ def check(request: CheckRequest) -> CheckAnswer:
     function = loaded.signatures[request.signature]
     _expect_names("inputs", function.structured_input_signature[1], [tensor.name for tensor in request.inputs])
     _expect_names("outputs", function.structured_outputs, [tensor.name for tensor in request.outputs])
+    if request.engines:
+        _expect_engines(request, function.graph.as_graph_def())
     if request.sample is None:
-        return CheckAnswer(relative_error=None)
-    worst: float | None = None
-    for size in request.batchSizes:
+        return CheckAnswer(verification=None)
+    worst, agreeing, compared = 0.0, 0, 0
+    for size in request.batch_sizes:
         batch = samples.batch(request.inputs, size, request.sample.openDimension)
         answers = function(**{name: tf.constant(value) for name, value in batch.items()})
+        found = {name: np.asarray(answers[name].numpy()) for name in sorted(answers)}
         with np.load(Path(request.references, REFERENCE.format(size)), allow_pickle=True) as references:
-            for index, name in enumerate(sorted(answers)):
-                error = relative_error(np.asarray(answers[name].numpy()), references[f"output{index}"])
-                if not error <= MAX_RELATIVE_ERROR:
-                    raise Internal(
-                        f"At batch size {size} output {name!r} of the converted model differs from the unconverted "
-                        f"one's by {error:.2g}, more than {MAX_RELATIVE_ERROR:.0e}, relative to its largest value."
-                    )
-                worst = max(worst or 0.0, error)
-    return CheckAnswer(relative_error=worst)
+            expected = {name: references[f"output{index}"] for index, name in enumerate(found)}
+        for name, value in found.items():
+            worst = max(worst, _error(name, size, value, expected[name], request.exact))
+        same = top1_agreements(list(found.values()), list(expected.values()))
+        agreeing, compared = agreeing + (same or 0), compared + (size if same is not None else 0)
+    return CheckAnswer(
+        verification=Verification(
+            samples=sum(request.batch_sizes),
+            top1Agreement=decimal_text(agreeing / compared) if compared else None,
+            maxRelativeError=decimal_text(worst),
+        )
+    )
+
+
+def _error(name: str, size: int, found: Any, expected: Any, exact: bool) -> float:
+    error = relative_error(found, expected)
+    if exact and expected.dtype.kind != "f":
+        error = 0.0 if error == 0 else float("inf")
+    if exact and not error <= MAX_EXACT_ERROR:
+        raise Internal(
+            f"At batch size {size} output {name!r} of the converted model differs from the unconverted "
+            f"one's by {error:.2g}, more than {MAX_EXACT_ERROR:.0e}, relative to its largest value."
+        )
+    if not np.isfinite(error):
+        raise AccuracyBelowThreshold(
+            f"At batch size {size} output {name!r} of the converted model is not finite, or of another shape or type, "
+            "where the unconverted one's is: the values are too large for this precision. Set "
+            "spec.conversion.precision to FP32."
+        )
+    return error
 
 
 def relative_error(found: Any, expected: Any) -> float:
-    """The largest difference over the largest expected magnitude; infinite where anything but floats differs."""
+    """The largest difference over the largest expected magnitude.
+
+    Infinite for other shapes and types, and where one is finite and the other not; 1 where texts or truths differ.
+    """
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return float("inf")
-    if expected.dtype.kind != "f":
-        return 0.0 if np.array_equal(found, expected) else float("inf")
+    if expected.dtype.kind not in "fiu":
+        return 0.0 if np.array_equal(found, expected) else 1.0
     if not np.array_equal(np.isfinite(found), np.isfinite(expected)):
         return float("inf")
     finite = np.isfinite(expected)
@@ -64,9 +96,37 @@ def relative_error(found: Any, expected: Any) -> float:
     return float(np.max(np.abs(found - expected))) / max(largest, float(np.finfo(np.float32).tiny))
 
 
+def top1_agreements(found: list[Any], expected: list[Any]) -> int | None:
+    """In how many samples the largest class is the same; None for what is no classifier with one output of classes."""
+    if len(expected) != 1 or expected[0].dtype.kind != "f" or expected[0].ndim != 2 or expected[0].shape[1] < 2:
+        return None
+    if not np.isfinite(found[0]).all():
+        return 0
+    return int(np.sum(np.argmax(found[0], axis=1) == np.argmax(expected[0], axis=1)))
+
+
+def decimal_text(value: float) -> str:
+    """The number as a decimal without an exponent: `0.00012`."""
+    return f"{Decimal(f'{value:.{DIGITS}g}'):f}"
+
+
 def _expect_names(what: str, found: dict[str, Any], expected: list[str]) -> None:
     if sorted(found) != sorted(expected):
         raise Internal(f"The converted model has the {what} {sorted(found)} instead of {sorted(expected)}.")
+
+
+def _expect_engines(request: CheckRequest, graph: Any) -> None:
+    """Hold that the saved file of every engine has the batch sizes asked for, no more and no fewer."""
+    from tftrt_runtime.convert import engine_files, segments
+
+    for engine in segments.engines(graph):
+        sizes = engine_files.batch_sizes(Path(request.model), engine.name)
+        if sizes != request.batch_sizes:
+            raise NothingConvertible(
+                f"The engine {engine.name} was saved for the batch sizes {list(sizes)} instead of "
+                f"{list(request.batch_sizes)}: its input does not have the batch as its first dimension, or TensorRT "
+                "could not build it. Raise spec.conversion.minimumSegmentSize to leave that part to TensorFlow."
+            )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,27 @@
-"""A child process that tells which GPUs TensorFlow sees."""
+"""A child process that tells which GPU TensorFlow sees, and which TensorRT it has loaded."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from tftrt_runtime import child
+from tftrt_runtime import child, cuda, tensorrt
 from tftrt_runtime.convert.messages import DevicesAnswer, DevicesRequest
 
 
 def look(_request: DevicesRequest) -> DevicesAnswer:
-    """The GPUs that this TensorFlow can use."""
-    return DevicesAnswer(gpus=tuple(device.name for device in tf.config.list_physical_devices("GPU")))
+    """The GPUs that this TensorFlow can use; the rest is about the first."""
+    gpus = tuple(device.name for device in tf.config.list_physical_devices("GPU"))
+    if not gpus:
+        return DevicesAnswer(gpus=())
+    device = cuda.Cuda()
+    return DevicesAnswer(
+        gpus=gpus,
+        name=device.name,
+        compute_capability=device.compute_capability,
+        memory_bytes=device.free_and_total()[1],
+        driver=cuda.driver_version(),
+        tensorrt=tensorrt.version(),
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from typing import Optional
 
 from pydantic import BaseModel, ConfigDict
 
-from tftrt_runtime.artifact import Sample, Tensor
+from tftrt_runtime.artifact import Memory, Sample, Segment, Tensor, Verification
 
 REFERENCE = "reference-{}.npz"  # the unconverted model's answers, one file a batch size
 
@@ -16,51 +16,110 @@ class Message(BaseModel):
 
 
 class DevicesRequest(Message):
-    """Which GPUs does TensorFlow see?"""
+    """Which GPU does TensorFlow see, and which TensorRT?"""
 
 
 class DevicesAnswer(Message):
-    """These, by TensorFlow's names."""
+    """The first GPU, where TensorFlow sees any, and the loaded TensorRT, where there is one."""
 
     gpus: tuple[str, ...]
+    name: str = ""
+    compute_capability: str = ""
+    memory_bytes: int = 0
+    driver: str = ""
+    tensorrt: str = ""
 
 
-class ConvertRequest(Message):
-    """Convert the SavedModel in `source` to one in `target`; leave the unconverted model's answers in `references`."""
+class ReferenceRequest(Message):
+    """Leave the answers of the SavedModel in `source` in `references`."""
 
     uri: str
     source: str
     signature: str
     tensorflow: str
-    batchSizes: tuple[int, ...]  # noqa: N815
-    target: str
+    batch_sizes: tuple[int, ...]
     references: str
 
 
-class ConvertAnswer(Message):
-    """What came of it; `kept` tells why the graph was not frozen, where it was not."""
+class ReferenceAnswer(Message):
+    """The signature, and how it was asked; `kept` tells why its graph cannot be frozen, where it cannot."""
 
     tensorflow: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    total_ops: int
-    kept: Optional[str]
     sample: Optional[Sample]
+    kept: Optional[str]
+
+
+class ConvertRequest(ReferenceRequest):
+    """The same, and convert it to one in `target`."""
+
+    target: str
+
+
+class ConvertAnswer(ReferenceAnswer):
+    """What came of it."""
+
+    total_ops: int
+
+
+class EnginesRequest(Message):
+    """Convert the SavedModel in `source` with TensorRT to one in `target`, an engine for every batch size."""
+
+    source: str
+    signature: str
+    target: str
+    inputs: tuple[Tensor, ...]
+    sample: Sample
+    precision: str
+    max_workspace_size_bytes: int
+    minimum_segment_size: int
+    batch_sizes: tuple[int, ...]
+
+
+class EnginesAnswer(Message):
+    """How much of the graph lies in engines, and what was left to TensorFlow."""
+
+    engines: int
+    converted_ops: int
+    total_ops: int
+    segments: tuple[Segment, ...]
 
 
 class CheckRequest(Message):
-    """Load the SavedModel in `model` and compare its answers with those in `references`."""
+    """Load the SavedModel in `model` and compare its answers with those in `references`.
+
+    `exact`: they must be the same up to the order of sums. `engines`: each of its engines must hold all batch sizes.
+    """
 
     model: str
     signature: str
     references: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    batchSizes: tuple[int, ...]  # noqa: N815
+    batch_sizes: tuple[int, ...]
     sample: Optional[Sample]
+    exact: bool
+    engines: bool
 
 
 class CheckAnswer(Message):
-    """The largest relative error found; None where there was nothing to compare with."""
+    """How the answers compare; None where there was nothing to compare with."""
 
-    relative_error: Optional[float]
+    verification: Optional[Verification]
+
+
+class MeasureRequest(Message):
+    """Run the SavedModel in `model` as a server does, with a pool of `limit_mib`; None is most of what is free."""
+
+    model: str
+    inputs: tuple[Tensor, ...]
+    batch_sizes: tuple[int, ...]
+    sample: Sample
+    limit_mib: Optional[int]
+
+
+class MeasureAnswer(Message):
+    """The GPU memory that this took."""
+
+    memory: Memory

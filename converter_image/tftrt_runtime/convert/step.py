@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from tftrt_runtime import child, log
-from tftrt_runtime.artifact import CPU, MODEL, Conversion, Device, Versions, read_manifest
-from tftrt_runtime.convert import messages
-from tftrt_runtime.errors import GPUUnfit, SourceChanged, StoreUnavailable, UsageError
+from tftrt_runtime import log
+from tftrt_runtime.artifact import MODEL, Conversion, read_manifest
+from tftrt_runtime.convert import for_cpu, for_gpu
+from tftrt_runtime.errors import SourceChanged, StoreUnavailable, UsageError
 from tftrt_runtime.publish import changed
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.workspace import Converted, Fetched, Workspace
+
+# From the source, the place for the converted model, and a folder for the unconverted one's answers.
+Convert = Callable[[Path, Path, Path], Conversion]
 
 
 def run(spec: JobSpec, workspace: Workspace) -> None:
@@ -21,7 +26,7 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
     Raises:
         Failure: the user's mistakes; OutOfMemory, ChildAborted or Internal for what befell TensorFlow.
     """
-    product = _product(spec)
+    product, convert = _recipe(spec)
     fetched = _fetched(workspace)
     try:
         shutil.rmtree(workspace.artifact, ignore_errors=True)
@@ -30,35 +35,22 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
             log.event("convert", "The store has this artifact: nothing to convert", product=product)
             converted = Converted(product=product, conversion=None)
         else:
-            converted = Converted(product=product, conversion=_convert(spec, workspace))
+            converted = Converted(product=product, conversion=_convert(convert, workspace))
         workspace.converted.write_text(converted.model_dump_json())
     except OSError as error:
         raise StoreUnavailable(f"The workspace {workspace.root} cannot be written: {error}.") from error
 
 
-def _product(spec: JobSpec) -> str:
-    """The kind of device to convert for, which is a folder of the store.
+def _recipe(spec: JobSpec) -> tuple[str, Convert]:
+    """The kind of device to convert for, which is a folder of the store, and how to convert for it.
 
     Raises:
-        GPUUnfit: the runtime cannot do what the spec asks for.
+        GPUUnfit, CalibrationDataUnfit: the runtime cannot do what the spec asks for.
     """
     if spec.runtime.accelerator == "None":
-        if spec.conversion.precision != "FP32":
-            raise GPUUnfit(
-                f"Precision {spec.conversion.precision} needs TensorRT and a GPU, and the runtime "
-                f"{spec.runtime.name!r} has neither: set spec.conversion.precision to FP32 or choose "
-                "another spec.serving.runtime."
-            )
-        return CPU
-    seen = child.run("tftrt_runtime.convert.devices", messages.DevicesRequest(), messages.DevicesAnswer, "convert")
-    if not seen.gpus:
-        raise GPUUnfit(
-            f"The runtime {spec.runtime.name!r} converts on a GPU, and TensorFlow sees none in this container: "
-            "check spec.gpu.resourceName and the node's driver."
-        )
-    raise GPUUnfit(
-        f"TensorFlow sees {', '.join(seen.gpus)}, but this version of the converter converts for the CPU only."
-    )
+        return for_cpu.product(spec), partial(for_cpu.convert, spec)
+    device = for_gpu.look(spec)
+    return for_gpu.product(device), partial(for_gpu.convert, spec, device)
 
 
 def _fetched(workspace: Workspace) -> Fetched:
@@ -84,49 +76,17 @@ def _is_published(spec: JobSpec, workspace: Workspace, fetched: Fetched, product
     return True
 
 
-def _convert(spec: JobSpec, workspace: Workspace) -> Conversion:
-    started = log.now()
-    model = workspace.artifact / MODEL
+def _convert(convert: Convert, workspace: Workspace) -> Conversion:
     workspace.artifact.mkdir(parents=True)
-    sizes = spec.conversion.batchSizes
     with tempfile.TemporaryDirectory(prefix="references-", dir=workspace.root) as references:
-        request = messages.ConvertRequest(
-            uri=spec.source.uri,
-            source=str(workspace.source),
-            signature=spec.source.signature,
-            tensorflow=spec.runtime.tensorflow,
-            batchSizes=sizes,
-            target=str(model),
-            references=references,
-        )
-        with log.timed("convert", "Converted"):
-            answer = child.run("tftrt_runtime.convert.cpu", request, messages.ConvertAnswer, "convert")
-        check = messages.CheckRequest(
-            model=str(model),
-            signature=spec.source.signature,
-            references=references,
-            inputs=answer.inputs,
-            outputs=answer.outputs,
-            batchSizes=sizes,
-            sample=answer.sample,
-        )
-        with log.timed("convert", "Checked the converted model in a fresh process"):
-            checked = child.run("tftrt_runtime.convert.check", check, messages.CheckAnswer, "convert")
+        conversion = convert(workspace.source, workspace.artifact / MODEL, Path(references))
     log.event(
         "convert",
         "Compared with the unconverted model",
-        relative_error=checked.relative_error,
-        total_ops=answer.total_ops,
+        engines=conversion.engines,
+        converted_ops=conversion.convertedOps,
+        total_ops=conversion.totalOps,
+        verification=conversion.verification and conversion.verification.model_dump(),
+        memory=conversion.memory and conversion.memory.model_dump(),
     )
-    return Conversion(
-        device=Device(name=CPU, computeCapability="", memoryBytes=None, driver=""),
-        versions=Versions(tensorflow=answer.tensorflow, tensorrt="", runtime=spec.runtime.name),
-        engines=0,
-        convertedOps=0,
-        totalOps=answer.total_ops,
-        batchSizes=sizes,
-        inputs=answer.inputs,
-        outputs=answer.outputs,
-        sample=answer.sample,
-        startedAt=started,
-    )
+    return conversion

@@ -17,3 +17,6 @@ KILL_SECONDS = 5
 
 # Requests that may wait, in batches of the largest size; the next one is refused at once.
 QUEUED_BATCHES = 64
+
+# Batches that the model works on at a time: one is copied to or from the device while another one is computed.
+BATCHES_IN_FLIGHT = 1

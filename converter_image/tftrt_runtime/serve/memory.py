@@ -6,10 +6,10 @@ to `enable_eager_execution` is accepted and ignored.)
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import MutableMapping
 from decimal import ROUND_FLOOR, Decimal
 
+from tftrt_runtime.cuda import Cuda
 from tftrt_runtime.errors import GPUUnfit, InsufficientGPUMemory
 
 MIB = 1 << 20
@@ -70,39 +70,6 @@ def expect_reserved(limit: int, free_before: int, free_after: int) -> None:
         )
 
 
-class Cuda:
-    """The first visible device, as the CUDA driver reports it.
-
-    Its primary context, which TensorFlow uses as well, is retained for the life of the process.
-    """
-
-    def __init__(self) -> None:
-        try:
-            self._driver = ctypes.CDLL("libcuda.so.1")
-        except OSError as error:
-            raise GPUUnfit("The CUDA driver (libcuda.so.1) is not in this container: has the pod a GPU?") from error
-        self._call("cuInit", 0)
-        self._device = ctypes.c_int()
-        self._call("cuDeviceGet", ctypes.byref(self._device), 0)
-        self._context = ctypes.c_void_p()
-        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
-
-    def free_and_total(self) -> tuple[int, int]:
-        """Bytes free and in all."""
-        free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        self._call("cuCtxPushCurrent_v2", self._context)
-        try:
-            self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
-        finally:
-            self._call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
-        return free.value, total.value
-
-    def _call(self, name: str, *arguments: object) -> None:
-        code = getattr(self._driver, name)(*arguments)
-        if code:
-            raise GPUUnfit(f"CUDA's {name} failed with error {code}: has the pod a GPU that works?")
-
-
 def reserve(fraction: str, environment: MutableMapping[str, str]) -> int:
     """Put the limit in force before anything else makes TensorFlow touch the GPU; the limit in MiB.
 
@@ -110,10 +77,16 @@ def reserve(fraction: str, environment: MutableMapping[str, str]) -> int:
         GPUUnfit: there is no GPU.
         InsufficientGPUMemory: the device has less free than the limit.
     """
+    limit = limit_mib(fraction, Cuda().free_and_total()[1])
+    reserve_mib(limit, environment)
+    return limit
+
+
+def reserve_mib(limit: int, environment: MutableMapping[str, str]) -> None:
+    """As `reserve`, with the limit in MiB."""
     unset_overrides(environment)
     cuda = Cuda()
-    free_before, total = cuda.free_and_total()
-    limit = limit_mib(fraction, total)
+    free_before, _ = cuda.free_and_total()
     expect_free(limit, free_before)
 
     import tensorflow as tf
@@ -126,4 +99,3 @@ def reserve(fraction: str, environment: MutableMapping[str, str]) -> int:
     with tf.device("GPU:0"):
         tf.zeros([1]).numpy()  # the pool is reserved, whole, at the first allocation
     expect_reserved(limit, free_before, cuda.free_and_total()[0])
-    return limit

@@ -18,6 +18,9 @@ class Served(BaseModel):
     batch_sizes: tuple[int, ...]
     sample: Optional[Sample]
     memory_fraction: Optional[str]
+    # What the engines were built on and with.
+    product: str
+    tensorrt: str
 
 
 class Failed(BaseModel):

@@ -10,7 +10,7 @@ from typing import Any
 # The backend's own module, which only exists in its process.
 import triton_python_backend_utils as pb_utils
 
-from tftrt_runtime import log
+from tftrt_runtime import cuda, log, tensorrt
 from tftrt_runtime.child import one_line
 from tftrt_runtime.dtypes import numpy_type
 from tftrt_runtime.errors import Failure, Internal
@@ -39,8 +39,10 @@ class TritonPythonModel:
         if "TFTRT_CUDA_VISIBLE_DEVICES" in os.environ:
             os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["TFTRT_CUDA_VISIBLE_DEVICES"]
         if served.memory_fraction is not None:
+            cuda.expect_product(served.product, cuda.Cuda().name)
             limit = memory.reserve(served.memory_fraction, os.environ)
             log.event("serve", "Reserved GPU memory", mebibytes=limit)
+            tensorrt.expect(served.tensorrt, tensorrt.version())
 
         import tensorflow as tf
 

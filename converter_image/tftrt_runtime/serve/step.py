@@ -55,6 +55,8 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
             batch_sizes=manifest.summary.batchSizes,
             sample=manifest.sample,
             memory_fraction=spec.memoryFraction,
+            product=manifest.summary.product,
+            tensorrt=manifest.summary.versions.tensorrt,
         )
         model, failed = work / "served.json", work / "failed.json"
         try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tftrt_runtime.serve import limits, repository
+from tftrt_runtime.tensorrt import NO_FALLBACK
 
 # Clients must not load models, write traces or turn up the log; these APIs answer only to a header with a secret that
 # nobody is told. tritonserver has no flag to leave them out.
@@ -63,6 +64,7 @@ def environment(inherited: Mapping[str, str], model: Path, failure: Path) -> dic
         "TFTRT_PYTHON_PATH": os.pathsep.join(path for path in sys.path if path),
         "TFTRT_MODEL": str(model),
         "TFTRT_FAILURE": str(failure),
+        **NO_FALLBACK,
         "TF_CPP_MIN_LOG_LEVEL": inherited.get("TF_CPP_MIN_LOG_LEVEL", "1"),
     }
     if "CUDA_VISIBLE_DEVICES" in inherited:

@@ -1,0 +1,288 @@
+"""Converts ResNet-50 by `tftrt`, times it against unconverted TensorFlow and serves it; writes one JSON file a step.
+
+    python -m benchmarks.gpu.run --out FOLDER [--work FOLDER] STEP...
+
+STEP is convert-PRECISION, time-WAY or serve-PRECISION, where WAY is tf32 or fp32 (unconverted TensorFlow) or a
+precision. Each step is independent of how the others ended, but for the conversion that it needs. With
+`--accelerator None` the `cpu` runtime does the same without a GPU, to try the benchmark out.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import traceback
+import urllib.error
+import urllib.request
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = "benchmarks"
+MODEL = "resnet50"
+WORKSPACE_BYTES = 4 << 30
+READY_SECONDS = 180
+PACKAGES = ("tensorflow", "tensorrt", "nvidia-pytriton", "numpy")
+
+
+class Benchmark:
+    """One run of some steps."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.out, self.work = options.out, options.work
+        self.log = (self.out / "log.txt").open("a")
+        self.gpu = options.accelerator == "GPU"
+        self.device: dict[str, Any] = {}
+        (self.work / "pvc/models").mkdir(parents=True, exist_ok=True)
+        (self.work / "pvc/store").mkdir(parents=True, exist_ok=True)
+        (self.work / "cuda-cache").mkdir(exist_ok=True)
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "converter_image"))),
+            "TFTRT_PVC_ROOT": str(self.work / "pvc"),
+            # TensorFlow's own kernels for a GPU newer than itself are compiled at first use: once for all processes.
+            "CUDA_CACHE_PATH": str(self.work / "cuda-cache"),
+            "CUDA_CACHE_MAXSIZE": str(4 << 30),
+        }
+
+    def run(self, steps: list[str]) -> int:
+        """The number of steps that failed."""
+        failed = 0
+        for step in steps:
+            started = time.monotonic()
+            kind, _, what = step.partition("-")
+            result: dict[str, Any] = {"step": step}
+            try:
+                result |= {"convert": self.convert, "time": self.time, "serve": self.serve}[kind](what)
+            except Exception as error:
+                failed += 1
+                result["error"] = f"{type(error).__name__}: {error}"
+                traceback.print_exc()
+            result |= {"seconds": round(time.monotonic() - started, 1), **self.where()}
+            (self.out / f"{MODEL}-{step}.json").write_text(json.dumps(result, indent=1) + "\n")
+            print(f"{step}: {result['seconds']} s {result.get('error', '')}", flush=True)
+        return failed
+
+    def where(self) -> dict[str, Any]:
+        """The device and the versions, as the packages that did the work tell them."""
+        if not self.device:
+            asked = "from tftrt_runtime.convert import devices, messages as m; print(devices.look(m.DevicesRequest()).model_dump_json())"
+            done = self.call([sys.executable, "-c", asked], check=False)
+            self.device = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
+        from importlib.metadata import PackageNotFoundError, version
+
+        versions = {}
+        for package in PACKAGES:
+            try:
+                versions[package] = version(package)
+            except PackageNotFoundError:
+                continue
+        return {
+            "device": self.device,
+            "versions": {"python": sys.version.split()[0], **versions},
+            "commit": self.options.commit,
+            "finishedAt": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+
+    def source(self) -> Path:
+        """ResNet-50 as `examples/resnet50.py` writes it."""
+        folder: Path = self.work / "pvc/models" / MODEL
+        self.call([sys.executable, str(ROOT / "examples/resnet50.py"), str(folder)], extra={"CUDA_VISIBLE_DEVICES": ""})
+        return folder
+
+    def spec(self, precision: str) -> dict[str, Any]:
+        """What the operator would hand to the conversion's containers."""
+        asked = f"{MODEL} {precision} {self.options.batch_sizes} {WORKSPACE_BYTES}"
+        return {
+            "version": 1,
+            "model": {"namespace": NAMESPACE, "name": MODEL},
+            "fingerprint": hashlib.sha256(asked.encode()).hexdigest()[:32],
+            "source": {"uri": f"pvc://models/{MODEL}", "signature": "serving_default"},
+            "conversion": {
+                "precision": precision,
+                "maxWorkspaceSizeBytes": WORKSPACE_BYTES,
+                "batchSizes": self.options.batch_sizes,
+            },
+            "runtime": {
+                "name": "triton" if self.gpu else "cpu",
+                "accelerator": self.options.accelerator,
+                "tensorflow": "2.14.1",
+                "tensorrt": "8.5.3.1" if self.gpu else "",
+            },
+            "artifacts": {"uri": "pvc://store/tftrt"},
+        }
+
+    def convert(self, precision: str) -> dict[str, Any]:
+        """`tftrt lookup`, `fetch`, `convert` and `publish`; the summary and how long the parts took."""
+        self.source()
+        spec = self.work / f"{precision}.json"
+        spec.write_text(json.dumps(self.spec(precision)))
+        timings: list[dict[str, Any]] = []
+        output = ""
+        for step in ("lookup", "fetch", "convert", "publish"):
+            command = [sys.executable, "-m", "tftrt_runtime", step, "--spec", str(spec)]
+            command += ["--workspace", str(self.work / "workspace" / precision)]
+            done = self.call(command, extra={"TFTRT_BUILD": "benchmark"}, check=False)
+            lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith('{"time"')]
+            if done.returncode:
+                raise RuntimeError(f"tftrt {step} ended with {done.returncode}: {lines[-1] if lines else done.stderr[-500:]}")
+            timings += [line for line in lines if "seconds" in line]
+            output = done.stdout
+        return {"summary": json.loads(output), "timings": timings}
+
+    def artifact(self, precision: str) -> Path:
+        """The folder of the converted model, with its manifest."""
+        spec = self.spec(precision)
+        (folder,) = (self.work / "pvc/store/tftrt" / NAMESPACE / spec["fingerprint"]).iterdir()
+        return Path(folder)
+
+    def time(self, way: str) -> dict[str, Any]:
+        """Throughput and latency of one way to run the model."""
+        native = way in {"tf32", "fp32"}
+        model = self.source() if native else self.artifact(way) / "builds/benchmark/model"
+        request, answer = self.work / "timing.json", self.work / "timed.json"
+        asked = {
+            "way": way,
+            "model": str(model),
+            "signature": "serving_default",
+            "tf32": way != "fp32",
+            "batchSizes": self.options.batch_sizes,
+            "inFlight": [1, 2, 3],
+            "seconds": self.options.seconds,
+        }
+        request.write_text(json.dumps(asked))
+        answer.unlink(missing_ok=True)
+        extra = {"TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION": "False"}
+        self.call([sys.executable, "-m", "benchmarks.gpu.timing", str(request), str(answer)], extra=extra)
+        return {"way": way, "rows": json.loads(answer.read_text())}
+
+    def serve(self, precision: str) -> dict[str, Any]:
+        """`tftrt serve` under a memory fraction: is it ready, is it right, how fast does it answer."""
+        from benchmarks.gpu import serving
+
+        spec = self.spec(precision)
+        folder = self.artifact(precision)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        memory = manifest["summary"].get("memory")
+        fraction = self.fraction(memory) if self.gpu else None
+        keys = ("version", "model", "fingerprint", "runtime")
+        path = self.work / "serve.json"
+        told = {"memoryFraction": fraction, "maxQueueDelayMicroseconds": 2000}
+        path.write_text(json.dumps({**{key: spec[key] for key in keys}, **told}))
+        http, grpc, metrics = free_ports(3)
+        command = [sys.executable, "-m", "tftrt_runtime", "serve", "--spec", str(path)]
+        command += ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
+        started = time.monotonic()
+        used_before = self.used()
+        environment = {**self.environment, "TFTRT_ARTIFACT": str(folder)}
+        server = subprocess.Popen(command, env=environment, stderr=self.log, stdout=self.log, cwd=ROOT)
+        try:
+            wait_until_ready(server, http)
+            ready = round(time.monotonic() - started, 1)
+            idle = self.used()
+            address = f"127.0.0.1:{grpc}"
+            with np.load(self.work / "pvc/models" / f"{MODEL}.npz") as arrays:
+                images, expected = arrays["input_1"], arrays["predictions"]
+            (found,) = serving.ask(address, MODEL, images).values()
+            error = float(np.max(np.abs(found - expected)) / np.max(np.abs(expected)))
+            print(f"served: ready after {ready} s, relative error {error:.2g}", flush=True)
+            rows = []
+            for size in sorted({min(32, max(self.options.batch_sizes)), max(self.options.batch_sizes)}):
+                batch = np.random.default_rng(1).random((size, *images.shape[1:])).astype(np.float32)
+                for way, clients in (("inline", 1), ("inline", 8), ("sharedMemory", 1), ("sharedMemory", 4)):
+                    rows.append(serving.load(address, MODEL, batch, clients, way, 2 * self.options.seconds))
+                    print(json.dumps(rows[-1]), flush=True)
+            loaded = self.used()
+        finally:
+            server.terminate()
+            code = server.wait(90)
+        return {
+            "memoryFraction": fraction,
+            "memory": memory,
+            "readySeconds": ready,
+            "relativeError": error,
+            "usedBytes": {"before": used_before, "ready": idle, "afterLoad": loaded},
+            "exitCode": code,
+            "rows": rows,
+        }
+
+    def fraction(self, memory: dict[str, int]) -> str:
+        """The fraction of policy Measured: a tenth more than the peak, of all that the device has."""
+        self.where()
+        return f"{np.floor(memory['peakBytes'] * 1.1 / self.device['memory_bytes'] * 1e4) / 1e4:.4f}"
+
+    def used(self) -> int | None:
+        """Bytes of the device that are in use by anyone."""
+        if not self.gpu:
+            return None
+        asked = "from tftrt_runtime.cuda import Cuda; free, total = Cuda().free_and_total(); print(total - free)"
+        return int(self.call([sys.executable, "-c", asked]).stdout)
+
+    def call(
+        self, command: list[str], extra: dict[str, str] | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command; what it wrote goes to the log."""
+        environment = {**self.environment, **(extra or {})}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+        self.log.write(f"$ {' '.join(command)}\n{done.stdout}{done.stderr}-> {done.returncode}\n")
+        self.log.flush()
+        if check and done.returncode:
+            raise RuntimeError(f"{' '.join(command[1:4])} ended with {done.returncode}: {done.stderr[-800:]}")
+        return done
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
+    """Ask for readiness until it is there.
+
+    Raises:
+        RuntimeError: the server ended, or it took too long.
+    """
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            raise RuntimeError(f"tftrt serve ended with {server.returncode}; see log.txt")
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5)
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"tftrt serve was not ready after {READY_SECONDS} s; see log.txt")
+
+
+def main() -> int:
+    """Read the command line and run the steps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the JSON files and the log")
+    parser.add_argument("--work", type=Path, default=Path("/tmp/tftrt-benchmark"), help="folder for models and artifacts")
+    parser.add_argument("--accelerator", choices=("GPU", "None"), default="GPU")
+    parser.add_argument("--batch-sizes", type=lambda text: [int(one) for one in text.split(",")], default=[1, 8, 32, 128])
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of one round of timing")
+    parser.add_argument("--commit", default="", help="the commit that is measured, for the record")
+    parser.add_argument("steps", nargs="+", metavar="STEP")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    return Benchmark(options).run(options.steps)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""The parent of a conversion for machines without a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tftrt_runtime import child, log
+from tftrt_runtime.artifact import CPU, Conversion, Device, Versions
+from tftrt_runtime.convert import messages
+from tftrt_runtime.errors import GPUUnfit
+from tftrt_runtime.spec import JobSpec
+
+
+def product(spec: JobSpec) -> str:
+    """`cpu`.
+
+    Raises:
+        GPUUnfit: the spec asks for a precision that needs TensorRT.
+    """
+    if spec.conversion.precision != "FP32":
+        raise GPUUnfit(
+            f"Precision {spec.conversion.precision} needs TensorRT and a GPU, and the runtime "
+            f"{spec.runtime.name!r} has neither: set spec.conversion.precision to FP32 or choose "
+            "another spec.serving.runtime."
+        )
+    return CPU
+
+
+def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Conversion:
+    """Write the converted model to `target`."""
+    started = log.now()
+    request = messages.ConvertRequest(
+        uri=spec.source.uri,
+        source=str(source),
+        signature=spec.source.signature,
+        tensorflow=spec.runtime.tensorflow,
+        batch_sizes=spec.conversion.batchSizes,
+        references=str(references),
+        target=str(target),
+    )
+    with log.timed("convert", "Converted"):
+        answer = child.run("tftrt_runtime.convert.cpu", request, messages.ConvertAnswer, "convert")
+    check = messages.CheckRequest(
+        model=str(target),
+        signature=spec.source.signature,
+        references=str(references),
+        inputs=answer.inputs,
+        outputs=answer.outputs,
+        batch_sizes=spec.conversion.batchSizes,
+        sample=answer.sample,
+        exact=True,
+        engines=False,
+    )
+    with log.timed("convert", "Checked the converted model in a fresh process"):
+        checked = child.run("tftrt_runtime.convert.check", check, messages.CheckAnswer, "convert")
+    return Conversion(
+        device=Device(name=CPU, computeCapability="", memoryBytes=None, driver=""),
+        versions=Versions(tensorflow=answer.tensorflow, tensorrt="", runtime=spec.runtime.name),
+        engines=0,
+        convertedOps=0,
+        totalOps=answer.total_ops,
+        batchSizes=spec.conversion.batchSizes,
+        inputs=answer.inputs,
+        outputs=answer.outputs,
+        sample=answer.sample,
+        startedAt=started,
+        verification=checked.verification,
+    )

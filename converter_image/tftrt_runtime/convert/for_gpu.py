@@ -1,0 +1,163 @@
+"""The parent of a conversion with TensorRT: each step in a process of its own, whose switches are no other's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tftrt_runtime import child, cuda, log
+from tftrt_runtime.artifact import Conversion, Device, Memory, Sample, Tensor, Versions
+from tftrt_runtime.convert import messages
+from tftrt_runtime.convert.build_log import BuildLog
+from tftrt_runtime.errors import CalibrationDataUnfit, GPUOutOfMemory, GPUUnfit, NothingConvertible
+from tftrt_runtime.serve.memory import MIB
+from tftrt_runtime.spec import JobSpec
+from tftrt_runtime.tensorrt import NO_FALLBACK
+
+# The measured peak is what the tensors took; a pool also breaks into pieces. The smallest of these that the model was
+# seen to run in is what is reported.
+POOL_FACTORS = (1.0, 1.1, 1.25, 1.5)
+
+
+def look(spec: JobSpec) -> messages.DevicesAnswer:
+    """The device to convert on.
+
+    Raises:
+        GPUUnfit: there is none, or not the runtime's TensorRT.
+        CalibrationDataUnfit: the precision needs data that the spec cannot name yet.
+    """
+    seen = child.run("tftrt_runtime.convert.devices", messages.DevicesRequest(), messages.DevicesAnswer, "convert")
+    if not seen.gpus:
+        raise GPUUnfit(
+            f"The runtime {spec.runtime.name!r} converts on a GPU, and TensorFlow sees none in this container: "
+            "check spec.gpu.resourceName and the node's driver."
+        )
+    wanted = spec.runtime.tensorrt
+    if not seen.tensorrt or not f"{wanted}.".startswith(f"{seen.tensorrt}."):
+        raise GPUUnfit(
+            f"The runtime {spec.runtime.name!r} has TensorRT {wanted}, and this image has {seen.tensorrt or 'none'}: "
+            "the operator's runtime catalogue names the wrong image or the wrong version."
+        )
+    if spec.conversion.precision == "INT8":
+        raise CalibrationDataUnfit(
+            "Precision INT8 needs calibration data, which this version of the converter cannot read: set "
+            "spec.conversion.precision to FP16 or FP32."
+        )
+    return seen
+
+
+def convert(spec: JobSpec, device: messages.DevicesAnswer, source: Path, target: Path, references: Path) -> Conversion:
+    """Write the converted model with its engines to `target`."""
+    started = log.now()
+    model = _reference(spec, source, references)
+    if model.kept is not None:
+        raise NothingConvertible(
+            f"{spec.source.uri} cannot be frozen for TensorRT: {model.kept}. Export the numeric part of it alone."
+        )
+    if model.sample is None:
+        raise NothingConvertible(
+            f"{spec.source.uri} takes no made-up input or answers differently each time, and engines are built and "
+            "checked by running it. Export the numeric part of it alone."
+        )
+    built = _build(spec, model.inputs, model.sample, source, target)
+    checked = _check(spec, model, target, references)
+    memory = _measure(spec, model.inputs, model.sample, target)
+    return Conversion(
+        device=Device(
+            name=device.name,
+            computeCapability=device.compute_capability,
+            memoryBytes=device.memory_bytes,
+            driver=device.driver,
+        ),
+        versions=Versions(tensorflow=model.tensorflow, tensorrt=device.tensorrt, runtime=spec.runtime.name),
+        engines=built.engines,
+        convertedOps=built.converted_ops,
+        totalOps=built.total_ops,
+        batchSizes=spec.conversion.batchSizes,
+        inputs=model.inputs,
+        outputs=model.outputs,
+        sample=model.sample,
+        startedAt=started,
+        verification=checked.verification,
+        memory=memory,
+        segments=built.segments,
+    )
+
+
+def product(device: messages.DevicesAnswer) -> str:
+    """The folder of the store for this kind of device."""
+    return cuda.product(device.name)
+
+
+def _reference(spec: JobSpec, source: Path, references: Path) -> messages.ReferenceAnswer:
+    request = messages.ReferenceRequest(
+        uri=spec.source.uri,
+        source=str(source),
+        signature=spec.source.signature,
+        tensorflow=spec.runtime.tensorflow,
+        batch_sizes=spec.conversion.batchSizes,
+        references=str(references),
+    )
+    return child.run("tftrt_runtime.convert.reference", request, messages.ReferenceAnswer, "convert")
+
+
+def _build(
+    spec: JobSpec, inputs: tuple[Tensor, ...], sample: Sample, source: Path, target: Path
+) -> messages.EnginesAnswer:
+    request = messages.EnginesRequest(
+        source=str(source),
+        signature=spec.source.signature,
+        target=str(target),
+        inputs=inputs,
+        sample=sample,
+        precision=spec.conversion.precision,
+        max_workspace_size_bytes=spec.conversion.maxWorkspaceSizeBytes,
+        minimum_segment_size=spec.conversion.minimumSegmentSize,
+        batch_sizes=spec.conversion.batchSizes,
+    )
+    with log.timed("convert", "Converted"):
+        return child.run(
+            "tftrt_runtime.convert.engines", request, messages.EnginesAnswer, "convert", NO_FALLBACK, BuildLog()
+        )
+
+
+def _check(spec: JobSpec, model: messages.ReferenceAnswer, target: Path, references: Path) -> messages.CheckAnswer:
+    request = messages.CheckRequest(
+        model=str(target),
+        signature=spec.source.signature,
+        references=str(references),
+        inputs=model.inputs,
+        outputs=model.outputs,
+        batch_sizes=spec.conversion.batchSizes,
+        sample=model.sample,
+        exact=False,
+        engines=True,
+    )
+    with log.timed("convert", "Checked the converted model in a fresh process"):
+        return child.run(
+            "tftrt_runtime.convert.check", request, messages.CheckAnswer, "convert", NO_FALLBACK, BuildLog()
+        )
+
+
+def _measure(spec: JobSpec, inputs: tuple[Tensor, ...], sample: Sample, target: Path) -> Memory:
+    """The memory that a server takes, with a peak that was seen to be enough when it was all that there was."""
+
+    def run(limit_mib: int | None) -> Memory:
+        request = messages.MeasureRequest(
+            model=str(target), inputs=inputs, batch_sizes=spec.conversion.batchSizes, sample=sample, limit_mib=limit_mib
+        )
+        module = "tftrt_runtime.convert.measure"
+        return child.run(module, request, messages.MeasureAnswer, "convert", NO_FALLBACK, BuildLog()).memory
+
+    with log.timed("convert", "Measured GPU memory in fresh processes"):
+        free = run(None)
+        for factor in POOL_FACTORS:
+            limit_mib = -(-int(free.peakBytes * factor) // MIB)
+            try:
+                run(limit_mib)
+            except GPUOutOfMemory as error:
+                log.event("convert", "A pool was too small", mebibytes=limit_mib, why=error.message)
+            else:
+                return free.model_copy(update={"peakBytes": limit_mib * MIB})
+    raise GPUOutOfMemory(
+        f"The converted model did not run in a pool of {limit_mib} MiB, {POOL_FACTORS[-1]} times what its tensors take."
+    )

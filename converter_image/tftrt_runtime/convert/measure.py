@@ -1,0 +1,67 @@
+"""A child process that runs the converted model as a server does, to measure the GPU memory that one server takes."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tftrt_runtime import child, cuda, log, samples
+from tftrt_runtime.artifact import Memory
+from tftrt_runtime.convert.messages import MeasureAnswer, MeasureRequest
+from tftrt_runtime.errors import GPUOutOfMemory
+from tftrt_runtime.serve import limits, memory
+
+# Of what is free: the rest is for what lies outside of the pool.
+POOL_SHARE = 0.8
+CALLS = 8  # in each of the threads
+
+
+def measure(request: MeasureRequest) -> MeasureAnswer:
+    """Load, run every batch size, then the largest one as often at a time as a server does.
+
+    Raises:
+        GPUOutOfMemory: the pool was too small.
+    """
+    with cuda.meter() as free:
+        before = free()
+        limit = request.limit_mib or int(before * POOL_SHARE) // memory.MIB
+        memory.reserve_mib(limit, os.environ)
+
+        import tensorflow as tf
+
+        try:
+            weights = _run(request)
+        except tf.errors.ResourceExhaustedError as error:
+            raise GPUOutOfMemory(
+                f"A pool of {limit} MiB is too little to run the converted model: {child.one_line(error)}"
+            ) from error
+        taken = before - free()
+    peak = int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    overhead = taken - limit * memory.MIB
+    log.event("convert", "Measured GPU memory", pool_mib=limit, weights=weights, peak=peak, overhead=overhead)
+    return MeasureAnswer(memory=Memory(weightsBytes=weights, peakBytes=peak, overheadBytes=overhead))
+
+
+def _run(request: MeasureRequest) -> int:
+    """What the pool holds when all is loaded and nothing runs."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(Path(request.model)))
+    (function,) = loaded.signatures.values()
+
+    def answer(batch: samples.Batch) -> dict[str, Any]:
+        answers = function(**{name: tf.constant(value) for name, value in batch.items()})
+        return {name: tensor.numpy() for name, tensor in answers.items()}
+
+    for size in request.batch_sizes:
+        answer(samples.batch(request.inputs, size, request.sample.openDimension))
+    largest = samples.batch(request.inputs, max(request.batch_sizes), request.sample.openDimension)
+    with ThreadPoolExecutor(limits.BATCHES_IN_FLIGHT) as threads:
+        list(threads.map(answer, [largest] * CALLS * limits.BATCHES_IN_FLIGHT))
+    return int(tf.config.experimental.get_memory_info("GPU:0")["current"])
+
+
+if __name__ == "__main__":
+    child.answer(MeasureRequest, measure)
