@@ -9,6 +9,7 @@ precision. Each step is independent of how the others ended, but for the convers
 
 import argparse
 import hashlib
+import importlib.metadata
 import json
 import os
 import socket
@@ -74,17 +75,14 @@ class Benchmark:
     def where(self) -> dict[str, Any]:
         """The device and the versions, as the packages that did the work tell them."""
         if not self.device:
-            asked = "from tftrt_runtime.convert import devices, messages as m; print(devices.look(m.DevicesRequest()).model_dump_json())"
+            asked = (
+                "from tftrt_runtime.convert import devices, messages\n"
+                "print(devices.look(messages.DevicesRequest()).model_dump_json())"
+            )
             done = self.call([sys.executable, "-c", asked], check=False)
             self.device = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
-        from importlib.metadata import PackageNotFoundError, version
-
-        versions = {}
-        for package in PACKAGES:
-            try:
-                versions[package] = version(package)
-            except PackageNotFoundError:
-                continue
+        installed = {one.metadata["Name"]: one.version for one in importlib.metadata.distributions()}
+        versions = {package: installed[package] for package in PACKAGES if package in installed}
         return {
             "device": self.device,
             "versions": {"python": sys.version.split()[0], **versions},
@@ -133,7 +131,8 @@ class Benchmark:
             done = self.call(command, extra={"TFTRT_BUILD": "benchmark"}, check=False)
             lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith('{"time"')]
             if done.returncode:
-                raise RuntimeError(f"tftrt {step} ended with {done.returncode}: {lines[-1] if lines else done.stderr[-500:]}")
+                told = lines[-1] if lines else done.stderr[-500:]
+                raise RuntimeError(f"tftrt {step} ended with {done.returncode}: {told}")
             timings += [line for line in lines if "seconds" in line]
             output = done.stdout
         return {"summary": json.loads(output), "timings": timings}
@@ -269,13 +268,22 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
     raise RuntimeError(f"tftrt serve was not ready after {READY_SECONDS} s; see log.txt")
 
 
+def whole_numbers(text: str) -> list[int]:
+    """The numbers in a list with commas."""
+    return [int(one) for one in text.split(",")]
+
+
 def main() -> int:
     """Read the command line and run the steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the JSON files and the log")
-    parser.add_argument("--work", type=Path, default=Path("/tmp/tftrt-benchmark"), help="folder for models and artifacts")
+    parser.add_argument(
+        "--work", type=Path, default=Path("/tmp/tftrt-benchmark"), help="folder for models and artifacts"
+    )
     parser.add_argument("--accelerator", choices=("GPU", "None"), default="GPU")
-    parser.add_argument("--batch-sizes", type=lambda text: [int(one) for one in text.split(",")], default=[1, 8, 32, 128])
+    parser.add_argument(
+        "--batch-sizes", type=lambda text: [int(one) for one in text.split(",")], default=[1, 8, 32, 128]
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one round of timing")
     parser.add_argument("--commit", default="", help="the commit that is measured, for the record")
     parser.add_argument("steps", nargs="+", metavar="STEP")

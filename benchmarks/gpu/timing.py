@@ -33,7 +33,8 @@ def main(request: dict[str, Any]) -> list[dict[str, Any]]:
         for place in ("device", "host"):
 
             def call(given: Any = resident if place == "device" else images) -> None:
-                for answer in function(**{name: tf.constant(given) if isinstance(given, np.ndarray) else given}).values():
+                tensor = tf.constant(given) if isinstance(given, np.ndarray) else given
+                for answer in function(**{name: tensor}).values():
                     answer.numpy()
 
             for _ in range(WARM_UP_CALLS):
