@@ -124,14 +124,17 @@ def _failure(model: TRTModel, job: ObservedJob, observation: Observation) -> Ver
 
 
 def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation) -> Writes:
-    """Delete our Jobs for what is no longer asked, and failed runs that a corrected one has replaced."""
+    """Delete our Jobs for what is no longer asked, and failed runs that a corrected one has replaced.
+
+    A finished Job that has its time to live goes by itself.
+    """
     name = conversion_job_name(model, target.runtime, target.key)
     return Writes(
         deletes=tuple(
             Reference("Job", model.metadata.namespace, job.name, job.uid)
             for job in observation.jobs
             if job.component == names.CONVERSION
-            and not job.deleting
+            and not (job.deleting or job.has_ttl)
             and sole_owner(model, job.owners)
             and (job.engine != target.key.digest or (job.state is JobState.FAILED and job.name != name))
         )

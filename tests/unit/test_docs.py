@@ -1,0 +1,73 @@
+"""What the documentation says is what the code does."""
+
+import ast
+import re
+from pathlib import Path
+
+import yaml
+from tftrt_operator.api.trtmodel import parse_trtmodel
+from tftrt_operator.domain.fingerprint import EngineInputs
+
+ROOT = Path(__file__).parents[2]
+REASONS = (ROOT / "docs" / "reasons.md").read_text()
+
+
+def reasons_in_the_domain() -> set[str]:
+    found = set()
+    for file in (ROOT / "operator" / "tftrt_operator" / "domain").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            words = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "reason")]
+            if node.func.id in ("stalled", "reconciling", "ready", "Change", "FailureReport"):
+                for word in words:
+                    found |= {
+                        part.value
+                        for part in ast.walk(word)
+                        if isinstance(part, ast.Constant)
+                        and isinstance(part.value, str)
+                        and re.fullmatch(r"[A-Z][A-Za-z]+", part.value)
+                    }
+    return found
+
+
+def reasons_of_the_converter() -> set[str]:
+    tree = ast.parse((ROOT / "converter_image" / "tftrt_runtime" / "errors.py").read_text())
+    return {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id == "Failure" for base in node.bases)
+    }
+
+
+def test_every_reason_is_explained() -> None:
+    explained = set(re.findall(r"`([A-Z][A-Za-z]+)`", REASONS))
+    assert reasons_in_the_domain() | reasons_of_the_converter() <= explained
+
+
+def test_the_readme_explains_every_field_of_the_spec() -> None:
+    text = (ROOT / "README.md").read_text()
+    block = next(part for part in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "kind: TRTModel" in part)
+    crd = yaml.safe_load((ROOT / "crds" / "trtmodels.tftrt.dev.yaml").read_text())
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    missing = [
+        f"{part}.{field}" for part, schema in spec.items() for field in schema["properties"] if f"{field}:" not in block
+    ]
+    assert missing == []
+    example = yaml.safe_load(block)
+    parse_trtmodel(example | {"metadata": example["metadata"] | {"namespace": "default", "uid": "1"}})
+
+
+def test_the_examples_are_models_of_this_version() -> None:
+    files = sorted((ROOT / "examples").glob("resnet50-*.yaml"))
+    assert files
+    for file in files:
+        body = yaml.safe_load(file.read_text())
+        parse_trtmodel(body | {"metadata": body["metadata"] | {"namespace": "default", "uid": "1"}})
+
+
+def test_every_input_of_an_engine_has_a_reason_to_convert_again() -> None:
+    listed = re.findall(r"`(\w+Changed)`", REASONS.rpartition("## Why a model")[2])
+    assert len(listed) <= len(EngineInputs.__dataclass_fields__)
+    assert set(listed) <= reasons_in_the_domain()
