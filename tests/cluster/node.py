@@ -50,10 +50,27 @@ def down(layout: Layout) -> None:
     """End the kubelet first, so that nothing starts again, then every container, then containerd."""
     for name in ("kubelet", "proxy", "coredns"):
         processes.stop(layout, name)
-    if not _has_run(layout):
-        return
+    if layout.namespace_path.exists() and (layout.folder / "containerd" / "root").exists():
+        _end_containers(layout)
+    unmount_below(layout.folder)
+    cgroups.down(layout)
+    restore(layout)
+
+
+def sandbox_networks(layout: Layout) -> list[str]:
+    """Return the network namespaces that containerd made for Pods, as it has them in its own records."""
+    paths = set()
+    for container in _ctr(layout, "containers", "ls", "-q").split():
+        described = json.loads(_ctr(layout, "containers", "info", container))
+        for namespace in described.get("Spec", {}).get("linux", {}).get("namespaces", []):
+            if namespace["type"] == "network" and "/netns/cni-" in namespace.get("path", ""):
+                paths.add(namespace["path"])
+    return sorted(paths)
+
+
+def _end_containers(layout: Layout) -> None:
     _start_containerd(layout)  # after a hard kill too: only containerd knows which shims are its own
-    namespaces = _sandbox_networks(layout)
+    namespaces = sandbox_networks(layout)
     for task in _ctr(layout, "tasks", "ls", "-q").split():
         _ctr(layout, "tasks", "delete", "--force", task, check=False)
     wait_for("the containers end", lambda: not _ctr(layout, "tasks", "ls", "-q").split(), 30)
@@ -65,9 +82,6 @@ def down(layout: Layout) -> None:
     for path in namespaces:
         subprocess.run(["umount", "-l", path], capture_output=True, check=False)
         Path(path).unlink(missing_ok=True)
-    unmount_below(layout.folder)
-    cgroups.down(layout)
-    restore(layout)
 
 
 def load_image(layout: Layout, archive: Path) -> None:
@@ -82,10 +96,6 @@ def has_image(layout: Layout, name: str) -> bool:
 
 def _socket(layout: Layout) -> Path:
     return layout.folder / "containerd" / "containerd.sock"
-
-
-def _has_run(layout: Layout) -> bool:
-    return (layout.folder / "containerd" / "root").exists()
 
 
 def _start_containerd(layout: Layout) -> None:
@@ -112,17 +122,6 @@ def _program(name: str) -> str:
     return find(name) or name
 
 
-def _sandbox_networks(layout: Layout) -> list[str]:
-    """Return the network namespaces that containerd made for Pods, as it has them in its own records."""
-    paths = set()
-    for container in _ctr(layout, "containers", "ls", "-q").split():
-        described = json.loads(_ctr(layout, "containers", "info", container))
-        for namespace in described.get("Spec", {}).get("linux", {}).get("namespaces", []):
-            if namespace["type"] == "network" and "/netns/cni-" in namespace.get("path", ""):
-                paths.add(namespace["path"])
-    return sorted(paths)
-
-
 def _shims(layout: Layout) -> list[int]:
     """Return the pids of this containerd's shims, which say on their command line whose they are."""
     found = []
@@ -140,12 +139,19 @@ def _write_configuration(layout: Layout) -> None:
     folder = layout.folder
     for name in ("etc", "cni", "cni-data", "containerd", "volume-plugins", "pod-logs"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    (folder / "etc" / "resolv.conf").write_text(f"nameserver {layout.node_address}\n")
-    (folder / "etc" / "containerd.toml").write_text(_containerd(layout))
-    (folder / "etc" / "kubelet.yaml").write_text(yaml.safe_dump(_kubelet(layout)))
-    (folder / "etc" / "proxy.yaml").write_text(yaml.safe_dump(_proxy(layout)))
-    (folder / "etc" / "Corefile").write_text(_corefile(layout))
-    (folder / "cni" / "10-bridge.conflist").write_text(json.dumps(_cni(layout)))
+    contents = {
+        "etc/resolv.conf": f"nameserver {layout.node_address}\n",
+        "etc/containerd.toml": _containerd(layout),
+        "etc/kubelet.yaml": yaml.safe_dump(_kubelet(layout)),
+        "etc/proxy.yaml": yaml.safe_dump(_proxy(layout)),
+        "etc/Corefile": _corefile(layout),
+        "cni/10-bridge.conflist": json.dumps(_cni(layout)),
+    }
+    for name, content in contents.items():
+        path = folder / name
+        # kube-proxy ends when its file is written anew, even with the same content.
+        if not path.exists() or path.read_text() != content:
+            path.write_text(content)
 
 
 def _containerd(layout: Layout) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.cluster.mounts import mounts_below
+from tests.cluster.node import sandbox_networks
 from tests.cluster.sysctls import current
 from tests.support.waiting import eventually
 
@@ -39,7 +40,6 @@ def machine() -> dict[str, object]:
 
     folder = Cluster(INSTANCE).layout.folder
     return {
-        "namespaces": output("ip", "netns", "list"),
         "links": [line.split(":")[1] for line in output("ip", "-o", "link", "show")],
         "routes": output("ip", "route", "show", "table", "all"),
         "firewall": [line for line in output("iptables-save") if not line.startswith(("#", ":"))],
@@ -93,8 +93,12 @@ def test_it_comes_up_once_survives_a_hard_kill_and_leaves_nothing_behind(fresh: 
     inside = ["nsenter", f"--net={fresh.layout.namespace_path}", "ip", "route", "show", "default"]
     assert subprocess.run(inside, capture_output=True, text=True, check=True).stdout == "", "nothing leaves the machine"
 
+    namespaces = [*map(Path, sandbox_networks(fresh.layout)), fresh.layout.namespace_path]
+    assert len(namespaces) >= 2
     fresh.down()
     assert machine() == before
+    assert not [path for path in namespaces if path.exists()]
+    fresh.down()
 
 
 def test_a_pid_that_belongs_to_somebody_else_is_not_touched(fresh: Cluster) -> None:
