@@ -57,7 +57,12 @@ def test_the_example_is_served_scaled_and_deleted(workspace: Workspace, tmp_path
     for kind in KINDS:
         eventually(lambda kind=kind: not api.list(kind), seconds=120)  # type: ignore[misc]
     eventually(lambda: not api.list("ConfigMap", "app.kubernetes.io/managed-by=tftrt-operator"))
-    assert list((workspace.volume / "tftrt").rglob("manifest.json")), "deletionPolicy Retain keeps the artifact"
+    assert manifests(workspace), "deletionPolicy Retain keeps the artifact"
+
+
+def manifests(workspace: Workspace) -> list[Path]:
+    """Return the manifest of every artifact in the store: <store>/<namespace>/<fingerprint>/<product>/."""
+    return list((workspace.volume / "tftrt").glob("*/*/*/manifest.json"))
 
 
 def tiny(**spec: object) -> dict[str, object]:
@@ -112,22 +117,22 @@ def test_an_artifact_that_is_in_the_store_is_not_made_again(workspace: Workspace
     api = workspace.api
     api.create(tiny())
     eventually(lambda: is_serving(api, "tiny"), seconds=180)
-    (manifest,) = (workspace.volume / "tftrt").rglob("manifest.json")
+    (manifest,) = manifests(workspace)
     before = manifest.stat().st_mtime_ns
     api.delete("TRTModel", "tiny")
     eventually(lambda: not api.list("Job"), seconds=60)
     api.create(tiny())
     eventually(lambda: is_serving(api, "tiny"), seconds=180)
     assert manifest.stat().st_mtime_ns == before
-    assert list((workspace.volume / "tftrt").rglob("manifest.json")) == [manifest]
+    assert manifests(workspace) == [manifest]
 
 
 def test_deletion_policy_delete_takes_the_artifacts_along(workspace: Workspace) -> None:
     api = workspace.api
     api.create(tiny(artifacts={"uri": "pvc://models/tftrt", "deletionPolicy": "Delete"}))
     eventually(lambda: is_serving(api, "tiny"), seconds=180)
-    assert list((workspace.volume / "tftrt").rglob("manifest.json"))
+    assert manifests(workspace)
     api.delete("TRTModel", "tiny")
     eventually(lambda: not api.exists("TRTModel", "tiny"), seconds=120)
-    assert not list((workspace.volume / "tftrt").rglob("manifest.json"))
+    assert not list((workspace.volume / "tftrt").rglob("*.pb"))
     assert (workspace.volume / "tiny" / "saved_model.pb").exists(), "the source is the user's"

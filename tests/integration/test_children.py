@@ -138,6 +138,13 @@ def test_nothing_is_written_when_nothing_changes_not_even_after_a_restart(api: A
     assert {uid: version for uid, version in after.items() if uid in before} == before
 
 
+def test_a_model_that_is_deleted_and_created_again_at_once_serves_again(api: Api) -> None:
+    serving(api)
+    api.delete("TRTModel", "resnet50")
+    eventually(lambda: not api.exists("TRTModel", "resnet50"))
+    serving(api)
+
+
 def test_deletion_leaves_no_object_behind(api: Api) -> None:
     serving(api, serving={"runtime": "cpu", "replicas": 2})
     api.delete("TRTModel", "resnet50")

@@ -211,6 +211,14 @@ def test_an_object_of_our_name_that_is_not_ours_is_never_taken_over() -> None:
     assert made.look_again_after is not None, "nobody tells us when it is gone"
 
 
+def test_what_a_deleted_namesake_has_left_is_waited_for() -> None:
+    model = trtmodel()
+    leftovers = (Reference("Service", "default", "resnet50"),)
+    made = planned(model, replace(converted(model), leftovers=leftovers))
+    assert conditions(made)["Reconciling"] == ("True", "NamesakeDeleting")
+    assert made.writes.applies == ()
+
+
 def test_what_the_api_server_refuses_for_good_stalls_in_its_own_words() -> None:
     model = trtmodel()
     rejection = Rejection(Reference("Deployment", "default", "resnet50"), "affinity: unknown operator", final=True)

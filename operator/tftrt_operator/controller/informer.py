@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 TOMBSTONES = 10_000
+_EXPIRED = (410, 400, 504)
+"""Gone; and what the API server says to a resource version that it has never had (etcd restored from a backup)."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 30.0
 
 
@@ -84,12 +86,11 @@ class Informer(Generic[T]):
                     elif event.type != "BOOKMARK" and self._upsert(event.object):
                         self._changed(event.object)
             except ApiError as error:
-                if error.status == 410:
-                    logger.info("Watching %s: the resource version has expired, listing again", self.kind)
+                if error.status in _EXPIRED:
+                    logger.info("Watching %s: the resource version is of no use, listing again: %s", self.kind, error)
                     resource_version = ""
-                    continue
-                logger.warning("Watching %s: %s", self.kind, error)
-                resource_version = ""
+                else:
+                    logger.warning("Watching %s: %s", self.kind, error)
                 pause = await _rest(pause)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 # The connection broke, in the middle of a line perhaps: the resource version is still good.

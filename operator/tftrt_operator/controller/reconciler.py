@@ -87,9 +87,9 @@ class Reconciler:
         new = [manifest for manifest in made.writes.applies if observation.child(manifest.kind) is None]
         if new or made.writes.creates:
             await self._confirm(model)
-            foreign = await self._foreign(model, new)
-            if foreign:
-                observation = replace(observation, foreign=foreign)
+            foreign, leftovers = await self._in_the_way(model, new)
+            if foreign or leftovers:
+                observation = replace(observation, foreign=foreign, leftovers=leftovers)
                 made = self._plan(model, observation)
         rejection = await self._write(model, made, observation)
         if rejection is not None:
@@ -117,14 +117,17 @@ class Reconciler:
         live = await self._cluster.get(Reference("Namespace", namespace, namespace))
         return live is None or live["metadata"].get("deletionTimestamp") is not None
 
-    async def _foreign(self, model: TRTModel, manifests: list[Manifest]) -> tuple[Reference, ...]:
-        """Return those objects that exist under our names and are not this model's."""
+    async def _in_the_way(
+        self, model: TRTModel, manifests: list[Manifest]
+    ) -> tuple[tuple[Reference, ...], tuple[Reference, ...]]:
+        """Return the objects that exist under our names: somebody else's, and those of a deleted namesake."""
         live = await asyncio.gather(*(self._cluster.get(manifest.reference) for manifest in manifests))
-        return tuple(
-            manifest.reference
-            for manifest, body in zip(manifests, live, strict=True)
-            if body is not None and not _owned_by(model, body)
-        )
+        foreign: list[Reference] = []
+        leftovers: list[Reference] = []
+        for manifest, body in zip(manifests, live, strict=True):
+            if body is not None and not _owned_by(model, body):
+                (leftovers if _left_by_namesake(model, body) else foreign).append(manifest.reference)
+        return tuple(foreign), tuple(leftovers)
 
     async def _write(self, model: TRTModel, made: Plan, observation: Observation) -> Rejection | Reference | None:
         """Make the plan's writes. Returns the first that can never succeed as it is, or the object in its way."""
@@ -184,6 +187,14 @@ def _reference(model: TRTModel) -> Reference:
 def _owned_by(model: TRTModel, body: Mapping[str, Any]) -> bool:
     owners = body["metadata"].get("ownerReferences") or ()
     return any(owner["uid"] == model.metadata.uid and owner.get("controller") for owner in owners)
+
+
+def _left_by_namesake(model: TRTModel, body: Mapping[str, Any]) -> bool:
+    owners = body["metadata"].get("ownerReferences") or ()
+    return _made_by_us(body) and any(
+        owner["kind"] == KIND and owner["name"] == model.metadata.name and owner["uid"] != model.metadata.uid
+        for owner in owners
+    )
 
 
 def _made_by_us(body: Mapping[str, Any]) -> bool:

@@ -137,6 +137,9 @@ class Observation:
     deployment: ObservedDeployment | None = None
     children: tuple[ObservedChild, ...] = ()
     foreign: tuple[Reference, ...] = ()
+    """Objects of our names that belong to somebody else."""
+    leftovers: tuple[Reference, ...] = ()
+    """Objects of our names that a deleted namesake has left, and that the garbage collector is about to delete."""
     rejections: tuple[Rejection, ...] = ()
     live_models: frozenset[str] = frozenset()
     """UIDs of the namespace's TRTModels that are not being deleted."""

@@ -83,6 +83,9 @@ def _obstacle(observation: Observation) -> Verdict | None:
             f"{what} exists and does not belong to this TRTModel: it is never taken over."
             " Delete or rename it, or give the TRTModel another name",
         )
+    if observation.leftovers:
+        what = ", ".join(f"{reference.kind} {reference.name}" for reference in observation.leftovers)
+        return reconciling("NamesakeDeleting", f"waiting for {what} of a deleted TRTModel of this name to go")
     for rejection in observation.rejections:
         what = f"the API server refused {rejection.reference.kind} {rejection.reference.name}: {rejection.message}"
         return stalled("ObjectInvalid", what) if rejection.final else reconciling("WriteForbidden", what)
