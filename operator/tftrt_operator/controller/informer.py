@@ -34,7 +34,7 @@ class Informer(Generic[T]):
         selector: a label selector.
         parse: from the API server's object to ours; a ValueError leaves the object out.
         index: the keys under which an object is found.
-        changed: called with the API server's object at every change, after the store has it.
+        changed: called with an object's index keys at every change, after the store has it.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Informer(Generic[T]):
         selector: str,
         parse: Callable[[Mapping[str, Any]], T],
         index: Callable[[Mapping[str, Any]], Iterable[Hashable]],
-        changed: Callable[[Mapping[str, Any]], None],
+        changed: Callable[[Iterable[Hashable]], None],
     ) -> None:
         self.kind = kind
         self.synced = asyncio.Event()
@@ -81,10 +81,9 @@ class Informer(Generic[T]):
                     pause = FIRST_PAUSE_SECONDS
                     resource_version = event.object["metadata"]["resourceVersion"]
                     if event.type == "DELETED":
-                        self._remove(event.object["metadata"]["uid"])
-                        self._changed(event.object)
+                        self._changed(self._remove(event.object["metadata"]["uid"]))
                     elif event.type != "BOOKMARK" and self._upsert(event.object):
-                        self._changed(event.object)
+                        self._changed(self._index(event.object))
             except ApiError as error:
                 if error.status in _EXPIRED:
                     logger.info("Watching %s: the resource version is of no use, listing again: %s", self.kind, error)
@@ -107,14 +106,13 @@ class Informer(Generic[T]):
                 break
             page = await self._cluster.list_page(self.kind, self._selector, page.next_page)
         self.last_heard = time.monotonic()
-        for uid in [uid for uid in self._objects if uid not in found]:
-            gone = self._objects[uid][2]
-            self._remove(uid)
-            logger.debug("%s %s went while nobody watched", self.kind, gone)
+        gone = [uid for uid in self._objects if uid not in found]
+        concerned = [self._remove(uid) for uid in gone]
         for body in found.values():
             self._upsert(body)
-        for body in found.values():
-            self._changed(body)
+            concerned.append(tuple(self._index(body)))
+        for keys in concerned:
+            self._changed(keys)
         return page.resource_version
 
     def _upsert(self, body: Mapping[str, Any]) -> bool:
@@ -136,12 +134,14 @@ class Informer(Generic[T]):
             self._by_key.setdefault(key, {})[uid] = None
         return True
 
-    def _remove(self, uid: str) -> None:
+    def _remove(self, uid: str) -> tuple[Hashable, ...]:
+        """Drop an object; returns the keys that it had."""
         self._unindex(uid)
-        self._objects.pop(uid, None)
+        gone = self._objects.pop(uid, None)
         self._tombstones[uid] = None
         while len(self._tombstones) > TOMBSTONES:
             self._tombstones.popitem(last=False)
+        return gone[2] if gone else ()
 
     def _unindex(self, uid: str) -> None:
         if uid in self._objects:

@@ -93,7 +93,7 @@ class Observed:
     def observation(self, model: TRTModel, target: Target | None) -> Observation:
         """Return everything that exists for a model and for the engine that it asks for."""
         namespace, name = model.key
-        owner = ("owner", model.metadata.uid)
+        owner = ("owner", namespace, name, model.metadata.uid)
         jobs = {job.uid: job for job in self._jobs.find(owner)}
         jobs |= {job.uid: job for job in self._jobs.find(("instance", namespace, name))}
         records = {record.name: record for record in self._records.find(owner)}
@@ -132,17 +132,17 @@ class Observed:
             if informer.kind == body["kind"]:
                 informer.write_through(body)
 
-    def _changed(self, body: Mapping[str, Any]) -> None:
-        namespace = body["metadata"]["namespace"]
-        labels = parse.labels_of(body)
-        concerned = {(namespace, owner.name) for owner in parse.owners_of(body)}
-        if names.INSTANCE in labels:
-            concerned.add((namespace, labels[names.INSTANCE]))
-        if names.ENGINE in labels:
-            concerned.update(self._models_by_target.get(("engine", namespace, labels[names.ENGINE]), ()))
-        for key in concerned:
-            if key in self._models:
-                self._enqueue(key)
+    def _changed(self, keys: Iterable[Hashable]) -> None:
+        concerned: set[Key] = set()
+        for key in keys:
+            match key:
+                case ("owner", namespace, name, _) | ("instance", namespace, name):
+                    concerned.add((str(namespace), str(name)))
+                case ("engine", *_):
+                    concerned.update(self._models_by_target.get(key, ()))
+        for model in concerned:
+            if model in self._models:
+                self._enqueue(model)
 
     def _forget_target(self, key: Key) -> None:
         target = self._targets.pop(key, None)
@@ -156,7 +156,7 @@ def _index(body: Mapping[str, Any]) -> Iterable[Hashable]:
     namespace = body["metadata"]["namespace"]
     labels = parse.labels_of(body)
     for owner in parse.owners_of(body):
-        yield "owner", owner.uid
+        yield "owner", namespace, owner.name, owner.uid
     if names.INSTANCE in labels:
         yield "instance", namespace, labels[names.INSTANCE]
     if names.ENGINE in labels:
