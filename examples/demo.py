@@ -148,16 +148,17 @@ def compare(cluster: Cluster, answer: Path) -> None:
     seconds = time.monotonic() - started
     (output,) = response["outputs"]
     served = np.array(output["data"], dtype=np.float32).reshape(output["shape"])
-    difference = float(np.max(np.abs(served - expected)))
+    difference = float(np.max(np.abs(served - expected)) / np.max(np.abs(expected)))
 
-    table = Table(title=f"POST /v2/models/{MODEL}/infer, {len(images)} images, {seconds * 1000:.0f} ms")
+    console.print(f"$ curl -d @images.json {url(cluster)}/infer")
+    table = Table(title=f"{len(images)} images, {seconds * 1000:.0f} ms")
     for column in ("image", "class", "served", "unconverted"):
         table.add_column(column, justify="right")
     for number, row in enumerate(served):
         for index in np.argsort(row)[::-1][:3]:
             table.add_row(str(number), str(index), f"{row[index]:.6f}", f"{expected[number][index]:.6f}")
     console.print(table)
-    console.print(f"Largest difference to the unconverted model: {difference:.1e} (tolerance {TOLERANCE:.0e})")
+    console.print(f"Largest relative difference to the unconverted model: {difference:.1e} (tolerance {TOLERANCE:.0e})")
     if difference > TOLERANCE:
         raise RuntimeError("the served answer is not the unconverted model's")
 
