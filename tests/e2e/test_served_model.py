@@ -43,7 +43,7 @@ def test_the_example_is_served_scaled_and_deleted(workspace: Workspace, tmp_path
     assert 'nv_inference_request_success{model="resnet50",version="1"}' in metrics
 
     columns = workspace.kubectl("get", "trtmodels", "-o", "wide")
-    heads = "NAME PRECISION ENGINES FRACTION READY STATUS AGE GPU RUNTIME URL"
+    heads = "NAME PRECISION ENGINES FRACTION READY STATUS AGE GPU TOP1 RUNTIME URL"
     assert " ".join(columns.split("\n")[0].split()) == heads
     assert f"http://resnet50.{api.namespace}.svc:8000/v2/models/resnet50" in columns
 
@@ -111,6 +111,22 @@ def test_a_new_engine_replaces_the_old_one_without_a_failed_request(workspace: W
     api.patch("TRTModel", "tiny", {"spec": {"conversion": {"maxBatchSize": 1, "batchSizes": [1]}}})
     eventually(lambda: api.get("TRTModel", "tiny")["status"].get("fingerprint") == first, seconds=120)
     assert job_names(api) == jobs, "the artifact of an earlier spec is still there"
+
+
+def test_a_gate_that_fails_rolls_nothing_out_and_a_loosened_one_starts_no_job(workspace: Workspace) -> None:
+    api = workspace.api
+    # No rewriting of a graph is exact to the last bit of everything; none of it is off by a hundredth.
+    api.create(tiny(verification={"maxRelativeError": "0", "minTop1Agreement": "1"}))
+    eventually(lambda: conditions(api, "tiny")["Converted"] == ("True", "Converted"), seconds=180)
+    measured = float(api.get("TRTModel", "tiny")["status"]["conversion"]["maxRelativeError"])
+    jobs = job_names(api)
+    if measured > 0:
+        eventually(lambda: conditions(api, "tiny")["Stalled"] == ("True", "AccuracyBelowThreshold"))
+        assert not api.exists("Deployment", "tiny")
+    api.patch("TRTModel", "tiny", {"spec": {"verification": {"maxRelativeError": "0.01"}}})
+    eventually(lambda: is_serving(api, "tiny"), seconds=120)
+    assert conditions(api, "tiny")["Verified"] == ("True", "GatesPassed")
+    assert job_names(api) == jobs
 
 
 def test_an_artifact_that_is_in_the_store_is_not_made_again(workspace: Workspace) -> None:

@@ -22,7 +22,7 @@ def test_a_model_becomes_ready_through_one_job(api: Api) -> None:
     status = api.get("TRTModel", "resnet50")["status"]
     assert status["observedGeneration"] == 1
     assert status["serving"]["url"] == f"http://resnet50.{api.namespace}.svc:8000/v2/models/resnet50"
-    assert set(conditions(api)) == {"Ready", "Converted", "Available"}
+    assert set(conditions(api)) == {"Ready", "Converted", "Verified", "Available"}
     (record,) = api.list("ConfigMap", "app.kubernetes.io/managed-by=tftrt-operator")
     assert record["immutable"] is True
     assert eventually(lambda: api.get("Job", job)["spec"]["ttlSecondsAfterFinished"]) == 3600

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from tftrt_operator.config import ConfigurationError, read_catalogue
 
 GOOD = """

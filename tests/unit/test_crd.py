@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from tftrt_operator.api.crd import crd_yaml, custom_resource_definition
 
 ROOT = Path(__file__).parents[2]

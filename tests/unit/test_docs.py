@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import yaml
+
 from tftrt_operator.api.trtmodel import parse_trtmodel
 from tftrt_operator.domain.fingerprint import EngineInputs
 

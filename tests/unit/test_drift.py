@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+
 from tftrt_operator.domain.drift import has_drifted
 from tftrt_operator.domain.manifest import Manifest, with_hash
 

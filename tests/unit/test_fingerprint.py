@@ -2,6 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from tftrt_operator.domain.fingerprint import EngineInputs, canonical_form, changes, engine_inputs, fingerprint
 
 from .builders import CPU, TRITON, trtmodel
@@ -53,6 +54,7 @@ def test_what_means_the_same_engine_has_the_same_fingerprint(one: dict[str, Any]
         ({"precision": "FP16"}, "PrecisionChanged"),
         ({"max_workspace_size": 1}, "WorkspaceSizeChanged"),
         ({"batch_sizes": (1, 32)}, "BatchSizesChanged"),
+        ({"minimum_segment_size": 5}, "SegmentSizeChanged"),
         ({"tensorflow": "2.17.1"}, "RuntimeChanged"),
         ({"tensorrt": "8.6.1"}, "RuntimeChanged"),
         ({"gpu_product": "NVIDIA-H100"}, "GPUChanged"),

@@ -2,8 +2,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from tftrt_operator.api.gpu import GPU
-from tftrt_operator.domain.memory import PROCESS_OVERHEAD, MemoryGrant, MemoryShortage, memory_grant
+from tftrt_operator.domain.memory import (
+    PROCESS_OVERHEAD,
+    MeasuredPool,
+    MemoryGrant,
+    MemoryShortage,
+    memory_grant,
+)
 
 
 def gpu(**fields: Any) -> GPU:
@@ -11,42 +18,73 @@ def gpu(**fields: Any) -> GPU:
 
 
 def test_the_example_of_the_announcement_a_12_gb_device_with_a_workspace_of_4_gb() -> None:
-    grant = memory_grant(gpu(), 4_000_000_000, 12_000_000_000)
+    grant = memory_grant(gpu(), 4_000_000_000, 12_000_000_000, None)
     assert grant == MemoryGrant(Decimal("0.6666"), 7_999_200_000)
 
 
 def test_the_fraction_never_exceeds_the_budget() -> None:
     for device in (11_999_999_999, 16_106_127_360, 85_000_000_001):
-        grant = memory_grant(gpu(memory="10G"), 2**30 * 2, device)
+        grant = memory_grant(gpu(memory="10G"), 2**30 * 2, device, None)
         assert isinstance(grant, MemoryGrant)
         assert grant.limit_bytes <= 10_000_000_000 - 2**31
 
 
 def test_memory_is_what_one_pod_may_use_of_a_larger_device() -> None:
-    grant = memory_grant(gpu(memory="12G"), 4_000_000_000, 80_000_000_000)
+    grant = memory_grant(gpu(memory="12G"), 4_000_000_000, 80_000_000_000, None)
     assert grant == MemoryGrant(Decimal("0.1"), 8_000_000_000)
 
 
 def test_an_explicit_fraction_wins_over_everything() -> None:
-    grant = memory_grant(gpu(memoryFraction="0.5", memory="1G"), 4_000_000_000, 12_000_000_000)
+    grant = memory_grant(gpu(memoryFraction="0.5", memory="1G"), 4_000_000_000, 12_000_000_000, None)
     assert grant == MemoryGrant(Decimal("0.5"), 6_000_000_000)
 
 
 def test_a_small_workspace_still_leaves_room_for_what_lies_outside_the_pool() -> None:
-    grant = memory_grant(gpu(), 1, 12_000_000_000)
+    grant = memory_grant(gpu(), 1, 12_000_000_000, None)
     assert isinstance(grant, MemoryGrant)
     assert grant.limit_bytes <= 12_000_000_000 - PROCESS_OVERHEAD
 
 
 @pytest.mark.parametrize("memory", ["4G", "1G", "4000000000"])
 def test_too_little_memory_is_refused_with_the_sum_written_out(memory: str) -> None:
-    shortage = memory_grant(gpu(memory=memory), 4_000_000_000, 12_000_000_000)
+    shortage = memory_grant(gpu(memory=memory), 4_000_000_000, 12_000_000_000, None)
     assert isinstance(shortage, MemoryShortage)
     assert "4000000000 reserved" in shortage.message
     assert "raise gpu.memory or lower conversion.maxWorkspaceSize" in shortage.message
 
 
 def test_more_memory_than_the_device_has_is_refused() -> None:
-    shortage = memory_grant(gpu(memory="24G"), 4_000_000_000, 12_000_000_000)
+    shortage = memory_grant(gpu(memory="24G"), 4_000_000_000, 12_000_000_000, None)
     assert isinstance(shortage, MemoryShortage)
     assert "24000000000 bytes, but the device has 12000000000" in shortage.message
+
+
+def test_measured_gives_the_peak_and_a_tenth_more() -> None:
+    grant = memory_grant(gpu(memoryPolicy="Measured"), 4_000_000_000, 10_000_000_000, MeasuredPool(10**9, 5 * 10**8))
+    assert isinstance(grant, MemoryGrant)
+    assert 1_100_000_000 <= grant.limit_bytes <= 1_101_000_000
+
+
+def test_measured_memory_must_fit_what_one_pod_may_use() -> None:
+    pool = MeasuredPool(peak=10**9, overhead=5 * 10**8)
+    assert isinstance(memory_grant(gpu(memoryPolicy="Measured", memory="1600M"), 1, 10**10, pool), MemoryGrant)
+    shortage = memory_grant(gpu(memoryPolicy="Measured", memory="1599M"), 1, 10**10, pool)
+    assert isinstance(shortage, MemoryShortage)
+    assert "makes 1600000000, but gpu.memory is 1599000000" in shortage.message
+
+
+def test_measured_needs_a_measurement() -> None:
+    shortage = memory_grant(gpu(memoryPolicy="Measured"), 1, 10**10, None)
+    assert isinstance(shortage, MemoryShortage)
+
+
+@pytest.mark.parametrize("fields", [{"memoryFraction": "0.05"}, {"memory": "2400M"}])
+def test_a_pool_that_does_not_hold_the_measured_peak_is_refused(fields: dict[str, str]) -> None:
+    shortage = memory_grant(gpu(**fields), 2 * 10**9, 10**10, MeasuredPool(peak=10**9, overhead=5 * 10**8))
+    assert isinstance(shortage, MemoryShortage)
+    assert "but the model needs 1000000000 at its largest batch" in shortage.message
+
+
+def test_the_measured_overhead_replaces_the_assumed_one() -> None:
+    grant = memory_grant(gpu(memory="2G"), 1, 10**10, MeasuredPool(peak=10**9, overhead=5 * 10**8))
+    assert grant == MemoryGrant(Decimal("0.15"), 1_500_000_000)

@@ -1,6 +1,7 @@
 from decimal import Decimal
 
 import pytest
+
 from tftrt_operator.api.quantity import quantity_bytes, quantity_value
 
 

@@ -9,6 +9,7 @@ from tftrt_operator.api.trtmodel import TRTModel
 from tftrt_operator.domain.manifests import names
 from tftrt_operator.domain.observation import Observation, ObservedDeployment, Reference, Rejection
 from tftrt_operator.domain.plan import Plan, plan
+from tftrt_operator.domain.record import ReportedVerification
 from tftrt_operator.domain.step import Writes
 
 from .builders import (
@@ -167,6 +168,41 @@ def test_too_little_gpu_memory_stalls_and_rolls_nothing_out() -> None:
     made = planned(model, converted(model))
     assert conditions(made)["Stalled"] == ("True", "GPUMemoryTooSmall")
     assert made.writes.applies == ()
+
+
+def gated(model: TRTModel) -> Observation:
+    """A record whose engine agrees with the unconverted model on 97 % of the samples."""
+    observed = observed_record(model)
+    verification = ReportedVerification(samples=41, top1_agreement="0.9756", max_relative_error="0.02")
+    summary = observed.record.summary.model_copy(update={"verification": verification})
+    return Observation(records=(replace(observed, record=replace(observed.record, summary=summary)),))
+
+
+def test_a_gate_that_fails_rolls_nothing_out_and_a_loosened_one_needs_no_conversion() -> None:
+    strict = trtmodel(verification={"minTop1Agreement": "0.99"})
+    made = planned(strict, gated(strict))
+    assert made.writes == Writes()
+    assert conditions(made)["Stalled"] == ("True", "AccuracyBelowThreshold")
+    assert conditions(made)["Converted"] == ("True", "Converted")
+    assert conditions(made)["Verified"] == ("False", "AccuracyBelowThreshold")
+
+    loose = trtmodel(verification={"minTop1Agreement": "0.97"})
+    made = planned(loose, gated(strict))
+    assert made.writes.creates == ()
+    assert "Deployment" in [manifest.kind for manifest in made.writes.applies]
+    assert conditions(made)["Verified"] == ("True", "GatesPassed")
+    assert made.status is not None
+    assert made.status.conversion is not None
+    assert made.status.conversion.top1_agreement == "0.9756"
+
+
+def test_while_a_gate_fails_the_old_revision_serves_on() -> None:
+    observation = rolled_out(trtmodel())
+    strict = trtmodel(conversion={"maxBatchSize": 8}, verification={"maxRelativeError": "0.01"})
+    made = planned(strict, replace(observation, records=gated(strict).records))
+    assert made.writes.applies == ()
+    assert conditions(made)["Available"] == ("True", "ReplicasAvailable")
+    assert conditions(made)["Ready"] == ("False", "AccuracyBelowThreshold")
 
 
 def test_a_server_without_a_gpu_to_run_on_is_insufficient_gpu() -> None:

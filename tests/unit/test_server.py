@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).with_name("golden_pod_templates.json")
 def template(model: TRTModel) -> dict[str, object]:
     wanted, record = target(model), engine_record(model)
     device = record.summary.device.memory_bytes
-    grant = None if device is None else memory_grant(model.spec.gpu, wanted.inputs.max_workspace_size, device)
+    grant = None if device is None else memory_grant(model.spec.gpu, wanted.inputs.max_workspace_size, device, None)
     assert grant is None or isinstance(grant, MemoryGrant)
     found: dict[str, object] = deployment(model, wanted.runtime, record, grant, 1).body["spec"]["template"]
     return found

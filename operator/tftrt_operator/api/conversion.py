@@ -54,6 +54,12 @@ class Conversion(ApiModel):
         description="Batch sizes that engines are built and warmed for. Default: 1 and maxBatchSize.",
         json_schema_extra=list_type("set"),
     )
+    minimum_segment_size: int = Field(
+        default=3,
+        ge=1,
+        le=10_000,
+        description="Fewer operations in a row than this stay with TensorFlow. Without effect where there is no GPU.",
+    )
     retries: int = Field(
         default=3, ge=0, le=20, description="How often a passing fault (eviction, lost node, network) is tried again."
     )

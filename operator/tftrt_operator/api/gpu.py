@@ -1,9 +1,18 @@
 """Which GPU, and how much of its memory."""
 
+from enum import StrEnum
+
 from pydantic import Field
 
 from .quantity import Quantity
 from .schema import ApiModel, rules
+
+
+class MemoryPolicy(StrEnum):
+    """How the share of device memory is computed."""
+
+    RESERVE_WORKSPACE = "ReserveWorkspace"
+    MEASURED = "Measured"
 
 
 class GPU(ApiModel):
@@ -32,6 +41,10 @@ class GPU(ApiModel):
                 "must be a decimal above 0 and at most 1, in quotes, for example '0.67'",
             )
         ),
+    )
+    memory_policy: MemoryPolicy = Field(
+        default=MemoryPolicy.RESERVE_WORKSPACE,
+        description="ReserveWorkspace: all of memory but the workspace. Measured: the measured peak and a tenth more.",
     )
     product: str = Field(
         default="",

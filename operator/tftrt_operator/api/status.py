@@ -15,6 +15,7 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     CONVERTED = "Converted"
+    VERIFIED = "Verified"
     AVAILABLE = "Available"
 
 
@@ -46,6 +47,14 @@ class Versions(ApiModel):
     runtime: str = ""
 
 
+class MeasuredMemory(ApiModel):
+    """GPU memory of one server, as the converter measured it; quantities."""
+
+    weights: str = ""
+    peak: str = Field(default="", description="The most that TensorFlow's pool held at the largest batch.")
+    overhead: str = Field(default="", description="What the process takes outside the pool.")
+
+
 class ConversionStatus(ApiModel):
     """The conversion of the current spec."""
 
@@ -60,6 +69,9 @@ class ConversionStatus(ApiModel):
     converted_ops: int | None = Field(default=None, description="Operations that run in TensorRT.")
     total_ops: int | None = Field(default=None, description="Operations in the graph.")
     source_digest: str | None = None
+    top1_agreement: str | None = Field(default=None, description="Share of samples with the same largest class.")
+    max_relative_error: str | None = Field(default=None, description="Largest difference to the unconverted model.")
+    memory: MeasuredMemory | None = None
     artifact: str | None = Field(default=None, description="URI of the artifact.")
 
 

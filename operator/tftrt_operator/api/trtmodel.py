@@ -12,6 +12,7 @@ from .schema import ApiModel, rules
 from .serving import Rollout, Serving
 from .source import Source
 from .status import TRTModelStatus
+from .verification import Verification
 
 RETRY_ANNOTATION = "tftrt.dev/retry"
 """A new value starts a failed conversion again, after a fix that is not in the spec (a Secret, an upload)."""
@@ -49,6 +50,7 @@ class TRTModelSpec(ApiModel):
         "json_schema_extra": rules(
             (
                 "!has(self.gpu) || !has(self.gpu.memory) || has(self.gpu.memoryFraction)"
+                " || self.gpu.memoryPolicy == 'Measured'"
                 " || !has(self.conversion) || !has(self.conversion.maxWorkspaceSize)"
                 " || quantity(string(self.gpu.memory))"
                 ".isGreaterThan(quantity(string(self.conversion.maxWorkspaceSize)))",
@@ -60,6 +62,9 @@ class TRTModelSpec(ApiModel):
 
     source: Source
     conversion: Conversion = Field(default_factory=Conversion, description="How the model is converted.")
+    verification: Verification = Field(
+        default_factory=Verification, description="What the converted model must show before it serves."
+    )
     gpu: GPU = Field(default_factory=GPU, description="Which GPU, and how much of its memory.")
     serving: Serving = Field(default_factory=Serving, description="How the converted model is served.")
     rollout: Rollout = Field(default_factory=Rollout, description="How a new revision replaces the old one.")

@@ -31,6 +31,7 @@ class EngineInputs:
     batch_sizes: tuple[int, ...] = (1,)
     gpu_product: str = ""
     gpu_resource_name: str = "nvidia.com/gpu"
+    minimum_segment_size: int = 3
 
 
 def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
@@ -46,6 +47,7 @@ def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
         batch_sizes=spec.conversion.built_batch_sizes(),
         gpu_product=spec.gpu.product,
         gpu_resource_name=spec.gpu.resource_name,
+        minimum_segment_size=spec.conversion.minimum_segment_size,
     )
 
 
@@ -107,6 +109,15 @@ def workspace_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
     )
 
 
+def segment_size_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
+    """Which operations go into engines depends on it."""
+    if old.minimum_segment_size == new.minimum_segment_size:
+        return None
+    return Change(
+        "SegmentSizeChanged", f"minimumSegmentSize is {new.minimum_segment_size}, was {old.minimum_segment_size}"
+    )
+
+
 def batch_sizes_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
     """Each batch size has an engine of its own."""
     if old.batch_sizes == new.batch_sizes:
@@ -141,6 +152,7 @@ CHECKS: tuple[Callable[[EngineInputs, EngineInputs], Change | None], ...] = (
     signature_changed,
     precision_changed,
     workspace_changed,
+    segment_size_changed,
     batch_sizes_changed,
     runtime_changed,
     gpu_changed,

@@ -8,7 +8,7 @@ TensorFlow 1.7 announcement, where a 12 GB device with a workspace of 4 GB gives
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 
-from ..api.gpu import GPU
+from ..api.gpu import GPU, MemoryPolicy
 from ..api.quantity import quantity_bytes
 
 PROCESS_OVERHEAD = 1200 * 2**20
@@ -19,6 +19,7 @@ Measured on an H100 80GB with TensorFlow 2.14.1 and TensorRT 8.5.3.1: 538 MiB fo
 """
 
 _PLACES = Decimal("0.0001")
+_HEADROOM = Decimal("1.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,36 @@ class MemoryShortage:
     message: str
 
 
-def memory_grant(gpu: GPU, max_workspace_size: int, device_memory: int) -> MemoryGrant | MemoryShortage:
+@dataclass(frozen=True, slots=True)
+class MeasuredPool:
+    """What the converter measured of one server, in bytes: the pool's peak, and what lies outside the pool."""
+
+    peak: int
+    overhead: int
+
+
+def memory_grant(
+    gpu: GPU, max_workspace_size: int, device_memory: int, measured: MeasuredPool | None
+) -> MemoryGrant | MemoryShortage:
     """Return the fraction of a device of `device_memory` bytes, floored to four decimals so that it never exceeds.
 
-    An explicit `memoryFraction` wins. Otherwise `(memory - reserve) / device`, where `reserve` is the larger of
-    `max_workspace_size` (bytes) and what lies outside TensorFlow's pool, and `memory` defaults to the device.
+    An explicit `memoryFraction` wins. `ReserveWorkspace` gives `(memory - reserve) / device`, where `reserve` is the
+    larger of `max_workspace_size` (bytes) and what lies outside TensorFlow's pool, and `memory` defaults to the device.
+    `Measured` gives `peak x 1.1 / device`. However it comes about, the pool must hold the measured peak.
     """
+    grant = _granted(gpu, max_workspace_size, device_memory, measured)
+    if isinstance(grant, MemoryGrant) and measured is not None and grant.limit_bytes < measured.peak:
+        return MemoryShortage(
+            f"the fraction {grant.fraction} of {device_memory} bytes is {grant.limit_bytes},"
+            f" but the model needs {measured.peak} at its largest batch:"
+            " raise gpu.memory or gpu.memoryFraction, or lower conversion.maxBatchSize"
+        )
+    return grant
+
+
+def _granted(
+    gpu: GPU, max_workspace_size: int, device_memory: int, measured: MeasuredPool | None
+) -> MemoryGrant | MemoryShortage:
     if gpu.memory_fraction is not None:
         return _grant(Decimal(gpu.memory_fraction), device_memory)
     memory = device_memory if gpu.memory is None else quantity_bytes(gpu.memory)
@@ -49,14 +74,33 @@ def memory_grant(gpu: GPU, max_workspace_size: int, device_memory: int) -> Memor
         return MemoryShortage(
             f"gpu.memory asks for {memory} bytes, but the device has {device_memory}: lower gpu.memory"
         )
-    reserve = max(max_workspace_size, PROCESS_OVERHEAD)
+    overhead = measured.overhead if measured is not None else PROCESS_OVERHEAD
+    if gpu.memory_policy is MemoryPolicy.MEASURED:
+        return _measured_grant(memory, device_memory, measured)
+    reserve = max(max_workspace_size, overhead)
     if memory <= reserve:
         return MemoryShortage(
             f"{memory} bytes of device memory less {reserve} reserved"
-            f" (the larger of maxWorkspaceSize {max_workspace_size} and {PROCESS_OVERHEAD} outside TensorFlow's pool)"
+            f" (the larger of maxWorkspaceSize {max_workspace_size} and {overhead} outside TensorFlow's pool)"
             f" leave {memory - reserve}: raise gpu.memory or lower conversion.maxWorkspaceSize"
         )
     return _grant(Decimal(memory - reserve) / Decimal(device_memory), device_memory)
+
+
+def _measured_grant(memory: int, device_memory: int, measured: MeasuredPool | None) -> MemoryGrant | MemoryShortage:
+    if measured is None:
+        return MemoryShortage(
+            "gpu.memoryPolicy is Measured, but the record of this engine has no measurement:"
+            " set memoryPolicy to ReserveWorkspace"
+        )
+    pool = Decimal(measured.peak) * _HEADROOM
+    if pool + measured.overhead > memory:
+        return MemoryShortage(
+            f"a measured peak of {measured.peak} bytes and a tenth more, with {measured.overhead} outside the pool,"
+            f" makes {int(pool) + measured.overhead}, but gpu.memory is {memory}: raise it, or lower maxBatchSize"
+        )
+    # One step up, so that flooring never takes from the measured peak what it needs.
+    return _grant(min(pool / Decimal(device_memory) + _PLACES, Decimal(1)), device_memory)
 
 
 def _grant(fraction: Decimal, device_memory: int) -> MemoryGrant:

@@ -7,6 +7,7 @@ from ..api.status import ConditionType, TRTModelStatus
 from ..api.trtmodel import TRTModel
 from .conversion import convert, settle
 from .deletion import delete, guard
+from .gates import judge
 from .observation import Observation
 from .rollout import keep_serving, roll_out
 from .runtime import Catalogue
@@ -58,7 +59,12 @@ def _advance(model: TRTModel, target: Target, observation: Observation) -> Step:
     if observed is None:
         step = convert(model, target, observation)
         return Step(step.verdict, step.writes + keep_serving(model, observation))
-    step = roll_out(model, target, observed.record, observation)
+    failed = judge(model.spec.verification, observed.record.summary.verification)
+    if failed is not None:
+        # Nothing is rolled out; what serves, serves on.
+        step = Step(failed, keep_serving(model, observation))
+    else:
+        step = roll_out(model, target, observed.record, observation)
     return Step(step.verdict, settle(model, target, observation, observed) + step.writes)
 
 

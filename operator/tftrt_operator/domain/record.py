@@ -47,6 +47,22 @@ class ReportedVersions(_Report):
     runtime: str
 
 
+class ReportedVerification(_Report):
+    """How the converted model's answers compare with the unconverted one's; decimals, None where not measurable."""
+
+    samples: int
+    top1_agreement: str | None = None
+    max_relative_error: str | None = None
+
+
+class ReportedMemory(_Report):
+    """GPU memory of one server, in bytes, from a fresh process that ran the largest batch."""
+
+    weights_bytes: int
+    peak_bytes: int
+    overhead_bytes: int
+
+
 class Summary(_Report):
     """What `tftrt publish` leaves in its termination message."""
 
@@ -66,6 +82,8 @@ class Summary(_Report):
     """None where the signature is too long for a termination message; the artifact's manifest has it."""
     outputs: tuple[Tensor, ...] | None = None
     artifact_bytes: int
+    verification: ReportedVerification | None = None
+    memory: ReportedMemory | None = None
     started_at: str
     finished_at: str
 

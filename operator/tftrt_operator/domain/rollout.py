@@ -11,7 +11,7 @@ from .manifests.horizontal_pod_autoscaler import horizontal_pod_autoscaler
 from .manifests.network_policy import network_policy
 from .manifests.pod_disruption_budget import pod_disruption_budget
 from .manifests.service import service
-from .memory import MemoryGrant, MemoryShortage, memory_grant
+from .memory import MeasuredPool, MemoryGrant, MemoryShortage, memory_grant
 from .observation import Observation, ObservedDeployment, ObservedPod, Reference
 from .record import EngineRecord
 from .step import Patch, Step, Writes
@@ -48,7 +48,9 @@ def grant_of(model: TRTModel, target: Target, record: EngineRecord) -> MemoryGra
     device_memory = record.summary.device.memory_bytes
     if device_memory is None:
         return None
-    return memory_grant(model.spec.gpu, target.inputs.max_workspace_size, device_memory)
+    memory = record.summary.memory
+    measured = MeasuredPool(memory.peak_bytes, memory.overhead_bytes) if memory else None
+    return memory_grant(model.spec.gpu, target.inputs.max_workspace_size, device_memory, measured)
 
 
 def _children(

@@ -9,12 +9,14 @@ from ..api.status import (
     ConditionType,
     ConversionStatus,
     Device,
+    MeasuredMemory,
     ServingStatus,
     TRTModelStatus,
     Versions,
 )
 from ..api.trtmodel import TRTModel
 from .conversion import engine_jobs, why_convert
+from .gates import evidence, judge
 from .manifests import names
 from .manifests.service import service_url
 from .observation import Observation, ObservedDeployment
@@ -43,7 +45,7 @@ def status_of(
 ) -> TRTModelStatus:
     """Return the whole status. `now` is an RFC 3339 time; it is used only where a condition changes."""
     live = observation.deployment
-    claims = [*_standing(verdict, live), _converted(record, verdict), _available(live)]
+    claims = [*_standing(verdict, live), _converted(record, verdict), *_verified(model, record), _available(live)]
     return TRTModelStatus(
         observed_generation=model.metadata.generation,
         conditions=tuple(_condition(model, claim, now) for claim in claims),
@@ -78,6 +80,19 @@ def _engines(summary: Summary) -> str:
             f"no TensorRT engine: {summary.total_ops} operations run in TensorFlow (runtime {summary.versions.runtime})"
         )
     return f"{summary.engines} engines hold {summary.converted_ops} of {summary.total_ops} operations"
+
+
+def _verified(model: TRTModel, record: EngineRecord | None) -> Iterable[_Claim]:
+    """Only of an engine that exists can anything be said."""
+    if record is None:
+        return
+    gates, measured = model.spec.verification, record.summary.verification
+    failed = judge(gates, measured)
+    if failed is not None:
+        yield _Claim(ConditionType.VERIFIED, "False", failed.reason, failed.message)
+        return
+    asked = gates.min_top1_agreement is not None or gates.max_relative_error is not None
+    yield _Claim(ConditionType.VERIFIED, "True", "GatesPassed" if asked else "NoGates", evidence(measured))
 
 
 def _available(live: ObservedDeployment | None) -> _Claim:
@@ -121,6 +136,9 @@ def _conversion(
             converted_ops=summary.converted_ops,
             total_ops=summary.total_ops,
             source_digest=summary.source_digest,
+            top1_agreement=summary.verification.top1_agreement if summary.verification else None,
+            max_relative_error=summary.verification.max_relative_error if summary.verification else None,
+            memory=_measured_memory(summary),
             artifact=summary.artifact,
         )
     if target is None:
@@ -135,6 +153,16 @@ def _conversion(
         started_at=job.started_at,
         finished_at=job.finished_at,
         reason=why_convert(target, observation),
+    )
+
+
+def _measured_memory(summary: Summary) -> MeasuredMemory | None:
+    if summary.memory is None:
+        return None
+    return MeasuredMemory(
+        weights=str(summary.memory.weights_bytes),
+        peak=str(summary.memory.peak_bytes),
+        overhead=str(summary.memory.overhead_bytes),
     )
 
 

@@ -133,6 +133,7 @@ def _task(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str, Any]:
             "precision": spec.conversion.precision.value,
             "maxWorkspaceSizeBytes": quantity_bytes(spec.conversion.max_workspace_size),
             "batchSizes": list(spec.conversion.built_batch_sizes()),
+            "minimumSegmentSize": spec.conversion.minimum_segment_size,
         },
         "runtime": pods.runtime_task(runtime),
         "artifacts": {"uri": key.store},
