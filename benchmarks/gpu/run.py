@@ -2,9 +2,9 @@
 
     python -m benchmarks.gpu.run --out FOLDER [--work FOLDER] STEP...
 
-STEP is convert-PRECISION, time-WAY or serve-PRECISION, where WAY is tf32 or fp32 (unconverted TensorFlow) or a
-precision. Each step is independent of how the others ended, but for the conversion that it needs. With
-`--accelerator None` the `cpu` runtime does the same without a GPU, to try the benchmark out.
+STEP is convert-PRECISION, time-WAY or serve-PRECISION, where WAY is tf32 or fp32 (unconverted TensorFlow), a precision,
+or onnx (a pure TensorRT FP16 engine). Each step is independent of how the others ended, but for the conversion that it
+needs. With `--accelerator None` the `cpu` runtime does the same without a GPU, to try the benchmark out.
 """
 
 import argparse
@@ -30,6 +30,8 @@ NAMESPACE = "benchmarks"
 MODEL = "resnet50"
 WORKSPACE_BYTES = 4 << 30
 READY_SECONDS = 180
+# Files' names that differ by more than case from those of the conversions to FP32.
+FILES = {"time-tf32": "time-native-tf32", "time-fp32": "time-native-fp32"}
 PACKAGES = ("tensorflow", "tensorrt", "nvidia-pytriton", "numpy")
 
 
@@ -68,7 +70,7 @@ class Benchmark:
                 result["error"] = f"{type(error).__name__}: {error}"
                 traceback.print_exc()
             result |= {"seconds": round(time.monotonic() - started, 1), **self.where()}
-            (self.out / f"{MODEL}-{step}.json").write_text(json.dumps(result, indent=1) + "\n")
+            (self.out / f"{MODEL}-{FILES.get(step, step)}.json").write_text(json.dumps(result, indent=1) + "\n")
             print(f"{step}: {result['seconds']} s {result.get('error', '')}", flush=True)
         return failed
 
@@ -146,7 +148,7 @@ class Benchmark:
     def time(self, way: str) -> dict[str, Any]:
         """Throughput and latency of one way to run the model."""
         native = way in {"tf32", "fp32"}
-        model = self.source() if native else self.artifact(way) / "builds/benchmark/model"
+        model = self.source() if native or way == "onnx" else self.artifact(way) / "builds/benchmark/model"
         request, answer = self.work / "timing.json", self.work / "timed.json"
         asked = {
             "way": way,
@@ -156,12 +158,17 @@ class Benchmark:
             "batchSizes": self.options.batch_sizes,
             "inFlight": [1, 2, 3],
             "seconds": self.options.seconds,
+            "environment": self.options.environment,
         }
+        if way == "onnx":
+            asked |= {"onnx": str(self.work / f"{MODEL}.onnx"), "workspaceBytes": WORKSPACE_BYTES}
         request.write_text(json.dumps(asked))
         answer.unlink(missing_ok=True)
         extra = {"TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION": "False"}
-        self.call([sys.executable, "-m", "benchmarks.gpu.timing", str(request), str(answer)], extra=extra)
-        return {"way": way, "rows": json.loads(answer.read_text())}
+        module = "benchmarks.gpu.onnx_engine" if way == "onnx" else "benchmarks.gpu.timing"
+        extra |= self.options.environment
+        self.call([sys.executable, "-m", module, str(request), str(answer)], extra=extra)
+        return {"way": way, "environment": self.options.environment, "rows": json.loads(answer.read_text())}
 
     def serve(self, precision: str) -> dict[str, Any]:
         """`tftrt serve` under a memory fraction: is it ready, is it right, how fast does it answer."""
@@ -181,7 +188,7 @@ class Benchmark:
         command += ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
         started = time.monotonic()
         used_before = self.used()
-        environment = {**self.environment, "TFTRT_ARTIFACT": str(folder)}
+        environment = {**self.environment, **self.options.environment, "TFTRT_ARTIFACT": str(folder)}
         server = subprocess.Popen(command, env=environment, stderr=self.log, stdout=self.log, cwd=ROOT)
         try:
             wait_until_ready(server, http)
@@ -205,6 +212,7 @@ class Benchmark:
             code = server.wait(90)
         return {
             "memoryFraction": fraction,
+            "environment": self.options.environment,
             "memory": memory,
             "readySeconds": ready,
             "relativeError": error,
@@ -268,6 +276,14 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
     raise RuntimeError(f"tftrt serve was not ready after {READY_SECONDS} s; see log.txt")
 
 
+class Merge(argparse.Action):
+    """An option that may be repeated; its pairs are put together."""
+
+    def __call__(self, _parser: Any, namespace: argparse.Namespace, values: Any, _option: str | None = None) -> None:
+        """One more pair."""
+        setattr(namespace, self.dest, {**getattr(namespace, self.dest), **values})
+
+
 def whole_numbers(text: str) -> list[int]:
     """The numbers in a list with commas."""
     return [int(one) for one in text.split(",")]
@@ -286,6 +302,14 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one round of timing")
     parser.add_argument("--commit", default="", help="the commit that is measured, for the record")
+    parser.add_argument(
+        "--environment",
+        type=lambda text: dict([text.split("=", 1)]),
+        action=Merge,
+        default={},
+        metavar="NAME=VALUE",
+        help="set in what is timed and in the server; may be repeated",
+    )
     parser.add_argument("steps", nargs="+", metavar="STEP")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

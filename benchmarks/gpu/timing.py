@@ -6,18 +6,13 @@ converted or not: this only loads it, gives it input and copies the result back 
 
 import json
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-WARM_UP_CALLS = 10
-ROUNDS = 3  # the median round is told
-SEED = 20180327
+from benchmarks.gpu import rounds
 
 
 def main(request: dict[str, Any]) -> list[dict[str, Any]]:
@@ -28,7 +23,7 @@ def main(request: dict[str, Any]) -> list[dict[str, Any]]:
     ((name, spec),) = function.structured_input_signature[1].items()
     rows = []
     for size in request["batchSizes"]:
-        images = np.random.default_rng(SEED).random((size, *spec.shape[1:])).astype(spec.dtype.as_numpy_dtype)
+        images = np.random.default_rng(rounds.SEED).random((size, *spec.shape[1:])).astype(spec.dtype.as_numpy_dtype)
         resident = tf.identity(tf.constant(images))
         for place in ("device", "host"):
 
@@ -37,47 +32,13 @@ def main(request: dict[str, Any]) -> list[dict[str, Any]]:
                 for answer in function(**{name: tensor}).values():
                     answer.numpy()
 
-            for _ in range(WARM_UP_CALLS):
+            for _ in range(rounds.WARM_UP_CALLS):
                 call()
             for in_flight in request["inFlight"]:
                 row = {"batchSize": size, "input": place, "inFlight": in_flight}
-                rows.append({**row, **measure(call, size, in_flight, request["seconds"])})
+                rows.append({**row, **rounds.measure([call] * in_flight, size, request["seconds"])})
                 print(json.dumps({"way": request["way"], **rows[-1]}), flush=True)
     return rows
-
-
-def measure(call: Any, size: int, in_flight: int, seconds: float) -> dict[str, float]:
-    """Images a second of the median round, and percentiles of all calls' latencies in milliseconds."""
-    rates, latencies = [], []
-    for _ in range(ROUNDS):
-        rate, took = one_round(call, size, in_flight, seconds)
-        rates.append(rate)
-        latencies += took
-    return {
-        "imagesPerSecond": round(median(rates), 1),
-        "p50Milliseconds": round(float(np.percentile(latencies, 50)) * 1e3, 3),
-        "p99Milliseconds": round(float(np.percentile(latencies, 99)) * 1e3, 3),
-        "calls": len(latencies),
-    }
-
-
-def one_round(call: Any, size: int, in_flight: int, seconds: float) -> tuple[float, list[float]]:
-    """Calls from as many threads as there are to be in flight, until the time is up."""
-    start = time.perf_counter()
-
-    def calls(_: int) -> list[float]:
-        took = []
-        now = time.perf_counter()
-        while now - start < seconds:
-            before = now
-            call()
-            now = time.perf_counter()
-            took.append(now - before)
-        return took
-
-    with ThreadPoolExecutor(in_flight) as threads:
-        latencies = [one for took in threads.map(calls, range(in_flight)) for one in took]
-    return len(latencies) * size / (time.perf_counter() - start), latencies
 
 
 if __name__ == "__main__":

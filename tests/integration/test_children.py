@@ -13,8 +13,9 @@ from .kubelet import finish_job, start_servers
 
 def serving(api: Api, **spec: Any) -> None:
     """Bring a model to Ready."""
-    api.create(trtmodel(**spec))
-    finish_job(api, eventually(lambda: job_names(api))[0])
+    uid = api.create(trtmodel(**spec))["metadata"]["uid"]
+    # A deleted namesake's Job may still be there.
+    finish_job(api, eventually(lambda: job_names(api, owner=uid))[0])
     eventually(lambda: start_servers(api, "resnet50") and conditions(api)["Ready"] == ("True", "Serving"))
 
 

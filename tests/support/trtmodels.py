@@ -29,5 +29,11 @@ def message(api: Api, kind: str, name: str = "resnet50") -> str:
     return str(next(item["message"] for item in found if item["type"] == kind))
 
 
-def job_names(api: Api) -> list[str]:
-    return sorted(job["metadata"]["name"] for job in api.list("Job") if "deletionTimestamp" not in job["metadata"])
+def job_names(api: Api, owner: str | None = None) -> list[str]:
+    """The Jobs that nobody has deleted, of all or of the TRTModel with this uid."""
+    return sorted(
+        job["metadata"]["name"]
+        for job in api.list("Job")
+        if "deletionTimestamp" not in job["metadata"]
+        and (owner is None or owner in [reference["uid"] for reference in job["metadata"].get("ownerReferences", [])])
+    )

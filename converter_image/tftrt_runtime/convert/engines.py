@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tensorflow.python.compiler.tensorrt import trt_convert
 
@@ -33,7 +34,6 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
         # One more shape than this, and the oldest engine is thrown away.
         maximum_cached_engines=len(request.batch_sizes),
         use_calibration=False,
-        allow_build_at_runtime=False,
     )
     with tempfile.TemporaryDirectory(prefix="tftrt-report-") as folder:
         report = Path(folder, "report.csv")
@@ -52,6 +52,7 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
                 yield samples.batch(request.inputs, size, request.sample.openDimension)
 
     converter.build(input_fn=batches)
+    _forbid_builds(converter)
     with log.timed("convert", "Saved the converted model"):
         converter.save(request.target)
     converted_ops, total_ops = segments.operations(graph)
@@ -60,6 +61,18 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
         converted_ops=converted_ops,
         total_ops=total_ops,
         segments=segments.left_to_tensorflow(graph, why),
+    )
+
+
+def _forbid_builds(converter: Any) -> None:
+    """Have no server build an engine when a request comes.
+
+    The converter's own `allow_build_at_runtime=False` does this too, and loses the names of the outputs on the way.
+    """
+    for engine in segments.engines(converter._converted_graph_def):
+        engine.attr["_allow_build_at_runtime"].b = False
+    converter._converted_func = trt_convert._construct_function_from_graph_def(
+        converter._converted_func, converter._converted_graph_def
     )
 
 

@@ -19,4 +19,4 @@ KILL_SECONDS = 5
 QUEUED_BATCHES = 64
 
 # Batches that the model works on at a time: one is copied to or from the device while another one is computed.
-BATCHES_IN_FLIGHT = 1
+BATCHES_IN_FLIGHT = 2

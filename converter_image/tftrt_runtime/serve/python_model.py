@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 
 # The backend's own module, which only exists in its process.
@@ -14,13 +16,16 @@ from tftrt_runtime import cuda, log, tensorrt
 from tftrt_runtime.child import one_line
 from tftrt_runtime.dtypes import numpy_type
 from tftrt_runtime.errors import Failure, Internal
-from tftrt_runtime.serve import memory
+from tftrt_runtime.serve import limits, memory
 from tftrt_runtime.serve.batching import batch_size, joined, same_shapes, split
 from tftrt_runtime.serve.messages import Failed, Served
 
 
 class TritonPythonModel:
-    """The class that Triton's Python backend looks for; it calls `initialize` once and then `execute`."""
+    """The class that Triton's Python backend looks for; it calls `initialize` once and then `execute`.
+
+    A few batches are worked on at a time, each in a thread, so that one is copied while another one is computed.
+    """
 
     def initialize(self, _arguments: dict[str, str]) -> None:
         """Load and warm up. A failure is left in a file for `tftrt serve`, as Triton keeps only its text."""
@@ -33,6 +38,8 @@ class TritonPythonModel:
             failed = Failed(reason=known.reason, message=known.message)
             Path(os.environ["TFTRT_FAILURE"]).write_text(failed.model_dump_json())
             raise
+        self._threads = ThreadPoolExecutor(limits.BATCHES_IN_FLIGHT)
+        self._free = Semaphore(limits.BATCHES_IN_FLIGHT - 1)  # threads without a batch, but for the next batch's
 
     def _load(self, served: Served) -> None:
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)
@@ -61,14 +68,37 @@ class TritonPythonModel:
             with log.timed("serve", "Warmed up", batch_size=size):
                 self._answer(samples.batch(served.inputs, size, served.sample.openDimension))
 
-    def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer a batch of requests, one response each, in order; an error is the response of its request alone."""
-        responses: list[Any] = [None] * len(requests)
-        inputs = [self._inputs(request) for request in requests]
-        for together in same_shapes(inputs):
-            for index, response in zip(together, self._respond([inputs[index] for index in together])):
-                responses[index] = response
-        return responses
+    def execute(self, requests: Sequence[Any]) -> None:
+        """Have a batch of requests answered, and return when there is a thread for the next one.
+
+        Not sooner, for Triton goes on collecting requests into the next batch for as long as this takes.
+        """
+        self._threads.submit(self._answer_all, requests)
+        self._free.acquire()
+
+    def finalize(self) -> None:
+        """Answer what is being worked on."""
+        self._threads.shutdown()
+
+    def _answer_all(self, requests: Sequence[Any]) -> None:
+        """Send each request its response; an error is the response of its request alone."""
+        senders = {index: request.get_response_sender() for index, request in enumerate(requests)}
+
+        def send(index: int, response: Any) -> None:
+            senders.pop(index).send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+        try:
+            inputs = [self._inputs(request) for request in requests]
+            for together in same_shapes(inputs):
+                for index, response in zip(together, self._respond([inputs[index] for index in together])):
+                    send(index, response)
+        except Exception as error:  # a request without any response would wait for ever
+            log.event("serve", "A batch could not be answered", error=one_line(error))
+            told = pb_utils.TritonError(f"The request could not be answered: {one_line(error)}")
+            for index in list(senders):
+                send(index, pb_utils.InferenceResponse(error=told))
+        finally:
+            self._free.release()
 
     def _respond(self, inputs: Sequence[dict[str, Any]]) -> list[Any]:
         """Responses to requests of the same shapes, from one call of the model."""
