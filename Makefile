@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export UV_PYTHON_DOWNLOADS := never
+export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 
 .PHONY: help demo test lint unit integration e2e converter-test crds setup clean

@@ -16,6 +16,7 @@ from .prerequisites import find, require_image_packages
 from .progress import say
 
 DEBIAN = "bookworm"
+KEPT_IMAGES = 2  # of a repository; the second for who goes back and forth between two branches
 # libpython: the stub of Triton's Python backend links it. ca-certificates: pip and uv fetch over HTTPS.
 BASE_PACKAGES = ("python3", "python3-venv", "libpython3.11", "ca-certificates")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -111,7 +112,23 @@ def _built(repository: str, context: Path, dockerfile: str, sources: Iterable[st
         arguments += ["--volume", f"{packages}:/root/.cache/uv:rw"]
     _buildah(*arguments, str(context))
     _save(f"localhost/{image.name}", image.full_name, image.archive)
+    _forget_old(repository)
     return image
+
+
+def _forget_old(repository: str) -> None:
+    """Keep the newest images of a repository: each is up to 1.5 GB, and every change of a source makes one."""
+    archives = sorted((cache() / "images").glob(f"{repository}-dev-*.tar"), key=lambda file: file.stat().st_mtime)
+    for archive in archives[:-KEPT_IMAGES]:
+        archive.unlink()
+    known = _buildah("images", "--format", "{{.Name}}:{{.Tag}}").splitlines()
+    kept = [
+        f"localhost/{repository}:{archive.stem.removeprefix(f'{repository}-')}" for archive in archives[-KEPT_IMAGES:]
+    ]
+    old = [name for name in known if name.startswith(f"localhost/{repository}:") and name not in kept]
+    if old:
+        _buildah("rmi", "--force", *old)
+    _buildah("rmi", "--prune", "--force")  # layers that belong to no image any more
 
 
 def _base() -> str:
@@ -136,9 +153,7 @@ def _base() -> str:
 
 
 def _exists(name: str) -> bool:
-    return (
-        subprocess.run([*_command(), "inspect", "--type=image", name], capture_output=True, check=False).returncode == 0
-    )
+    return name in _buildah("images", "--format", "{{.Name}}:{{.Tag}}").splitlines()
 
 
 def _save(name: str, full_name: str, archive: Path) -> None:
