@@ -69,6 +69,7 @@ class Verification(Frozen):
     samples: int
     top1Agreement: Optional[str]
     maxRelativeError: Optional[str]
+    uri: Optional[str] = None  # of the data; None where it was made up
 
 
 class Memory(Frozen):
@@ -81,6 +82,21 @@ class Memory(Frozen):
     weightsBytes: int
     peakBytes: int
     overheadBytes: int
+
+
+class Benchmark(Frozen):
+    """The largest batch, one call at a time, its input on the device already, in processes of their own; decimals as text.
+
+    Native is the unconverted model as TensorFlow runs it by default (in TF32 where the GPU has it); FP32 the same
+    without TF32, None where that is no other.
+    """
+
+    batchSize: int
+    convertedP50Microseconds: int
+    nativeP50Microseconds: int
+    fp32P50Microseconds: Optional[int]
+    speedup: str  # native over converted
+    fp32Speedup: Optional[str]
 
 
 class Blocker(Frozen):
@@ -113,6 +129,7 @@ class Conversion(Frozen):
     startedAt: str
     verification: Optional[Verification] = None
     memory: Optional[Memory] = None
+    benchmark: Optional[Benchmark] = None
     segments: tuple[Segment, ...] = ()
 
 
@@ -139,6 +156,8 @@ class Summary(Frozen):
     finishedAt: str
     verification: Optional[Verification] = None
     memory: Optional[Memory] = None
+    benchmark: Optional[Benchmark] = None
+    reportUri: Optional[str] = None  # of report.html
 
 
 def _inside(path: str) -> str:

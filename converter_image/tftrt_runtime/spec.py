@@ -18,6 +18,8 @@ Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 # A label of a DNS name: these become folders of the store and the name of a Triton model.
 Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 Uri = Annotated[str, Field(min_length=1)]
+TensorName = Annotated[str, Field(pattern=r"^[^:]+:[0-9]+$")]
+Size = Annotated[int, Field(ge=1)]
 
 
 def _ascending(sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -43,10 +45,41 @@ class ModelName(Frozen):
 
 
 class Source(Frozen):
-    """Where the unconverted model lies."""
+    """Where the unconverted model lies, and what of it to convert."""
 
     uri: Uri
+    format: Literal["SavedModel", "FrozenGraph"] = "SavedModel"
+    # Of a SavedModel; a frozen graph gets this one.
     signature: Annotated[str, Field(min_length=1)]
+    # Of a frozen graph: names of tensors, such as `input:0`.
+    inputs: tuple[TensorName, ...] = ()
+    outputs: tuple[TensorName, ...] = ()
+    # `sha256:` and 64 hex digits; other bytes are an error.
+    digest: Annotated[Optional[str], Field(pattern=r"^sha256:[0-9a-f]{64}$")] = None
+
+
+class ShapeRange(Frozen):
+    """The sizes of an input's dimensions, all but the batch's: the least, the usual and the most that is asked for."""
+
+    min: tuple[Size, ...]
+    opt: tuple[Size, ...]
+    max: tuple[Size, ...]
+
+    @model_validator(mode="after")
+    def _ascends(self) -> "ShapeRange":
+        if not len(self.min) == len(self.opt) == len(self.max):
+            raise ValueError("min, opt and max must have the same number of dimensions")
+        if not all(low <= usual <= high for low, usual, high in zip(self.min, self.opt, self.max)):
+            raise ValueError("min <= opt <= max must hold in every dimension")
+        return self
+
+
+class Calibration(Frozen):
+    """The data that INT8's ranges are measured on."""
+
+    uri: Uri
+    samples: Size
+    batchSize: Size  # noqa: N815
 
 
 class Conversion(Frozen):
@@ -57,6 +90,17 @@ class Conversion(Frozen):
     batchSizes: BatchSizes  # noqa: N815
     # Fewer operations in a row than this stay with TensorFlow: an engine costs more than it saves there.
     minimumSegmentSize: Annotated[int, Field(ge=1)] = 3  # noqa: N815
+    # The profile strategy of engines that take a range of shapes; None is an engine for each shape.
+    dynamicShapes: Optional[Literal["Range", "Optimal", "Range+Optimal"]] = None  # noqa: N815
+    # Of inputs whose inner dimensions the signature leaves open.
+    inputShapes: dict[str, ShapeRange] = {}  # noqa: N815
+    calibration: Optional[Calibration] = None
+
+
+class VerificationData(Frozen):
+    """What the converted model is held against the unconverted one on: None is made-up input."""
+
+    uri: Optional[Uri] = None
 
 
 class Runtime(Frozen):
@@ -82,6 +126,7 @@ class JobSpec(Frozen):
     fingerprint: Fingerprint
     source: Source
     conversion: Conversion
+    verification: VerificationData = VerificationData()
     runtime: Runtime
     artifacts: Artifacts
 
