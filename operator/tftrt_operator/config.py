@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from .api.source import StorageUri
+from .api.storage import STORE_PATTERN, StoreUri
 from .domain.runtime import Accelerator, Catalogue, Runtime
 
 DEFAULT_PATH = Path("/etc/tftrt-operator/config.yaml")
@@ -30,7 +30,7 @@ class _Runtime(_Part):
 
 
 class _Artifacts(_Part):
-    uri: StorageUri | None = Field(default=None, pattern=r"^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?$")
+    uri: StoreUri | None = Field(default=None, pattern=STORE_PATTERN)
 
 
 class _Configuration(_Part):

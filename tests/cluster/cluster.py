@@ -133,5 +133,7 @@ class Cluster:
         command = [str(binaries() / program), f"--kubeconfig={self.kubeconfig}", *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise subprocess.CalledProcessError(done.returncode, " ".join(command), done.stdout, done.stderr)
+            error = subprocess.CalledProcessError(done.returncode, " ".join(command), done.stdout, done.stderr)
+            error.add_note(done.stderr)  # its own text leaves it out
+            raise error
         return done.stdout

@@ -9,13 +9,75 @@ from tests.support.trtmodels import trtmodel
 
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"source": {}}, "spec.source.uri: Required value"),
-    ({"source": {"uri": "file:///models/resnet50"}}, "must be pvc://claim/path"),
-    ({"source": {"uri": "s3://models/resnet50"}}, "must be pvc://claim/path"),
+    ({"source": {"uri": "file:///models/resnet50"}}, "must be one of pvc://claim/path"),
+    ({"source": {"uri": "ftp://models/resnet50"}}, "must be one of pvc://claim/path"),
+    ({"source": {"uri": "s3:///resnet50"}}, "must be one of pvc://claim/path"),
+    ({"source": {"uri": "s3://models/../secrets"}}, "must not contain '..'"),
+    ({"source": {"uri": "https://me:secret@models.example/a.tar.gz"}}, "put them into a Secret"),
+    ({"source": {"uri": "pvc://models/a", "secretName": "keys"}}, "a pvc:// URI needs none"),
+    ({"source": {"uri": "s3://models/a", "secretName": "Keys!"}}, "spec.source.secretName"),
+    ({"source": {"uri": "s3://models/a", "digest": "md5:1"}}, "spec.source.digest"),
+    ({"source": {"uri": "s3://models/a", "format": "ONNX"}}, 'supported values: "SavedModel", "FrozenGraph"'),
+    ({"source": {"uri": "s3://models/a.pb", "format": "FrozenGraph"}}, "a FrozenGraph needs inputs and outputs"),
+    (
+        {"source": {"uri": "s3://models/a.pb", "format": "FrozenGraph", "inputs": ["a:0"]}},
+        "a FrozenGraph needs inputs and outputs",
+    ),
+    (
+        {"source": {"uri": "s3://models/a.pb", "format": "FrozenGraph", "inputs": ["a"], "outputs": ["b:0"]}},
+        "spec.source.inputs[0]",
+    ),
+    (
+        {
+            "source": {
+                "uri": "s3://models/a.pb",
+                "format": "FrozenGraph",
+                "inputs": ["a:0"],
+                "outputs": ["b:0"],
+                "signature": "predict",
+            }
+        },
+        "signature is for a SavedModel",
+    ),
+    ({"source": {"uri": "s3://models/a", "inputs": ["a:0"]}}, "inputs and outputs are for a FrozenGraph"),
+    ({"artifacts": {"uri": "https://models.example/store"}}, "must be one of pvc://claim/path"),
+    ({"artifacts": {"uri": "pvc://models", "secretName": "keys"}}, "a pvc:// URI needs none"),
+    ({"conversion": {"precision": "INT8"}}, "INT8 needs calibration"),
+    ({"conversion": {"calibration": {"uri": "s3://data/x"}}}, "calibration is for INT8"),
+    (
+        {"conversion": {"precision": "INT8", "calibration": {"uri": "s3://data/x", "samples": 4}}},
+        "calibration.batchSize must not be larger than calibration.samples",
+    ),
+    (
+        {"conversion": {"precision": "INT8", "calibration": {"uri": "pvc://data/x", "secretName": "keys"}}},
+        "a pvc:// URI needs none",
+    ),
+    ({"conversion": {"dynamicShapes": "Wild"}}, 'supported values: "Range", "Optimal", "Range+Optimal"'),
+    (
+        {"conversion": {"inputShapes": {"a": {"min": [1], "opt": [2], "max": [4]}}}},
+        "inputShapes with a range need dynamicShapes",
+    ),
+    (
+        {"conversion": {"dynamicShapes": "Range", "inputShapes": {"a": {"min": [1, 1], "opt": [2], "max": [4]}}}},
+        "min, opt and max must have the same number of dimensions",
+    ),
+    (
+        {"conversion": {"dynamicShapes": "Range", "inputShapes": {"a": {"min": [1], "opt": [8], "max": [4]}}}},
+        "min <= opt <= max must hold in every dimension",
+    ),
+    (
+        {"conversion": {"dynamicShapes": "Range", "inputShapes": {"a": {"min": [0], "opt": [8], "max": [9]}}}},
+        "should be greater than or equal to 1",
+    ),
+    ({"verification": {"minSpeedup": "0"}}, "must be a decimal above 0, in quotes"),
+    ({"verification": {"dataUri": "data.npz"}}, "must be one of pvc://claim/path"),
+    ({"verification": {"secretName": "keys"}}, "secretName is for dataUri"),
+    ({"verification": {"dataUri": "pvc://data/x", "secretName": "keys"}}, "a pvc:// URI needs none"),
     ({"source": {"uri": "pvc://models/../secrets"}}, "must not contain '..'"),
     ({"source": {"uri": "pvc://models/a", "signature": ""}}, "should be at least 1 chars long"),
-    ({"artifacts": {"uri": "pvc://"}}, "must be pvc://claim/path"),
+    ({"artifacts": {"uri": "pvc://"}}, "must be one of pvc://claim/path"),
     ({"artifacts": {"deletionPolicy": "Forget"}}, 'supported values: "Retain", "Delete"'),
-    ({"conversion": {"precision": "FP8"}}, 'supported values: "FP32", "FP16"'),
+    ({"conversion": {"precision": "FP8"}}, 'supported values: "FP32", "FP16", "INT8"'),
     ({"conversion": {"maxWorkspaceSize": "4 GB"}}, "spec.conversion.maxWorkspaceSize"),
     ({"conversion": {"maxWorkspaceSize": "0"}}, "must be more than 0, for example 1Gi"),
     ({"conversion": {"maxBatchSize": 0}}, "should be greater than or equal to 1"),
@@ -78,7 +140,20 @@ def test_a_name_that_children_could_not_be_named_after_is_refused(bare_api: Api,
         {"conversion": {"maxBatchSize": 8, "batchSizes": [1, 8], "precision": "FP16"}},
         {"source": {"uri": "pvc://models"}},
         {"gpu": {"memory": "1G", "memoryPolicy": "Measured"}},
-        {"verification": {"minTop1Agreement": "0.99", "maxRelativeError": "1e-3"}},
+        {"verification": {"minTop1Agreement": "0.99", "maxRelativeError": "1e-3", "minSpeedup": "1.5"}},
+        {"source": {"uri": "s3://models/resnet50/3", "secretName": "keys", "digest": "sha256:" + "0" * 64}},
+        {"source": {"uri": "https://models.example/a.tar.gz?version=3", "secretName": "basic-auth"}},
+        {"source": {"uri": "az://models/a.pb", "format": "FrozenGraph", "inputs": ["a:0"], "outputs": ["b/c:0"]}},
+        {"conversion": {"precision": "INT8", "calibration": {"uri": "gs://data/calibration"}}},
+        {"conversion": {"inputShapes": {"tokens": {"min": [64], "opt": [64], "max": [64]}}}},
+        {
+            "conversion": {
+                "dynamicShapes": "Range+Optimal",
+                "inputShapes": {"tokens": {"min": [1, 2], "opt": [64, 64], "max": [128, 64]}},
+            }
+        },
+        {"verification": {"dataUri": "s3://data/held-out", "secretName": "keys"}},
+        {"artifacts": {"uri": "gs://artifacts/tftrt", "secretName": "keys"}},
         {
             "serving": {
                 "affinity": {"nodeAffinity": {}},

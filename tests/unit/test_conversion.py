@@ -227,3 +227,53 @@ def test_a_tensorrt_precision_on_a_runtime_without_tensorrt_starts_no_job() -> N
     made = planned(trtmodel(serving={"runtime": "cpu"}, conversion={"precision": "FP16"}))
     assert conditions(made)["Stalled"] == ("True", "PrecisionNotSupported")
     assert made.writes.creates == ()
+
+
+def test_other_verification_data_measures_the_same_engine_again_and_builds_none() -> None:
+    seeded = trtmodel()
+    on_data = trtmodel(verification={"dataUri": "s3://data/held-out"})
+    assert target(seeded).key.fingerprint == target(on_data).key.fingerprint
+    made = planned(on_data, records=(observed_record(seeded),))
+    (again,) = made.writes.creates
+    assert (again.kind, again.name) == ("Job", job_name(on_data))
+    assert again.name != job_name(seeded)
+    task = json.loads(again.body["spec"]["template"]["metadata"]["annotations"]["tftrt.dev/spec"])
+    assert task["verification"] == {"uri": "s3://data/held-out"}
+    assert "VerificationDataChanged" in message(made, "Ready")
+    both = planned(on_data, records=(observed_record(seeded), observed_record(on_data)))
+    assert "Job" not in [manifest.kind for manifest in both.writes.creates]
+
+
+def test_one_engine_is_made_once_whatever_data_it_is_verified_on() -> None:
+    seeded = trtmodel()
+    on_data = trtmodel("twin", uid="uid-twin", verification={"dataUri": "s3://data/held-out"})
+    running = job(seeded, job_name(seeded))
+    made = planned(on_data, jobs=(running,))
+    assert made.writes == Writes()
+    assert f"Job {running.name} makes this engine" in message(made, "Reconciling")
+
+
+def test_the_task_says_all_that_makes_an_engine() -> None:
+    model = trtmodel(
+        source={"uri": "s3://models/graph.pb", "format": "FrozenGraph", "inputs": ["a:0"], "outputs": ["b:0", "c:0"]},
+        conversion={
+            "precision": "INT8",
+            "dynamicShapes": "Range",
+            "inputShapes": {"a": {"min": [1], "opt": [64], "max": [128]}},
+            "calibration": {"uri": "s3://data/calibration/", "samples": 64},
+        },
+    )
+    wanted = target(model)
+    body = conversion_job(model, wanted.runtime, wanted.key).body
+    task = json.loads(body["spec"]["template"]["metadata"]["annotations"]["tftrt.dev/spec"])
+    assert task["source"] == {
+        "uri": "s3://models/graph.pb",
+        "digest": None,
+        "format": "FrozenGraph",
+        "signature": "serving_default",
+        "inputs": ["a:0"],
+        "outputs": ["b:0", "c:0"],
+    }
+    assert task["conversion"]["calibration"] == {"uri": "s3://data/calibration", "samples": 64, "batchSize": 8}
+    assert task["conversion"]["inputShapes"] == {"a": {"min": [1], "opt": [64], "max": [128]}}
+    assert task["conversion"]["dynamicShapes"] == "Range"

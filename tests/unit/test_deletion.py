@@ -96,3 +96,12 @@ def test_nothing_hangs_for_ever() -> None:
     ):
         assert finalizers_after(made) == ["other/finalizer"]
         assert [(event.warning, event.reason) for event in made.events] == [(True, "ArtifactsLeft")]
+
+
+def test_an_artifact_that_another_model_verifies_on_other_data_is_not_deleted() -> None:
+    model = deleted()
+    twin = trtmodel("twin", uid="uid-twin", verification={"dataUri": "s3://data/held-out"})
+    records = (observed_record(model), observed_record(twin))
+    made = planned(model, Observation(records=records, live_models=frozenset({"uid-twin"})))
+    assert made.writes.creates == ()
+    assert finalizers_after(made) == ["other/finalizer"]

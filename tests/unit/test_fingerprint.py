@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 
 from tftrt_operator.domain.fingerprint import EngineInputs, canonical_form, changes, engine_inputs, fingerprint
+from tftrt_operator.domain.record import parse_record, record_text
 
-from .builders import CPU, TRITON, trtmodel
+from .builders import CPU, TRITON, engine_record, trtmodel
 
 BASE = EngineInputs(source_uri="pvc://models/resnet50", tensorflow="2.14.1", tensorrt="8.5.3.1")
 
@@ -37,6 +38,10 @@ def test_a_fingerprint_never_changes_for_the_same_inputs() -> None:
         ({"source": {"uri": "pvc://models/resnet50/"}}, {"source": {"uri": "pvc://models//resnet50"}}),
         ({}, {"conversion": {"precision": "FP32", "maxWorkspaceSize": "1Gi"}}),
         ({}, {"serving": {"replicas": 4}, "gpu": {"memory": "12G"}, "rollout": {"strategy": "InPlace"}}),
+        (
+            {},
+            {"source": {"uri": "pvc://models/resnet50", "secretName": ""}, "verification": {"dataUri": "s3://data/x"}},
+        ),
         ({}, {"conversion": {"retries": 9, "deadlineSeconds": 60, "resources": {"limits": {"cpu": "1"}}}}),
     ],
 )
@@ -55,6 +60,13 @@ def test_what_means_the_same_engine_has_the_same_fingerprint(one: dict[str, Any]
         ({"max_workspace_size": 1}, "WorkspaceSizeChanged"),
         ({"batch_sizes": (1, 32)}, "BatchSizesChanged"),
         ({"minimum_segment_size": 5}, "SegmentSizeChanged"),
+        ({"source_digest": "sha256:" + "1" * 64}, "DigestChanged"),
+        ({"source_format": "FrozenGraph"}, "FormatChanged"),
+        ({"graph_inputs": ("input:0",)}, "TensorsChanged"),
+        ({"graph_outputs": ("softmax:0",)}, "TensorsChanged"),
+        ({"dynamic_shapes": "Range"}, "ShapesChanged"),
+        ({"input_shapes": (("tokens", (1,), (64,), (128,)),)}, "ShapesChanged"),
+        ({"calibration": ("s3://data/calibration", 512, 8)}, "CalibrationChanged"),
         ({"tensorflow": "2.17.1"}, "RuntimeChanged"),
         ({"tensorrt": "8.6.1"}, "RuntimeChanged"),
         ({"gpu_product": "NVIDIA-H100"}, "GPUChanged"),
@@ -75,3 +87,17 @@ def test_every_input_is_covered_by_a_check() -> None:
 def test_the_runtime_is_part_of_an_engine() -> None:
     spec = trtmodel().spec
     assert fingerprint(engine_inputs(spec, CPU)) != fingerprint(engine_inputs(spec, TRITON))
+
+
+def test_a_record_gives_back_the_inputs_that_it_was_written_with() -> None:
+    model = trtmodel(
+        source={"uri": "s3://models/graph.pb", "format": "FrozenGraph", "inputs": ["a:0"], "outputs": ["b:0"]},
+        conversion={
+            "precision": "INT8",
+            "inputShapes": {"a": {"min": [2, 3], "opt": [2, 3], "max": [2, 3]}},
+            "calibration": {"uri": "s3://data/calibration"},
+        },
+        verification={"dataUri": "s3://data/held-out"},
+    )
+    record = engine_record(model)
+    assert parse_record(record_text(record)) == record

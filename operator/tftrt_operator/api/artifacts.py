@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from .schema import ApiModel
-from .source import StorageUri
+from .schema import ApiModel, rules
+from .storage import SecretName, StoreUri, secret_name, secret_rule
 
 
 class DeletionPolicy(StrEnum):
@@ -18,10 +18,13 @@ class DeletionPolicy(StrEnum):
 class Artifacts(ApiModel):
     """The store of converted models."""
 
-    uri: StorageUri | None = Field(
+    model_config = ApiModel.model_config | {"json_schema_extra": rules(secret_rule("uri"))}
+
+    uri: StoreUri | None = Field(
         default=None,
-        description="The store: pvc://claim/path. Default: the one in the operator's configuration.",
+        description="The store: pvc://claim/path, s3://, gs:// or az://. Default: the operator's configuration.",
     )
+    secret_name: SecretName = secret_name("the store")
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.RETAIN,
         description="Whether artifacts that no other TRTModel uses are deleted with the TRTModel.",

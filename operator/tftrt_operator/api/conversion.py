@@ -8,6 +8,7 @@ from pydantic import Field
 from .kubernetes import ResourceRequirements
 from .quantity import Quantity
 from .schema import ApiModel, list_type, rules
+from .storage import SecretName, SourceUri, secret_name, secret_rule
 
 
 class Precision(StrEnum):
@@ -15,9 +16,56 @@ class Precision(StrEnum):
 
     FP32 = "FP32"
     FP16 = "FP16"
+    INT8 = "INT8"
+
+
+class DynamicShapes(StrEnum):
+    """How engines cover a range of shapes; names as in `trt_convert`'s `dynamic_shape_profile_strategy`."""
+
+    RANGE = "Range"
+    OPTIMAL = "Optimal"
+    RANGE_OPTIMAL = "Range+Optimal"
 
 
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
+Sizes = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=2**31 - 1)], ...],
+    Field(min_length=1, max_length=7, json_schema_extra=list_type("atomic")),
+]
+
+
+class ShapeRange(ApiModel):
+    """The sizes of an input's dimensions, all but the batch's."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": rules(
+            (
+                "self.min.size() == self.opt.size() && self.opt.size() == self.max.size()",
+                "min, opt and max must have the same number of dimensions: all of the input's but the batch's",
+            ),
+            (
+                # One by one: Kubernetes before 1.33 knows no comprehension over two lists.
+                "[0, 1, 2, 3, 4, 5, 6].all(i, i >= self.min.size() || i >= self.opt.size() || i >= self.max.size()"
+                " || (self.min[i] <= self.opt[i] && self.opt[i] <= self.max[i]))",
+                "min <= opt <= max must hold in every dimension",
+            ),
+        )
+    }
+
+    min: Sizes = Field(description="The least that is asked for.")
+    opt: Sizes = Field(description="The usual: what engines are tuned for, and what is measured.")
+    max: Sizes = Field(description="The most that is asked for.")
+
+
+class Calibration(ApiModel):
+    """The data that the ranges of INT8 are measured on."""
+
+    model_config = ApiModel.model_config | {"json_schema_extra": rules(secret_rule("uri"))}
+
+    uri: SourceUri = Field(description="A file or a folder: .npz, .npy or TFRecord, as docs/data.md describes.")
+    secret_name: SecretName = secret_name("the data")
+    samples: int = Field(default=512, ge=1, le=1_000_000, description="How many samples to take.")
+    batch_size: BatchSize = Field(default=8, description="How many at a time.")
 
 
 class Conversion(ApiModel):
@@ -33,11 +81,28 @@ class Conversion(ApiModel):
                 "!has(self.batchSizes) || self.batchSizes.all(size, size <= self.maxBatchSize)",
                 "no entry of batchSizes may be larger than maxBatchSize: raise maxBatchSize or drop the entry",
             ),
+            (
+                "!has(self.precision) || self.precision != 'INT8' || has(self.calibration)",
+                "INT8 needs calibration: data that the ranges of the numbers are measured on",
+            ),
+            (
+                "!has(self.calibration) || (has(self.precision) && self.precision == 'INT8')",
+                "calibration is for INT8: set precision to INT8 or drop it",
+            ),
+            (
+                "!has(self.calibration) || self.calibration.batchSize <= self.calibration.samples",
+                "calibration.batchSize must not be larger than calibration.samples: no batch would be full",
+            ),
+            (
+                "has(self.dynamicShapes) || !has(self.inputShapes)"
+                " || self.inputShapes.all(name, self.inputShapes[name].min == self.inputShapes[name].max)",
+                "inputShapes with a range need dynamicShapes: set it, or min, opt and max to the same sizes",
+            ),
         )
     }
 
     precision: Precision = Field(
-        default=Precision.FP32, description="TensorRT's precision mode. FP16 needs a runtime with a GPU."
+        default=Precision.FP32, description="TensorRT's precision mode. FP16 and INT8 need a runtime with a GPU."
     )
     max_workspace_size: Quantity = Field(
         default="1Gi",
@@ -60,6 +125,16 @@ class Conversion(ApiModel):
         le=10_000,
         description="Fewer operations in a row than this stay with TensorFlow. Without effect where there is no GPU.",
     )
+    dynamic_shapes: DynamicShapes | None = Field(
+        default=None,
+        description="Have one engine take a range of shapes, by this profile strategy, instead of one for each shape.",
+    )
+    input_shapes: dict[str, ShapeRange] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="By input: the sizes of its dimensions but the batch's, where the model leaves them open.",
+    )
+    calibration: Calibration | None = Field(default=None, description="The data for INT8.")
     retries: int = Field(
         default=3, ge=0, le=20, description="How often a passing fault (eviction, lost node, network) is tried again."
     )

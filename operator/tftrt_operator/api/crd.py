@@ -35,6 +35,7 @@ _PENDING_STATUS = {
 _COLUMNS = [
     ("Precision", "string", ".spec.conversion.precision", 0),
     ("Engines", "integer", ".status.conversion.engines", 0),
+    ("Speedup", "string", ".status.conversion.speedup", 0),
     ("Fraction", "string", ".status.serving.memoryFraction", 0),
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
     ("Status", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),

@@ -1,36 +1,82 @@
 """Where the TensorFlow model is, and which part of it to convert."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
-from .schema import ApiModel, rules
+from .schema import ApiModel, list_type, rules
+from .storage import SecretName, SourceUri, secret_name, secret_rule
 
-# A claim's name is a DNS subdomain; a path's parts may be anything but "..": nothing reaches out of the claim.
-_PVC_URI = r"^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?$"
-_PVC_RULES = rules(
-    (
-        f"self.matches('{_PVC_URI}')",
-        "must be pvc://claim/path: a PersistentVolumeClaim in the TRTModel's namespace and a path in it",
-    ),
-    ("!self.split('/').exists(part, part == '..')", "must not contain '..': the path stays inside the claim"),
-)
 
-StorageUri = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra=_PVC_RULES)]
+class SourceFormat(StrEnum):
+    """How TensorFlow saved the model."""
+
+    SAVED_MODEL = "SavedModel"
+    FROZEN_GRAPH = "FrozenGraph"
+
+
+DEFAULT_SIGNATURE = "serving_default"
+TensorName = Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z0-9.][A-Za-z0-9_./\\-]*:[0-9]+$")]
 
 
 class Source(ApiModel):
     """The model to convert."""
 
-    uri: StorageUri = Field(description="The folder of the SavedModel: pvc://claim/path.")
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": rules(
+            secret_rule("uri"),
+            (
+                "self.format != 'FrozenGraph' || (has(self.inputs) && has(self.outputs))",
+                "a FrozenGraph needs inputs and outputs: names of tensors such as input:0",
+            ),
+            (
+                "self.format == 'FrozenGraph' || (!has(self.inputs) && !has(self.outputs))",
+                "inputs and outputs are for a FrozenGraph: a SavedModel has a signature",
+            ),
+            (
+                f"self.format != 'FrozenGraph' || self.signature == '{DEFAULT_SIGNATURE}'",
+                "signature is for a SavedModel: a FrozenGraph has inputs and outputs",
+            ),
+        )
+    }
+
+    uri: SourceUri = Field(
+        description="A folder, or an archive of it: pvc://claim/path, s3://, gs://, az:// or https://."
+        " Of a FrozenGraph also the file itself."
+    )
     revision: str = Field(
         default="",
         max_length=253,
         description="Any text. A new one says that the files behind the URI have changed, so it is converted again.",
     )
+    digest: str = Field(
+        default="",
+        pattern=r"^(sha256:[0-9a-f]{64})?$",
+        max_length=71,
+        description="The digest that the source must have, as status.conversion.sourceDigest tells it.",
+    )
+    format: SourceFormat = Field(
+        default=SourceFormat.SAVED_MODEL, description="SavedModel, or FrozenGraph: a GraphDef in a .pb file."
+    )
     signature: str = Field(
-        default="serving_default",
+        default=DEFAULT_SIGNATURE,
         min_length=1,
         max_length=253,
         description="The SavedModel's signature to convert and serve.",
     )
+    inputs: tuple[TensorName, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="Tensors that a FrozenGraph takes, such as input:0.",
+        json_schema_extra=list_type("set"),
+    )
+    outputs: tuple[TensorName, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="Tensors that a FrozenGraph answers with, such as softmax:0.",
+        json_schema_extra=list_type("set"),
+    )
+    secret_name: SecretName = secret_name("the source")

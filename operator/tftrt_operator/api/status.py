@@ -55,6 +55,13 @@ class MeasuredMemory(ApiModel):
     overhead: str = Field(default="", description="What the process takes outside the pool.")
 
 
+class Latency(ApiModel):
+    """The median of one call at a time at the largest batch, its input on the device already."""
+
+    native_microseconds: int = Field(description="The unconverted model, as TensorFlow runs it by default.")
+    converted_microseconds: int
+
+
 class ConversionStatus(ApiModel):
     """The conversion of the current spec."""
 
@@ -71,8 +78,11 @@ class ConversionStatus(ApiModel):
     source_digest: str | None = None
     top1_agreement: str | None = Field(default=None, description="Share of samples with the same largest class.")
     max_relative_error: str | None = Field(default=None, description="Largest difference to the unconverted model.")
+    speedup: str | None = Field(default=None, description="How many times faster than the unconverted model.")
+    latency: Latency | None = None
     memory: MeasuredMemory | None = None
     artifact: str | None = Field(default=None, description="URI of the artifact.")
+    report_uri: str | None = Field(default=None, description="URI of report.html.")
 
 
 class ServingStatus(ApiModel):

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from .schema import ApiModel, rules
+from .storage import SecretName, SourceUri, secret_name, secret_rule
 
 _FRACTION = rules(
     (
@@ -18,11 +19,33 @@ _ERROR = rules(
         "must be a decimal of at least 0, in quotes, for example '0.01'",
     )
 )
+_SPEEDUP = rules(
+    (
+        "self.matches('^[0-9]*[.]?[0-9]+$') && double(self) > 0.0",
+        "must be a decimal above 0, in quotes, for example '1.5'",
+    )
+)
 
 
 class Verification(ApiModel):
     """What the operator asks of the comparison with the unconverted model. A gate that is not set asks nothing."""
 
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": rules(
+            secret_rule("dataUri"),
+            (
+                "!has(self.secretName) || self.secretName == '' || has(self.dataUri)",
+                "secretName is for dataUri: set that too, or drop it",
+            ),
+        )
+    }
+
+    data_uri: SourceUri | None = Field(
+        default=None,
+        description="Samples to compare on: .npz, .npy or TFRecord, as docs/data.md describes."
+        " Default: seeded input made up after the model's own signature.",
+    )
+    secret_name: SecretName = secret_name("the data")
     min_top1_agreement: Annotated[str, Field(max_length=16, json_schema_extra=_FRACTION)] | None = Field(
         default=None,
         description="The least share of samples, in quotes such as '0.99', with the same largest class as before.",
@@ -30,4 +53,8 @@ class Verification(ApiModel):
     max_relative_error: Annotated[str, Field(max_length=16, json_schema_extra=_ERROR)] | None = Field(
         default=None,
         description="The largest difference allowed, in quotes such as '0.01', relative to an output's largest value.",
+    )
+    min_speedup: Annotated[str, Field(max_length=16, json_schema_extra=_SPEEDUP)] | None = Field(
+        default=None,
+        description="How many times faster than the unconverted model, in quotes such as '1.5', at the largest batch.",
     )

@@ -78,7 +78,7 @@ class Observed:
         self._models[model.key] = (version, model)
         target = target_of(model, self._catalogue)
         if isinstance(target, Target):
-            target_key = ("engine", model.metadata.namespace, target.key.digest)
+            target_key = ("engine", model.metadata.namespace, target.key.engine)
             self._targets[model.key] = target_key
             self._models_by_target.setdefault(target_key, {})[model.key] = None
         self._enqueue(model.key)
@@ -97,9 +97,12 @@ class Observed:
         jobs = {job.uid: job for job in self._jobs.find(owner)}
         jobs |= {job.uid: job for job in self._jobs.find(("instance", namespace, name))}
         records = {record.name: record for record in self._records.find(owner)}
+        # Others' evidence of the same engines: who uses an engine must be known before it is deleted.
+        for engine in {record.record.key.engine for record in records.values()}:
+            records |= {r.name: r for r in self._records.find(("engine", namespace, engine))}
         if target is not None:
-            jobs |= {job.uid: job for job in self._jobs.find(("engine", namespace, target.key.digest))}
-            records |= {r.name: r for r in self._records.find(("engine", namespace, target.key.digest))}
+            jobs |= {job.uid: job for job in self._jobs.find(("engine", namespace, target.key.engine))}
+            records |= {r.name: r for r in self._records.find(("engine", namespace, target.key.engine))}
         pods = {pod.name: pod for pod in self._pods.find(("instance", namespace, name))}
         for job in jobs.values():
             pods |= {pod.name: pod for pod in self._pods.find(("job", namespace, job.name))}

@@ -47,6 +47,7 @@ def parse_job(body: Json) -> ObservedJob:
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
         engine=labels.get(names.ENGINE, ""),
+        evidence=labels.get(names.EVIDENCE, ""),
         fingerprint=labels.get(names.FINGERPRINT, ""),
         component=labels.get(names.COMPONENT, ""),
         owners=owners_of(body),

@@ -73,7 +73,7 @@ class Reconciler:
             await self._look_and_act(model, None)
             return
         # Two models that ask for one engine must not start two Jobs: the second looks after the first has written.
-        lock = f"{model.metadata.namespace}/{target.key.digest}"
+        lock = f"{model.metadata.namespace}/{target.key.engine}"
         async with self._engine_locks[lock]:
             await self._look_and_act(model, target)
         if not self._engine_locks[lock].locked():

@@ -2,7 +2,7 @@
 
 from ..api.trtmodel import RETRY_ANNOTATION, OwnerReference, TRTModel
 from .failure import latest_failure
-from .fingerprint import changes
+from .fingerprint import Change, changes
 from .manifests import names
 from .manifests.conversion_job import conversion_job, conversion_job_name
 from .manifests.engine_record import engine_record
@@ -19,7 +19,8 @@ FINISHED_JOB_TTL_SECONDS = 3600
 def convert(model: TRTModel, target: Target, observation: Observation) -> Step:
     """Return what brings the engine's record about, when there is none yet."""
     tidy = _delete_stale_jobs(model, target, observation)
-    jobs = [job for job in engine_jobs(target, observation) if not job.deleting]
+    live = [job for job in engine_jobs(target, observation) if not job.deleting]
+    jobs = [job for job in live if job.evidence == target.key.evidence]
     for job in jobs:
         if job.state is JobState.SUCCEEDED:
             return _take_result(model, target, observation, job, tidy)
@@ -30,6 +31,11 @@ def convert(model: TRTModel, target: Target, observation: Observation) -> Step:
     for job in jobs:
         if job.name == name:
             return Step(_failure(model, job, observation), tidy)
+    for job in live:
+        if job.state is JobState.LIVE:
+            data = target.key.verification_uri or "seeded input"
+            waits = f"Job {job.name} makes this engine; it is verified on {data} after that"
+            return Step(reconciling("ConversionPending", waits), tidy)
     create = Writes(creates=(conversion_job(model, target.runtime, target.key),))
     return Step(
         reconciling("ConversionPending", f"starting Job {name}: {why_convert(target, observation)}"), tidy + create
@@ -51,8 +57,8 @@ def settle(model: TRTModel, target: Target, observation: Observation, record: Ob
 
 
 def engine_jobs(target: Target, observation: Observation) -> list[ObservedJob]:
-    """Return the conversion Jobs of the engine, of whichever model, newest name last."""
-    jobs = [job for job in observation.jobs if job.component == names.CONVERSION and job.engine == target.key.digest]
+    """Return the conversion Jobs of the engine, of whichever model and data, newest last."""
+    jobs = [job for job in observation.jobs if job.component == names.CONVERSION and job.engine == target.key.engine]
     return sorted(jobs, key=lambda job: (job.started_at or "", job.name))
 
 
@@ -61,8 +67,12 @@ def why_convert(target: Target, observation: Observation) -> str:
     serving = observation.deployment.fingerprint if observation.deployment else None
     for record in observation.records:
         if record.record.key.fingerprint == serving and (found := changes(record.record.inputs, target.inputs)):
-            return "; ".join(f"{change.reason}: {change.message}" for change in found)
-    return "FirstConversion: no engine for this spec exists yet"
+            return "; ".join(map(str, found))
+    for record in observation.records:
+        if record.record.key.engine == target.key.engine:
+            data = target.key.verification_uri or "seeded input"
+            return str(Change("VerificationDataChanged", f"the engine is verified again, on {data}"))
+    return str(Change("FirstConversion", "no engine for this spec exists yet"))
 
 
 def _take_result(model: TRTModel, target: Target, observation: Observation, job: ObservedJob, tidy: Writes) -> Step:
@@ -136,7 +146,7 @@ def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation
             if job.component == names.CONVERSION
             and not (job.deleting or job.has_ttl)
             and sole_owner(model, job.owners)
-            and (job.engine != target.key.digest or (job.state is JobState.FAILED and job.name != name))
+            and (job.evidence != target.key.evidence or (job.state is JobState.FAILED and job.name != name))
         )
     )
 

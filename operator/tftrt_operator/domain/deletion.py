@@ -67,11 +67,14 @@ def delete(model: TRTModel, catalogue: Catalogue, observation: Observation, now:
 
 def _own_artifacts(model: TRTModel, observation: Observation) -> dict[str, list[str]]:
     """Return the fingerprints by store that no other living TRTModel uses."""
-    found: dict[str, list[str]] = {}
+    users: dict[tuple[str, str], set[str]] = {}
     for observed in observation.records:
-        users = {owner.uid for owner in observed.owners}
-        if model.metadata.uid in users and not (users - {model.metadata.uid}) & observation.live_models:
-            found.setdefault(observed.record.key.store, []).append(observed.record.key.fingerprint)
+        key = observed.record.key
+        users.setdefault((key.store, key.fingerprint), set()).update(owner.uid for owner in observed.owners)
+    found: dict[str, list[str]] = {}
+    for (store, fingerprint), uids in users.items():
+        if model.metadata.uid in uids and not (uids - {model.metadata.uid}) & observation.live_models:
+            found.setdefault(store, []).append(fingerprint)
     return found
 
 

@@ -9,12 +9,17 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+from ..api.conversion import Calibration
 from ..api.quantity import quantity_bytes
 from ..api.trtmodel import TRTModelSpec
 from .runtime import Runtime
 
 CANONICAL_FORM_VERSION = 1
 FINGERPRINT_DIGITS = 32  # a label value ends at 63 characters, so a whole SHA-256 in hex is none
+
+
+InputShape = tuple[str, tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+"""An input's name, and the least, the usual and the most of each of its dimensions but the batch's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,13 @@ class EngineInputs:
     gpu_product: str = ""
     gpu_resource_name: str = "nvidia.com/gpu"
     minimum_segment_size: int = 3
+    source_digest: str = ""
+    source_format: str = "SavedModel"
+    graph_inputs: tuple[str, ...] = ()
+    graph_outputs: tuple[str, ...] = ()
+    dynamic_shapes: str = ""
+    input_shapes: tuple[InputShape, ...] = ()
+    calibration: tuple[str, int, int] | None = None  # URI, samples, batch size
 
 
 def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
@@ -48,12 +60,32 @@ def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
         gpu_product=spec.gpu.product,
         gpu_resource_name=spec.gpu.resource_name,
         minimum_segment_size=spec.conversion.minimum_segment_size,
+        source_digest=spec.source.digest,
+        source_format=spec.source.format.value,
+        graph_inputs=spec.source.inputs or (),
+        graph_outputs=spec.source.outputs or (),
+        dynamic_shapes=spec.conversion.dynamic_shapes.value if spec.conversion.dynamic_shapes else "",
+        input_shapes=tuple(
+            (name, shape.min, shape.opt, shape.max) for name, shape in sorted(spec.conversion.input_shapes.items())
+        ),
+        calibration=_calibration(spec.conversion.calibration),
     )
 
 
+def _calibration(calibration: Calibration | None) -> tuple[str, int, int] | None:
+    if calibration is None:
+        return None
+    return normalized_uri(calibration.uri), calibration.samples, calibration.batch_size
+
+
 def normalized_uri(uri: str) -> str:
-    """Return a storage URI without doubled or trailing slashes: two spellings of one folder are one source."""
+    """Return a storage URI without doubled or trailing slashes: two spellings of one folder are one source.
+
+    What a web server makes of slashes is its own affair.
+    """
     scheme, _, rest = uri.partition("://")
+    if scheme in ("http", "https"):
+        return uri
     return f"{scheme}://" + "/".join(part for part in rest.split("/") if part)
 
 
@@ -76,6 +108,10 @@ class Change:
     reason: str
     message: str
 
+    def __str__(self) -> str:
+        """Return both."""
+        return f"{self.reason}: {self.message}"
+
 
 def source_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
     """The files come from elsewhere, or the user says that they changed."""
@@ -83,6 +119,9 @@ def source_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
         return Change("SourceChanged", f"the source moved from {old.source_uri} to {new.source_uri}")
     if old.source_revision != new.source_revision:
         return Change("RevisionChanged", f"the revision is {new.source_revision!r}, was {old.source_revision!r}")
+    if old.source_digest != new.source_digest:
+        pinned, before = new.source_digest or "not pinned", old.source_digest or "not pinned"
+        return Change("DigestChanged", f"the digest is {pinned}, was {before}")
     return None
 
 
@@ -91,6 +130,19 @@ def signature_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
     if old.signature == new.signature:
         return None
     return Change("SignatureChanged", f"the signature is {new.signature}, was {old.signature}")
+
+
+def graph_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
+    """The files are read in another way, or other tensors of them are asked for."""
+    if old.source_format != new.source_format:
+        return Change("FormatChanged", f"the format is {new.source_format}, was {old.source_format}")
+    if (old.graph_inputs, old.graph_outputs) == (new.graph_inputs, new.graph_outputs):
+        return None
+    return Change(
+        "TensorsChanged",
+        f"the graph goes from {list(new.graph_inputs)} to {list(new.graph_outputs)},"
+        f" went from {list(old.graph_inputs)} to {list(old.graph_outputs)}",
+    )
 
 
 def precision_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
@@ -125,6 +177,24 @@ def batch_sizes_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
     return Change("BatchSizesChanged", f"the batch sizes are {list(new.batch_sizes)}, were {list(old.batch_sizes)}")
 
 
+def shapes_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
+    """An engine takes the shapes that it was built for."""
+    if (old.dynamic_shapes, old.input_shapes) == (new.dynamic_shapes, new.input_shapes):
+        return None
+    return Change(
+        "ShapesChanged",
+        f"the shapes are {new.dynamic_shapes or 'fixed'} {list(new.input_shapes)},"
+        f" were {old.dynamic_shapes or 'fixed'} {list(old.input_shapes)}",
+    )
+
+
+def calibration_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
+    """The ranges of INT8 come from the data."""
+    if old.calibration == new.calibration:
+        return None
+    return Change("CalibrationChanged", f"the calibration is {new.calibration}, was {old.calibration}")
+
+
 def runtime_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
     """A saved engine needs the TensorRT that built it."""
     if (old.tensorflow, old.tensorrt) == (new.tensorflow, new.tensorrt):
@@ -150,10 +220,13 @@ def gpu_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
 CHECKS: tuple[Callable[[EngineInputs, EngineInputs], Change | None], ...] = (
     source_changed,
     signature_changed,
+    graph_changed,
     precision_changed,
     workspace_changed,
     segment_size_changed,
     batch_sizes_changed,
+    shapes_changed,
+    calibration_changed,
     runtime_changed,
     gpu_changed,
 )

@@ -4,12 +4,16 @@ The converter measures, the operator judges: a loosened gate needs no new conver
 """
 
 from ..api.verification import Verification
-from .record import ReportedVerification
+from .record import ReportedBenchmark, ReportedVerification, Summary
 from .verdict import Verdict, stalled
 
 
-def judge(gates: Verification, measured: ReportedVerification | None) -> Verdict | None:
+def judge(gates: Verification, summary: Summary) -> Verdict | None:
     """Return why the engine must not be rolled out, or None where it passes. What is no number never passes."""
+    return _judge_accuracy(gates, summary.verification) or _judge_speed(gates, summary.benchmark)
+
+
+def _judge_accuracy(gates: Verification, measured: ReportedVerification | None) -> Verdict | None:
     agreement = measured.top1_agreement if measured else None
     error = measured.max_relative_error if measured else None
     samples = measured.samples if measured else 0
@@ -34,13 +38,36 @@ def judge(gates: Verification, measured: ReportedVerification | None) -> Verdict
     return None
 
 
-def evidence(measured: ReportedVerification | None) -> str:
-    """Return what was measured, in a sentence."""
+def _judge_speed(gates: Verification, measured: ReportedBenchmark | None) -> Verdict | None:
+    if gates.min_speedup is None:
+        return None
     if measured is None:
-        return "the converter could not compare this model's answers"
-    parts = [f"largest relative error {measured.max_relative_error}"] if measured.max_relative_error else []
-    parts += [f"top-1 agreement {measured.top1_agreement}"] if measured.top1_agreement else []
-    return f"{' and '.join(parts) or 'nothing to compare'} on {measured.samples} samples"
+        return stalled("SpeedupUnknown", "verification.minSpeedup is set, but the model was not timed: drop the gate")
+    if _number(measured.speedup) >= float(gates.min_speedup):
+        return None
+    return stalled(
+        "SpeedupBelowThreshold",
+        f"the converted model is {measured.speedup} times as fast as the unconverted one at batch size"
+        f" {measured.batch_size} ({measured.converted_p50_microseconds} against {measured.native_p50_microseconds}"
+        f" microseconds), verification.minSpeedup asks for {gates.min_speedup}",
+    )
+
+
+def evidence(summary: Summary) -> str:
+    """Return what was measured, in a sentence."""
+    measured, timed = summary.verification, summary.benchmark
+    parts = []
+    if measured is None:
+        parts.append("the converter could not compare this model's answers")
+    else:
+        if measured.max_relative_error:
+            parts.append(f"largest relative error {measured.max_relative_error}")
+        if measured.top1_agreement:
+            parts.append(f"top-1 agreement {measured.top1_agreement}")
+        parts.append(f"on {measured.samples} samples of {measured.uri or 'seeded input'}")
+    if timed is not None:
+        parts.append(f"{timed.speedup} times as fast at batch size {timed.batch_size}")
+    return ", ".join(parts)
 
 
 def _unknown(gate: str, why: str) -> Verdict:

@@ -35,6 +35,7 @@ class ObservedJob:
     uid: str
     resource_version: str
     engine: str
+    evidence: str
     fingerprint: str
     component: str
     owners: tuple[OwnerReference, ...]

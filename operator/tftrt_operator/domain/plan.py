@@ -59,7 +59,7 @@ def _advance(model: TRTModel, target: Target, observation: Observation) -> Step:
     if observed is None:
         step = convert(model, target, observation)
         return Step(step.verdict, step.writes + keep_serving(model, observation))
-    failed = judge(model.spec.verification, observed.record.summary.verification)
+    failed = judge(model.spec.verification, observed.record.summary)
     if failed is not None:
         # Nothing is rolled out; what serves, serves on.
         step = Step(failed, keep_serving(model, observation))

@@ -7,6 +7,7 @@ and what exists, never from its own status.
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from pydantic import ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
@@ -53,6 +54,8 @@ class ReportedVerification(_Report):
     samples: int
     top1_agreement: str | None = None
     max_relative_error: str | None = None
+    uri: str | None = None
+    """Of the data; None where it was made up."""
 
 
 class ReportedMemory(_Report):
@@ -61,6 +64,15 @@ class ReportedMemory(_Report):
     weights_bytes: int
     peak_bytes: int
     overhead_bytes: int
+
+
+class ReportedBenchmark(_Report):
+    """One call at a time at the largest batch, input on the device; native is TensorFlow as it runs by default."""
+
+    batch_size: int
+    converted_p50_microseconds: int
+    native_p50_microseconds: int
+    speedup: str
 
 
 class Summary(_Report):
@@ -84,6 +96,8 @@ class Summary(_Report):
     artifact_bytes: int
     verification: ReportedVerification | None = None
     memory: ReportedMemory | None = None
+    benchmark: ReportedBenchmark | None = None
+    report_uri: str | None = None
     started_at: str
     finished_at: str
 
@@ -98,20 +112,31 @@ def parse_summary(termination_message: str) -> Summary | None:
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
-    """One engine in one store: what a Job is for, and what a record is about."""
+    """One engine in one store, and the data that it is verified on: what a Job is for, and what a record is about."""
 
     fingerprint: str
     store: str
+    verification_uri: str | None = None
+    """None is input that the converter makes up."""
 
     @property
-    def digest(self) -> str:
-        """20 hex digits that stand for both, as label value and in names."""
-        return hashlib.sha256(f"{self.fingerprint}\n{self.store}".encode()).hexdigest()[:20]
+    def engine(self) -> str:
+        """20 hex digits that stand for the engine in its store, as a label's value."""
+        return _digest(self.fingerprint, self.store)
+
+    @property
+    def evidence(self) -> str:
+        """20 hex digits that stand for the engine as it is verified on this data."""
+        return self.engine if self.verification_uri is None else _digest(self.engine, self.verification_uri)
 
     @property
     def record_name(self) -> str:
-        """The record's name: every TRTModel of the namespace with this engine comes to the same one."""
-        return f"tftrt-{self.digest}"
+        """The record's name: every TRTModel of the namespace with this engine and data comes to the same one."""
+        return f"tftrt-{self.evidence}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +155,7 @@ def record_text(record: EngineRecord) -> str:
             "version": RECORD_VERSION,
             "fingerprint": record.key.fingerprint,
             "store": record.key.store,
+            "verificationUri": record.key.verification_uri,
             "inputs": asdict(record.inputs),
             "summary": record.summary.model_dump(by_alias=True, mode="json"),
         },
@@ -147,11 +173,15 @@ def parse_record(text: str) -> EngineRecord:
         data = json.loads(text)
         if data["version"] != RECORD_VERSION:
             raise ValueError(f"record version {data['version']!r} is unknown")
-        inputs = dict(data["inputs"], batch_sizes=tuple(data["inputs"]["batch_sizes"]))
         return EngineRecord(
-            key=EngineKey(data["fingerprint"], data["store"]),
-            inputs=EngineInputs(**inputs),
+            key=EngineKey(data["fingerprint"], data["store"], data.get("verificationUri")),
+            inputs=EngineInputs(**{name: _frozen(value) for name, value in data["inputs"].items()}),
             summary=Summary.model_validate(data["summary"]),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not an engine record: {error}") from error
+
+
+def _frozen(value: Any) -> Any:
+    """Return JSON's lists as the tuples that they were."""
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

@@ -60,7 +60,7 @@ def _children(
     children = [
         deployment(model, target.runtime, record, grant, _replicas(model, observation.deployment)),
         service(model),
-        network_policy(model),
+        network_policy(model, record),
     ]
     if serving.autoscaling is not None:
         children.append(horizontal_pod_autoscaler(model, serving.autoscaling))

@@ -9,6 +9,7 @@ from ..api.status import (
     ConditionType,
     ConversionStatus,
     Device,
+    Latency,
     MeasuredMemory,
     ServingStatus,
     TRTModelStatus,
@@ -86,13 +87,13 @@ def _verified(model: TRTModel, record: EngineRecord | None) -> Iterable[_Claim]:
     """Only of an engine that exists can anything be said."""
     if record is None:
         return
-    gates, measured = model.spec.verification, record.summary.verification
-    failed = judge(gates, measured)
+    gates = model.spec.verification
+    failed = judge(gates, record.summary)
     if failed is not None:
         yield _Claim(ConditionType.VERIFIED, "False", failed.reason, failed.message)
         return
-    asked = gates.min_top1_agreement is not None or gates.max_relative_error is not None
-    yield _Claim(ConditionType.VERIFIED, "True", "GatesPassed" if asked else "NoGates", evidence(measured))
+    asked = any(gate is not None for gate in (gates.min_top1_agreement, gates.max_relative_error, gates.min_speedup))
+    yield _Claim(ConditionType.VERIFIED, "True", "GatesPassed" if asked else "NoGates", evidence(record.summary))
 
 
 def _available(live: ObservedDeployment | None) -> _Claim:
@@ -138,8 +139,11 @@ def _conversion(
             source_digest=summary.source_digest,
             top1_agreement=summary.verification.top1_agreement if summary.verification else None,
             max_relative_error=summary.verification.max_relative_error if summary.verification else None,
+            speedup=summary.benchmark.speedup if summary.benchmark else None,
+            latency=_latency(summary),
             memory=_measured_memory(summary),
             artifact=summary.artifact,
+            report_uri=summary.report_uri,
         )
     if target is None:
         return None
@@ -153,6 +157,15 @@ def _conversion(
         started_at=job.started_at,
         finished_at=job.finished_at,
         reason=why_convert(target, observation),
+    )
+
+
+def _latency(summary: Summary) -> Latency | None:
+    if summary.benchmark is None:
+        return None
+    return Latency(
+        native_microseconds=summary.benchmark.native_p50_microseconds,
+        converted_microseconds=summary.benchmark.converted_p50_microseconds,
     )
 
 

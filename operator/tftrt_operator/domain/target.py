@@ -42,4 +42,6 @@ def target_of(model: TRTModel, catalogue: Catalogue) -> Target | Verdict:
             " does not have: use FP32, or a runtime with a GPU",
         )
     inputs = engine_inputs(spec, runtime)
-    return Target(runtime=runtime, inputs=inputs, key=EngineKey(fingerprint(inputs), normalized_uri(store)))
+    data = spec.verification.data_uri
+    key = EngineKey(fingerprint(inputs), normalized_uri(store), None if data is None else normalized_uri(data))
+    return Target(runtime=runtime, inputs=inputs, key=key)

@@ -21,7 +21,7 @@ def cleanup_job(model: TRTModel, runtime: Runtime, store: str, fingerprints: Seq
 
     It has no owner: an object that is being deleted takes its children with it.
     """
-    claim = pods.claim_of(store)
+    reach = pods.access("artifacts", store, model.spec.artifacts.secret_name, read_only=False)
     task: dict[str, Any] = {
         "version": 1,
         "model": {"namespace": model.metadata.namespace, "name": model.metadata.name},
@@ -60,11 +60,11 @@ def cleanup_job(model: TRTModel, runtime: Runtime, store: str, fingerprints: Seq
                                 "volumeMounts": [
                                     pods.TASK_MOUNT,
                                     pods.TEMPORARY_MOUNT,
-                                    pods.claim_mount(claim, read_only=False),
+                                    *reach.mounts,
                                 ],
                             }
                         ],
-                        "volumes": [pods.TASK_VOLUME, pods.TEMPORARY_VOLUME, pods.claim_volume(claim)],
+                        "volumes": [pods.TASK_VOLUME, pods.TEMPORARY_VOLUME, *reach.volumes],
                     },
                 },
             },

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ...api.conversion import Calibration
 from ...api.quantity import quantity_bytes
 from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..fingerprint import normalized_uri
@@ -38,7 +39,7 @@ def conversion_job(model: TRTModel, runtime: Runtime, key: EngineKey) -> Manifes
             },
         },
     }
-    job["metadata"]["labels"] |= {names.ENGINE: key.digest, names.FINGERPRINT: key.fingerprint}
+    job["metadata"]["labels"] |= _engine_labels(key)
     if spec.conversion.queue:
         job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = spec.conversion.queue
         job["spec"]["suspend"] = True
@@ -60,14 +61,14 @@ def conversion_job_name(model: TRTModel, runtime: Runtime, key: EngineKey) -> st
 
 def _pod_template(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str, Any]:
     spec = model.spec
-    source_claim, store_claim = pods.claim_of(spec.source.uri), pods.claim_of(key.store)
     workspace = {"name": "workspace", "mountPath": "/workspace"}
     # Only what a step needs is within its reach: the store is not writable before publish, the source not after fetch.
-    mounts = {
-        "lookup": [pods.claim_mount(store_claim, read_only=True)],
-        "fetch": [pods.claim_mount(source_claim, read_only=True)],
-        "convert": [],
-        "publish": [pods.claim_mount(store_claim, read_only=False)],
+    store_secret = spec.artifacts.secret_name
+    reach = {
+        "lookup": pods.access("artifacts", key.store, store_secret, read_only=True),
+        "fetch": _inputs(model),
+        "convert": pods.Access(),
+        "publish": pods.access("artifacts", key.store, store_secret, read_only=False),
     }
 
     def container(step: str) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _pod_template(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str
             ],
             "resources": resources,
             "securityContext": pods.CONTAINER_SECURITY_CONTEXT,
-            "volumeMounts": [pods.TASK_MOUNT, workspace, pods.TEMPORARY_MOUNT, *mounts[step]],
+            "volumeMounts": [pods.TASK_MOUNT, workspace, pods.TEMPORARY_MOUNT, *reach[step].mounts],
         }
 
     *before, last = CONTAINERS
@@ -106,7 +107,7 @@ def _pod_template(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str
             pods.TASK_VOLUME,
             {"name": "workspace", "emptyDir": {}},
             pods.TEMPORARY_VOLUME,
-            *(pods.claim_volume(claim) for claim in sorted({source_claim, store_claim})),
+            *sum(reach.values(), pods.Access()).volumes,
         ],
     }
     if selector := pods.gpu_node_selector(spec, runtime):
@@ -115,11 +116,27 @@ def _pod_template(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str
         pod["tolerations"] = tolerations
     return {
         "metadata": {
-            "labels": labels | {names.ENGINE: key.digest, names.FINGERPRINT: key.fingerprint},
+            "labels": labels | _engine_labels(key),
             "annotations": {names.SPEC_ANNOTATION: pods.task(_task(model, runtime, key))},
         },
         "spec": pod,
     }
+
+
+def _engine_labels(key: EngineKey) -> dict[str, str]:
+    return {names.ENGINE: key.engine, names.EVIDENCE: key.evidence, names.FINGERPRINT: key.fingerprint}
+
+
+def _inputs(model: TRTModel) -> pods.Access:
+    """Return the way to all that is fetched."""
+    source, calibration = model.spec.source, model.spec.conversion.calibration
+    verification = model.spec.verification
+    reach = pods.access("source", source.uri, source.secret_name, read_only=True)
+    if calibration is not None:
+        reach += pods.access("calibration", calibration.uri, calibration.secret_name, read_only=True)
+    if verification.data_uri is not None:
+        reach += pods.access("verification", verification.data_uri, verification.secret_name, read_only=True)
+    return reach
 
 
 def _task(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str, Any]:
@@ -128,13 +145,34 @@ def _task(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str, Any]:
         "version": 1,
         "model": {"namespace": model.metadata.namespace, "name": model.metadata.name},
         "fingerprint": key.fingerprint,
-        "source": {"uri": normalized_uri(spec.source.uri), "signature": spec.source.signature},
+        "source": {
+            "uri": normalized_uri(spec.source.uri),
+            "digest": spec.source.digest or None,
+            "format": spec.source.format.value,
+            "signature": spec.source.signature,
+            "inputs": list(spec.source.inputs or ()),
+            "outputs": list(spec.source.outputs or ()),
+        },
         "conversion": {
             "precision": spec.conversion.precision.value,
             "maxWorkspaceSizeBytes": quantity_bytes(spec.conversion.max_workspace_size),
             "batchSizes": list(spec.conversion.built_batch_sizes()),
             "minimumSegmentSize": spec.conversion.minimum_segment_size,
+            "dynamicShapes": spec.conversion.dynamic_shapes and spec.conversion.dynamic_shapes.value,
+            "inputShapes": {name: shape.model_dump() for name, shape in spec.conversion.input_shapes.items()},
+            "calibration": _calibration(spec.conversion.calibration),
         },
+        "verification": {"uri": key.verification_uri},
         "runtime": pods.runtime_task(runtime),
         "artifacts": {"uri": key.store},
+    }
+
+
+def _calibration(calibration: Calibration | None) -> dict[str, Any] | None:
+    if calibration is None:
+        return None
+    return {
+        "uri": normalized_uri(calibration.uri),
+        "samples": calibration.samples,
+        "batchSize": calibration.batch_size,
     }

@@ -1,10 +1,12 @@
 """The inference Deployment: Triton with the converted model, its share of GPU memory set."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from ...api.quantity import quantity_bytes
 from ...api.serving import RolloutStrategy
+from ...api.storage import scheme_of
 from ...api.trtmodel import TRTModel
 from ..manifest import Manifest, with_hash
 from ..memory import MemoryGrant
@@ -12,6 +14,7 @@ from ..record import EngineRecord, Tensor
 from ..runtime import Accelerator, Runtime
 from . import names, pods
 
+ARTIFACT = "/mnt/artifact"
 HTTP_PORT, GRPC_PORT, METRICS_PORT = 8000, 8001, 8002
 PRE_STOP_SECONDS = 20
 """Before SIGTERM, so that load balancers stop sending first. HTTP/2 connections outlive the removal of an endpoint,
@@ -61,22 +64,17 @@ def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant
     spec = model.spec
     gpu = runtime.accelerator is Accelerator.GPU
     shared_memory = shared_memory_bytes(record)
-    store_claim = pods.claim_of(record.summary.artifact)
+    reach = _artifact(model, runtime, record)
     environment = [{"name": "HOME", "value": "/tmp"}]
     mounts: list[dict[str, Any]] = [
         pods.TASK_MOUNT,
-        {
-            "name": pods.claim_volume(store_claim)["name"],
-            "mountPath": "/mnt/artifact",
-            "subPath": pods.path_in_claim(record.summary.artifact),
-            "readOnly": True,
-        },
+        reach.mount,
         pods.TEMPORARY_MOUNT,
         {"name": "shared-memory", "mountPath": "/dev/shm"},
     ]
     volumes: list[dict[str, Any]] = [
         pods.TASK_VOLUME,
-        pods.claim_volume(store_claim),
+        *reach.volumes,
         pods.TEMPORARY_VOLUME,
         {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": str(shared_memory)}},
     ]
@@ -121,6 +119,8 @@ def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant
         "containers": [container],
         "volumes": volumes,
     }
+    if reach.pull is not None:
+        pod["initContainers"] = [reach.pull]
     if selector := {**spec.serving.node_selector, **pods.gpu_node_selector(spec, runtime)}:
         pod["nodeSelector"] = selector
     if tolerations := pods.tolerations(spec):
@@ -147,12 +147,43 @@ def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Artifact:
+    """How the artifact comes to /mnt/artifact: the claim's folder itself, or a copy that `tftrt pull` makes."""
+
+    mount: dict[str, Any]
+    volumes: tuple[dict[str, Any], ...]
+    pull: dict[str, Any] | None
+
+
+def _artifact(model: TRTModel, runtime: Runtime, record: EngineRecord) -> _Artifact:
+    uri = record.summary.artifact
+    reach = pods.access("artifacts", uri, model.spec.artifacts.secret_name, read_only=True)
+    if scheme_of(uri) == "pvc":
+        (volume,) = reach.volumes
+        mount = {"name": volume["name"], "mountPath": ARTIFACT, "subPath": pods.path_in_claim(uri), "readOnly": True}
+        return _Artifact(mount, reach.volumes, None)
+    copy = {"name": "artifact", "mountPath": ARTIFACT}
+    pull = {
+        "name": "pull",
+        "image": runtime.image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["pull"],
+        "env": [{"name": "HOME", "value": "/tmp"}],
+        "resources": {},
+        "securityContext": pods.CONTAINER_SECURITY_CONTEXT,
+        "volumeMounts": [pods.TASK_MOUNT, copy, pods.TEMPORARY_MOUNT, *reach.mounts],
+    }
+    return _Artifact({**copy, "readOnly": True}, ({"name": "artifact", "emptyDir": {}}, *reach.volumes), pull)
+
+
 def _task(model: TRTModel, runtime: Runtime, record: EngineRecord, grant: MemoryGrant | None) -> dict[str, Any]:
     return {
         "version": 1,
         "model": {"namespace": model.metadata.namespace, "name": model.metadata.name},
         "fingerprint": record.key.fingerprint,
         "runtime": pods.runtime_task(runtime),
+        "artifact": {"uri": record.summary.artifact},
         "memoryFraction": None if grant is None else str(grant.fraction),
         "maxQueueDelayMicroseconds": model.spec.serving.max_queue_delay_microseconds,
     }

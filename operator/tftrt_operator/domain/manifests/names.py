@@ -10,6 +10,8 @@ OPERATOR = "tftrt-operator"
 INSTANCE = "app.kubernetes.io/instance"
 COMPONENT = "app.kubernetes.io/component"
 ENGINE = "tftrt.dev/engine"
+EVIDENCE = "tftrt.dev/evidence"
+"""The engine with the data that it is verified on: what one Job is for, and one record about."""
 FINGERPRINT = "tftrt.dev/fingerprint"
 SPEC_ANNOTATION = "tftrt.dev/spec"
 

@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ...api.kubernetes import ResourceRequirements
+from ...api.storage import scheme_of
 from ...api.trtmodel import TRTModelSpec
 from ..runtime import Accelerator, Runtime
 from .names import SPEC_ANNOTATION
 
 USER = 65532
 PVC_ROOT = "/mnt/pvc"
+SECRETS_ROOT = "/mnt/secrets"
 PRODUCT_LABEL = "nvidia.com/gpu.product"
 TASK_VOLUME: dict[str, Any] = {
     "name": "task",
@@ -41,6 +44,36 @@ CONTAINER_SECURITY_CONTEXT: dict[str, Any] = {
 def task(spec: Mapping[str, Any]) -> str:
     """Return a container's task as the text of its `spec.json`, the same text for the same task."""
     return json.dumps(spec, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a container needs to reach URIs: mounts, and the pod's volumes behind them."""
+
+    mounts: tuple[dict[str, Any], ...] = ()
+    volumes: tuple[dict[str, Any], ...] = ()
+
+    def __add__(self, other: "Access") -> "Access":
+        """Return both, each mount and volume once."""
+        return Access(_once(self.mounts + other.mounts, "mountPath"), _once(self.volumes + other.volumes, "name"))
+
+
+def access(role: str, uri: str, secret_name: str, *, read_only: bool) -> Access:
+    """Return the way to a URI: the claim itself, or the Secret (if any) at the place that the role's credentials have.
+
+    `role` is what the URI is to the container: source, calibration, verification or artifacts.
+    """
+    if scheme_of(uri) == "pvc":
+        claim = claim_of(uri)
+        return Access((claim_mount(claim, read_only=read_only),), (claim_volume(claim),))
+    if not secret_name:
+        return Access()
+    mount = {"name": f"secret-{role}", "mountPath": f"{SECRETS_ROOT}/{role}", "readOnly": True}
+    return Access((mount,), ({"name": f"secret-{role}", "secret": {"secretName": secret_name, "defaultMode": 0o440}},))
+
+
+def _once(items: tuple[dict[str, Any], ...], key: str) -> tuple[dict[str, Any], ...]:
+    return tuple({item[key]: item for item in items}.values())
 
 
 def claim_of(uri: str) -> str:

@@ -1,0 +1,100 @@
+"""Only what a container needs is within its reach: each Secret and each claim where it is used, and nowhere else."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tftrt_operator.api.trtmodel import TRTModel
+from tftrt_operator.domain.manifests.cleanup_job import cleanup_job
+from tftrt_operator.domain.manifests.conversion_job import conversion_job
+from tftrt_operator.domain.manifests.deployment import deployment
+from tftrt_operator.domain.manifests.network_policy import network_policy
+
+from .builders import engine_record, target, trtmodel
+
+EVERYWHERE: dict[str, Any] = {
+    "source": {"uri": "s3://models/resnet50", "secretName": "source-keys"},
+    "conversion": {
+        "precision": "INT8",
+        "calibration": {"uri": "https://data.example/calibration.npz", "secretName": "web"},
+    },
+    "verification": {"dataUri": "gs://data/held-out", "secretName": "google"},
+    "artifacts": {"uri": "az://artifacts/tftrt", "secretName": "store-keys"},
+}
+
+
+def pod_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = body["spec"]["template"]["spec"]
+    return found
+
+
+def reach(pod: dict[str, Any]) -> dict[str, set[str]]:
+    """By container: the Secrets and claims that it has mounted."""
+    behind = {
+        volume["name"]: volume.get("secret", {}).get("secretName") or volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod["volumes"]
+        if "secret" in volume or "persistentVolumeClaim" in volume
+    }
+    return {
+        container["name"]: {behind[mount["name"]] for mount in container["volumeMounts"] if mount["name"] in behind}
+        for container in [*pod.get("initContainers", []), *pod["containers"]]
+    }
+
+
+def job(model: TRTModel) -> dict[str, Any]:
+    wanted = target(model)
+    return pod_of(conversion_job(model, wanted.runtime, wanted.key).body)
+
+
+def server(model: TRTModel) -> dict[str, Any]:
+    return pod_of(deployment(model, target(model).runtime, engine_record(model), None, 1).body)
+
+
+def test_each_secret_is_seen_by_the_container_that_fetches_or_publishes_and_never_beside_tensorflow() -> None:
+    assert reach(job(trtmodel(**EVERYWHERE))) == {
+        "lookup": {"store-keys"},
+        "fetch": {"source-keys", "web", "google"},
+        "convert": set(),
+        "publish": {"store-keys"},
+    }
+
+
+def test_secrets_lie_where_their_role_is() -> None:
+    fetch = next(c for c in job(trtmodel(**EVERYWHERE))["initContainers"] if c["name"] == "fetch")
+    paths = {mount["name"]: mount["mountPath"] for mount in fetch["volumeMounts"]}
+    assert paths["secret-source"] == "/mnt/secrets/source"
+    assert paths["secret-calibration"] == "/mnt/secrets/calibration"
+    assert paths["secret-verification"] == "/mnt/secrets/verification"
+
+
+def test_a_claim_that_is_source_and_store_is_one_volume_writable_in_the_end_alone() -> None:
+    pod = job(trtmodel(verification={"dataUri": "pvc://models/held-out.npz"}))
+    assert [volume["name"] for volume in pod["volumes"]].count("pvc-models") == 1
+    read_only = {
+        container["name"]: [mount["readOnly"] for mount in container["volumeMounts"] if mount["name"] == "pvc-models"]
+        for container in [*pod["initContainers"], *pod["containers"]]
+    }
+    assert read_only == {"lookup": [True], "fetch": [True], "convert": [], "publish": [False]}
+
+
+def test_a_server_mounts_an_artifact_in_a_claim_and_pulls_one_from_an_object_store() -> None:
+    mounted = server(trtmodel())
+    assert "initContainers" not in mounted
+    assert reach(mounted) == {"server": {"models"}}
+
+    pulled = server(trtmodel(**EVERYWHERE))
+    assert reach(pulled) == {"pull": {"store-keys"}, "server": set()}
+    (mount,) = [m for m in pulled["containers"][0]["volumeMounts"] if m["mountPath"] == "/mnt/artifact"]
+    assert mount == {"name": "artifact", "mountPath": "/mnt/artifact", "readOnly": True}
+
+
+def test_a_server_that_pulls_may_call_out_and_no_other() -> None:
+    closed, open_ = trtmodel(), trtmodel(**EVERYWHERE)
+    assert network_policy(closed, engine_record(closed)).body["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert network_policy(open_, engine_record(open_)).body["spec"]["policyTypes"] == ["Ingress"]
+
+
+def test_who_deletes_artifacts_has_the_stores_secret() -> None:
+    model = trtmodel(**EVERYWHERE)
+    wanted = target(model)
+    body = cleanup_job(model, wanted.runtime, wanted.key.store, [wanted.key.fingerprint]).body
+    assert reach(pod_of(body)) == {"delete": {"store-keys"}}
