@@ -94,13 +94,13 @@ class Cluster:
         """
         return self._run("kubectl", *arguments, stdin=stdin)
 
-    def helm(self, *arguments: str) -> str:
+    def helm(self, *arguments: str, stdin: str | None = None) -> str:
         """Run Helm as the administrator, and return what it prints.
 
         Raises:
             subprocess.CalledProcessError: it failed; stderr says why.
         """
-        return self._run("helm", *arguments)
+        return self._run("helm", *arguments, stdin=stdin)
 
     def load_image(self, image: Image) -> None:
         """Have the node know an image, unless it does."""

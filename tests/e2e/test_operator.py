@@ -6,7 +6,12 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.cluster.deploy import NAMESPACE, RELEASE
+from tests.support.trtmodels import conditions, trtmodel
+from tests.support.waiting import eventually
 
+from .conftest import ROOT, Workspace
+
+CHART = ROOT / "charts" / "tftrt-operator"
 ACCOUNT = f"--as=system:serviceaccount:{NAMESPACE}:{RELEASE}"
 
 
@@ -34,3 +39,23 @@ def test_the_operators_pod_meets_the_restricted_standard(cluster: Cluster) -> No
     label = ("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
     done = cluster.kubectl(*label, "--dry-run=server")
     assert "Warning" not in done
+
+
+def test_the_chart_has_no_fault_that_helm_knows(cluster: Cluster) -> None:
+    assert "0 chart(s) failed" in cluster.helm("lint", "--strict", str(CHART))
+
+
+def test_the_chart_goes_without_taking_anybodys_models_and_servers_along(workspace: Workspace) -> None:
+    api, cluster = workspace.api, workspace.cluster
+    api.create(trtmodel("tiny", source={"uri": "pvc://models/tiny"}))
+    eventually(lambda: conditions(api, "tiny")["Ready"] == ("True", "Serving"), seconds=180)
+    before = api.get("Deployment", "tiny")
+
+    values = cluster.helm("get", "values", RELEASE, "--namespace", NAMESPACE, "--output", "yaml")
+    cluster.helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--wait")
+    assert conditions(api, "tiny")["Ready"] == ("True", "Serving")
+    assert api.get("Deployment", "tiny")["metadata"]["uid"] == before["metadata"]["uid"]
+    cluster.helm("install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", "-", "--wait", stdin=values)
+    api.create(trtmodel("other", source={"uri": "pvc://models/tiny"}, serving={"runtime": "cpu", "replicas": 0}))
+    eventually(lambda: conditions(api, "other")["Ready"] == ("True", "ScaledToZero"), seconds=60)
+    assert api.get("Deployment", "tiny")["metadata"]["generation"] == before["metadata"]["generation"]
