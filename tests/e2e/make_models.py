@@ -3,11 +3,13 @@
     make_models.py FOLDER
 
 FOLDER/tiny is a SavedModel with a seeded convolutional network; FOLDER/tiny.npz its input `images` [4, 8, 8, 3] and its
-answer `scores` [4, 10]; FOLDER/text a folder that holds no SavedModel.
+answer `scores` [4, 10]; FOLDER/other and other.npz the same with other weights; FOLDER/frozen.pb the first as a frozen
+graph; FOLDER/text a folder that holds no SavedModel.
 """
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,20 +18,36 @@ def main(folder: Path) -> None:
     """Write them all."""
     import tensorflow as tf
 
-    tf.keras.utils.set_random_seed(7)
-    model = tf.keras.Sequential(
-        [
-            tf.keras.layers.Input((8, 8, 3), name="images"),
-            tf.keras.layers.Conv2D(16, 3, activation="relu", bias_initializer="random_normal"),
-            tf.keras.layers.GlobalAveragePooling2D(),
-            tf.keras.layers.Dense(10, name="scores", bias_initializer="random_normal"),
-        ]
-    )
-    tf.saved_model.save(model, str(folder / "tiny"))
     images = np.random.default_rng(7).uniform(0, 1, (4, 8, 8, 3)).astype(np.float32)
-    np.savez(folder / "tiny.npz", images=images, scores=model(images).numpy())
+    for name, seed in (("tiny", 7), ("other", 8)):
+        tf.keras.utils.set_random_seed(seed)
+        model = tf.keras.Sequential(
+            [
+                tf.keras.layers.Input((8, 8, 3), name="images"),
+                tf.keras.layers.Conv2D(16, 3, activation="relu", bias_initializer="random_normal"),
+                tf.keras.layers.GlobalAveragePooling2D(),
+                tf.keras.layers.Dense(10, name="scores", bias_initializer="random_normal"),
+            ]
+        )
+        tf.saved_model.save(model, str(folder / name))
+        np.savez(folder / f"{name}.npz", images=images, scores=model(images).numpy())
+        if name == "tiny":
+            (folder / "frozen.pb").write_bytes(frozen(model))
     (folder / "text").mkdir()
     (folder / "text" / "README").write_text("no model here\n")
+
+
+def frozen(model: Any) -> bytes:
+    """A GraphDef of the model with its weights as constants, from `images:0` to `scores:0`."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    def answer(images: Any) -> Any:
+        return tf.identity(model(images), name="scores")
+
+    function = tf.function(answer, input_signature=[tf.TensorSpec((None, 8, 8, 3), tf.float32, name="images")])
+    graph = convert_variables_to_constants_v2(function.get_concrete_function()).graph.as_graph_def()
+    return bytes(graph.SerializeToString())
 
 
 if __name__ == "__main__":

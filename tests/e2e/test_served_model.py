@@ -173,3 +173,13 @@ def test_deletion_policy_delete_takes_the_artifacts_along(workspace: Workspace) 
     eventually(lambda: not api.exists("TRTModel", "tiny"), seconds=120)
     assert not list((workspace.volume / "tftrt").rglob("*.pb"))
     assert (workspace.volume / "tiny" / "saved_model.pb").exists(), "the source is the user's"
+
+
+def test_a_frozen_graph_is_served(workspace: Workspace) -> None:
+    api = workspace.api
+    known = np.load(workspace.volume / "tiny.npz")
+    graph = {"uri": "pvc://models/frozen.pb", "format": "FrozenGraph", "inputs": ["images:0"], "outputs": ["scores:0"]}
+    api.create(tiny(source=graph))
+    eventually(lambda: is_serving(api, "tiny"), seconds=180)
+    answer = infer(workspace.address("tiny"), "tiny", images=known["images"][:1])
+    assert relative_error(answer, known["scores"][:1]) < TOLERANCE
