@@ -5,7 +5,7 @@ export UV_PYTHON_DOWNLOADS := never
 export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 
-.PHONY: help demo test lint unit integration e2e converter-test crds setup clean
+.PHONY: help demo test lint unit integration e2e converter-test crds gpu-results test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,6 +39,12 @@ converter-test: setup ## The converter image's own tests, on the CPU
 
 crds: setup      ## Write the CRD from operator/tftrt_operator/api
 	.venv/bin/python -m tftrt_operator.api.crd | tee crds/trtmodels.tftrt.dev.yaml > charts/tftrt-operator/files/trtmodels.tftrt.dev.yaml
+
+gpu-results: setup ## Write docs/gpu-results.md from benchmarks/results
+	.venv/bin/python -m benchmarks.gpu_results
+
+test-gpu:        ## The tests that need a GPU: run in the converter's GPU image, or in an environment like it
+	python3 -m pytest tests/gpu
 
 setup:           ## What the commands above need: Debian packages, virtual environments
 	@$(SETUP)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.gpu_results import page
 from tftrt_operator.api.trtmodel import parse_trtmodel
 from tftrt_operator.domain.fingerprint import EngineInputs
 
@@ -66,6 +67,10 @@ def test_the_examples_are_models_of_this_version() -> None:
     for file in files:
         body = yaml.safe_load(file.read_text())
         parse_trtmodel(body | {"metadata": body["metadata"] | {"namespace": "default", "uid": "1"}})
+
+
+def test_the_gpu_results_are_those_of_the_files() -> None:
+    assert (ROOT / "docs" / "gpu-results.md").read_text() == page(ROOT / "benchmarks" / "results")
 
 
 def test_every_input_of_an_engine_has_a_reason_to_convert_again() -> None:

@@ -1,0 +1,185 @@
+"""Writes docs/gpu-results.md from the files under `results/`, which `gpu/run.py` printed on a GPU (`make gpu-results`).
+
+A unit test holds the page to be just what this makes of the files: no figure in it is written by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "gpu-results.md"
+
+# In the order of the columns. A file is <model>-<step>.json; `run.py` says what the steps are.
+WAYS = {
+    "time-native-fp32": "TensorFlow FP32",
+    "time-native-tf32": "TensorFlow TF32",
+    "time-FP32": "TF-TRT FP32",
+    "time-FP16": "TF-TRT FP16",
+    "time-INT8": "TF-TRT INT8",
+    "time-onnx": "TensorRT FP16",
+}
+BASELINE, PURE = "time-native-fp32", "time-onnx"
+PRECISIONS = ("FP32", "FP16", "INT8")
+# Ratio, of which way, to which other one, at least: the project's own goals for batches 32 and 128.
+GOALS = (
+    ("FP16 at least 8 x true FP32", "time-FP16", BASELINE, 8.0),
+    ("INT8 at least 10 x true FP32", "time-INT8", BASELINE, 10.0),
+    ("FP16 at least 0.9 x pure TensorRT FP16", "time-FP16", PURE, 0.9),
+)
+GOAL_BATCHES = (32, 128)
+
+HEAD = """# GPU results
+
+Written by `make gpu-results` from the JSON files in [benchmarks/results](../benchmarks/results), which
+`benchmarks/gpu/run.py` printed on the GPU named; a test fails when page and files differ. TensorFlow FP32 is true FP32:
+TF32 is switched off. Every way runs in a process of its own, warm, the median of three rounds; the result is copied to
+host memory at every call. "In flight" is how many threads call at a time. "x" is against TensorFlow FP32 in the same row.
+"""
+
+
+def page(results: Path) -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for folder in sorted(path for path in results.iterdir() if path.is_dir()):
+        files = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+        any_file = next(iter(files.values()))
+        parts.append(f"## {any_file['device']['name']}\n\n{_versions(files.values())}\n")
+        for model in sorted({name.split("-")[0] for name in files}):
+            steps = {
+                name.removeprefix(f"{model}-"): file for name, file in files.items() if name.startswith(f"{model}-")
+            }
+            parts += _model(model, steps)
+    return "\n".join(parts)
+
+
+def _versions(files: Iterable[dict[str, Any]]) -> str:
+    found = sorted(
+        {
+            f"TensorFlow {file['versions']['tensorflow']}, TensorRT {file['device']['tensorrt']}, "
+            f"driver {file['device']['driver']}"
+            for file in files
+        }
+    )
+    return "; ".join(found) + "."
+
+
+def _model(model: str, steps: dict[str, Any]) -> Iterable[str]:
+    yield f"### {model}\n"
+    converted = {
+        precision: steps[f"convert-{precision}"] for precision in PRECISIONS if f"convert-{precision}" in steps
+    }
+    if converted:
+        yield _table(
+            (
+                "precision",
+                "engines",
+                "operations in engines",
+                "seconds",
+                "largest relative error",
+                "top-1 agreement",
+                "artifact MB",
+                "weights MiB",
+                "peak of the pool MiB",
+                "outside the pool MiB",
+            ),
+            [_conversion(precision, file) for precision, file in converted.items()],
+        )
+    timed = {way: _rows(steps[way]) for way in WAYS if way in steps}
+    for place, words in (("device", "Images/s, input on the device"), ("host", "Images/s, input in host memory")):
+        rows = [key for key in next(iter(timed.values()), {}) if key[0] == place]
+        ways = [way for way in timed if any(key in timed[way] for key in rows)]
+        if rows:
+            yield f"{words}:\n"
+            yield _table(
+                ("batch", "in flight", *(WAYS[way] for way in ways)),
+                [
+                    (batch, flight, *(_speed(timed, way, (place, batch, flight)) for way in ways))
+                    for _, batch, flight in rows
+                ],
+            )
+    goals = list(_goals(timed))
+    if goals:
+        yield "Against the goals, input on the device:\n"
+        yield _table(("goal", "batch", "in flight", "measured", ""), goals)
+    for precision in PRECISIONS:
+        if f"serve-{precision}" in steps:
+            yield from _served(precision, steps[f"serve-{precision}"])
+
+
+def _conversion(precision: str, file: dict[str, Any]) -> Sequence[object]:
+    summary, mib = file["summary"], 2**20
+    verification, memory = summary["verification"], summary["memory"]
+    return (
+        precision,
+        summary["engines"],
+        f"{summary['convertedOps']} of {summary['totalOps']}",
+        round(file["seconds"]),
+        verification["maxRelativeError"],
+        verification["top1Agreement"],
+        round(summary["artifactBytes"] / 1e6),
+        round(memory["weightsBytes"] / mib),
+        round(memory["peakBytes"] / mib),
+        round(memory["overheadBytes"] / mib),
+    )
+
+
+def _rows(file: dict[str, Any]) -> dict[tuple[str, int, int], dict[str, Any]]:
+    return {(row["input"], row["batchSize"], row["inFlight"]): row for row in file.get("rows", ())}
+
+
+def _speed(timed: dict[str, Any], way: str, key: tuple[str, int, int]) -> str:
+    row = timed[way].get(key)
+    if row is None:
+        return ""
+    baseline = timed.get(BASELINE, {}).get(key)
+    ratio = f" ({row['imagesPerSecond'] / baseline['imagesPerSecond']:.1f} x)" if baseline and way != BASELINE else ""
+    return f"{row['imagesPerSecond']:,.0f}{ratio}"
+
+
+def _goals(timed: dict[str, Any]) -> Iterable[Sequence[object]]:
+    for words, way, other, least in GOALS:
+        if way not in timed or other not in timed:
+            yield words, "", "", "not measured yet", ""
+            continue
+        for batch in GOAL_BATCHES:
+            for flight in sorted({key[2] for key in timed[way] if key[:2] == ("device", batch)}):
+                key = ("device", batch, flight)
+                if key in timed[other]:
+                    ratio = timed[way][key]["imagesPerSecond"] / timed[other][key]["imagesPerSecond"]
+                    yield words, batch, flight, f"{ratio:.2f} x", "reached" if ratio >= least else "**missed**"
+
+
+def _served(precision: str, file: dict[str, Any]) -> Iterable[str]:
+    taken = (file["usedBytes"]["afterLoad"] - file["usedBytes"]["before"]) // 2**20
+    yield (
+        f"Served by Triton, {precision}, memory fraction {file['memoryFraction']}: ready after {file['readySeconds']} s,"
+        f" {taken} MiB of the device in use by its processes, as the driver sees it.\n"
+    )
+    yield _table(
+        ("request", "batch", "clients", "images/s", "p50 ms", "p99 ms", "errors"),
+        [
+            (
+                "system shared memory" if row["way"] == "sharedMemory" else "inline gRPC",
+                row["batchSize"],
+                row["clients"],
+                f"{row['imagesPerSecond']:,.0f}",
+                row["p50Milliseconds"],
+                row["p99Milliseconds"],
+                len(row["errors"]),
+            )
+            for row in file["rows"]
+        ],
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(HERE / "results"))
