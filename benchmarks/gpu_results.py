@@ -37,7 +37,7 @@ HEAD = """# GPU results
 Written by `make gpu-results` from the JSON files in [benchmarks/results](../benchmarks/results), which
 `benchmarks/gpu/run.py` printed on the GPU named; a test fails when page and files differ. TensorFlow FP32 is true FP32:
 TF32 is switched off. Every way runs in a process of its own, warm, the median of three rounds; the result is copied to
-host memory at every call. "In flight" is how many threads call at a time. "x" is against TensorFlow FP32 in the same row.
+host memory at every call. "In flight" is how many threads call at a time. "x" is against TensorFlow FP32 in that row.
 """
 
 
@@ -156,8 +156,8 @@ def _goals(timed: dict[str, Any]) -> Iterable[Sequence[object]]:
 def _served(precision: str, file: dict[str, Any]) -> Iterable[str]:
     taken = (file["usedBytes"]["afterLoad"] - file["usedBytes"]["before"]) // 2**20
     yield (
-        f"Served by Triton, {precision}, memory fraction {file['memoryFraction']}: ready after {file['readySeconds']} s,"
-        f" {taken} MiB of the device in use by its processes, as the driver sees it.\n"
+        f"Served by Triton, {precision}, memory fraction {file['memoryFraction']}: ready after {file['readySeconds']}"
+        f" s, {taken} MiB of the device in use by its processes, as the driver sees it.\n"
     )
     yield _table(
         ("request", "batch", "clients", "images/s", "p50 ms", "p99 ms", "errors"),
