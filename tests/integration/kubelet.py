@@ -33,6 +33,13 @@ def summary(task: Json) -> Json:
         "outputs": [{"name": "predictions", "dtype": "FP32", "shape": [-1, 1000]}],
         "artifactBytes": 102_400_000,
         "verification": {"samples": 9, "top1Agreement": "1.0000", "maxRelativeError": "0.0001"},
+        "benchmark": {
+            "batchSize": 8,
+            "convertedP50Microseconds": 2000,
+            "nativeP50Microseconds": 5000,
+            "speedup": "2.5",
+        },
+        "reportUri": f"{store}/{namespace}/{fingerprint}/cpu/builds/1/report.html",
         "startedAt": STARTED,
         "finishedAt": "2026-01-01T00:03:00Z",
     }

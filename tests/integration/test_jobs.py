@@ -23,6 +23,13 @@ def test_a_model_becomes_ready_through_one_job(api: Api) -> None:
     assert status["observedGeneration"] == 1
     assert status["serving"]["url"] == f"http://resnet50.{api.namespace}.svc:8000/v2/models/resnet50"
     assert set(conditions(api)) == {"Ready", "Converted", "Verified", "Available"}
+    shown = status["conversion"]
+    assert (shown["speedup"], shown["top1Agreement"], shown["maxRelativeError"]) == ("2.5", "1.0000", "0.0001")
+    assert shown["latency"] == {"nativeMicroseconds": 5000, "convertedMicroseconds": 2000}
+    assert shown["reportUri"].endswith("/report.html")
+    (event,) = [event for event in api.list("Event") if event["reason"] == "Converted"]
+    for words in ("2.5 times as fast at batch size 8", "largest relative error 0.0001", shown["reportUri"]):
+        assert words in event["message"]
     (record,) = api.list("ConfigMap", "app.kubernetes.io/managed-by=tftrt-operator")
     assert record["immutable"] is True
     assert eventually(lambda: api.get("Job", job)["spec"]["ttlSecondsAfterFinished"]) == 3600

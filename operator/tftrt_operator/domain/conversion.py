@@ -1,6 +1,7 @@
 """The conversion stage: from no record to a record, through one Job for each engine."""
 
 from ..api.trtmodel import RETRY_ANNOTATION, OwnerReference, TRTModel
+from .evidence import engines, measured
 from .failure import latest_failure
 from .fingerprint import Change, changes
 from .manifests import names
@@ -82,7 +83,10 @@ def _take_result(model: TRTModel, target: Target, observation: Observation, job:
         record = EngineRecord(target.key, target.inputs, summary)
         owners = [owner for owner in job.owners if owner.uid != model.metadata.uid]
         manifest = engine_record(model, record, _users([*owners, model.owner_reference(controller=False)]))
-        return Step(reconciling("Converted", f"Job {job.name} is done"), tidy + Writes(creates=(manifest,)))
+        shown = f"{engines(summary)}; {measured(summary)}"
+        report = f"; report: {summary.report_uri}" if summary.report_uri else ""
+        verdict = reconciling("Converted", f"Job {job.name} is done: {shown}{report}")
+        return Step(verdict, tidy + Writes(creates=(manifest,)))
     if pods:
         return Step(
             stalled(

@@ -53,23 +53,6 @@ def _judge_speed(gates: Verification, measured: ReportedBenchmark | None) -> Ver
     )
 
 
-def evidence(summary: Summary) -> str:
-    """Return what was measured, in a sentence."""
-    measured, timed = summary.verification, summary.benchmark
-    parts = []
-    if measured is None:
-        parts.append("the converter could not compare this model's answers")
-    else:
-        if measured.max_relative_error:
-            parts.append(f"largest relative error {measured.max_relative_error}")
-        if measured.top1_agreement:
-            parts.append(f"top-1 agreement {measured.top1_agreement}")
-        parts.append(f"on {measured.samples} samples of {measured.uri or 'seeded input'}")
-    if timed is not None:
-        parts.append(f"{timed.speedup} times as fast at batch size {timed.batch_size}")
-    return ", ".join(parts)
-
-
 def _unknown(gate: str, why: str) -> Verdict:
     return stalled("AccuracyUnknown", f"verification.{gate} is set, but {why}: drop the gate")
 

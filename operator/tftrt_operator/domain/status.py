@@ -17,7 +17,8 @@ from ..api.status import (
 )
 from ..api.trtmodel import TRTModel
 from .conversion import engine_jobs, why_convert
-from .gates import evidence, judge
+from .evidence import engines, measured
+from .gates import judge
 from .manifests import names
 from .manifests.service import service_url
 from .observation import Observation, ObservedDeployment
@@ -72,15 +73,7 @@ def _standing(verdict: Verdict, live: ObservedDeployment | None) -> Iterable[_Cl
 def _converted(record: EngineRecord | None, verdict: Verdict) -> _Claim:
     if record is None:
         return _Claim(ConditionType.CONVERTED, "False", verdict.reason, verdict.message)
-    return _Claim(ConditionType.CONVERTED, "True", "Converted", _engines(record.summary))
-
-
-def _engines(summary: Summary) -> str:
-    if summary.engines == 0:
-        return (
-            f"no TensorRT engine: {summary.total_ops} operations run in TensorFlow (runtime {summary.versions.runtime})"
-        )
-    return f"{summary.engines} engines hold {summary.converted_ops} of {summary.total_ops} operations"
+    return _Claim(ConditionType.CONVERTED, "True", "Converted", engines(record.summary))
 
 
 def _verified(model: TRTModel, record: EngineRecord | None) -> Iterable[_Claim]:
@@ -93,7 +86,7 @@ def _verified(model: TRTModel, record: EngineRecord | None) -> Iterable[_Claim]:
         yield _Claim(ConditionType.VERIFIED, "False", failed.reason, failed.message)
         return
     asked = any(gate is not None for gate in (gates.min_top1_agreement, gates.max_relative_error, gates.min_speedup))
-    yield _Claim(ConditionType.VERIFIED, "True", "GatesPassed" if asked else "NoGates", evidence(record.summary))
+    yield _Claim(ConditionType.VERIFIED, "True", "GatesPassed" if asked else "NoGates", measured(record.summary))
 
 
 def _available(live: ObservedDeployment | None) -> _Claim:
