@@ -114,6 +114,8 @@ def test_bytes_that_are_no_saved_model_are_refused(box: Box) -> None:
 @pytest.mark.parametrize("precision", ["FP16", "INT8"])
 def test_a_precision_that_needs_tensorrt_is_refused_without_a_gpu(cnn: Box, precision: str) -> None:
     cnn.spec["conversion"]["precision"] = precision
+    if precision == "INT8":
+        cnn.spec["conversion"]["calibration"] = {"uri": "pvc://models/data", "samples": 8, "batchSize": 4}
     ended = cnn.run("convert")
     assert (ended.code, ended.termination["reason"]) == (20, "GPUUnfit")
     assert precision in ended.message

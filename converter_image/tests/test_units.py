@@ -135,7 +135,8 @@ class TestBatching:
 
 def test_samples_are_seeded_and_of_the_signatures_types() -> None:
     inputs = [Tensor(name="a", dtype="FP16", shape=(-1, -1)), Tensor(name="b", dtype="BYTES", shape=(-1,))]
-    one, again = samples.batch(inputs, 3, 5), samples.batch(inputs, 3, 5)
+    sample = samples.sample(inputs, 5, {})
+    one, again = samples.batch(inputs, 3, sample), samples.batch(inputs, 3, sample)
     assert one["a"].shape == (3, 5)
     assert one["a"].dtype == np.float16
     assert all(isinstance(word, bytes) for word in one["b"])

@@ -54,9 +54,11 @@ class Versions(Frozen):
 
 
 class Sample(Frozen):
-    """How to make an input that the unconverted model has answered: the size of each open dimension but the batch's."""
+    """How to make an input that the unconverted model has answered: each input's sizes, all but the batch's."""
 
-    openDimension: int
+    shapes: dict[str, tuple[int, ...]] = {}
+    # In artifacts that were published without shapes: the size of every dimension that the signature leaves open.
+    openDimension: Optional[int] = None
 
 
 class Verification(Frozen):
@@ -85,7 +87,7 @@ class Memory(Frozen):
 
 
 class Benchmark(Frozen):
-    """The largest batch, one call at a time, its input on the device already, in processes of their own; decimals as text.
+    """The largest batch, one call at a time, input on the device already, in processes of their own; decimals as text.
 
     Native is the unconverted model as TensorFlow runs it by default (in TF32 where the GPU has it); FP32 the same
     without TF32, None where that is no other.

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tftrt_runtime.artifact import Tensor
+from tftrt_runtime.artifact import Sample, Tensor
 from tftrt_runtime.dtypes import numpy_type
 
 Batch = dict[str, NDArray[np.generic]]
 
 
-def batch(inputs: Iterable[Tensor], size: int, open_dimension: int) -> Batch:
-    """One batch by input name, each of shape [size, ...] with every other open dimension set to `open_dimension`.
+def sample(inputs: Iterable[Tensor], open_dimension: int, chosen: Mapping[str, tuple[int, ...]]) -> Sample:
+    """The chosen sizes by input name; the other inputs' open dimensions all have `open_dimension`."""
+    return Sample(shapes={tensor.name: chosen.get(tensor.name, _filled(tensor, open_dimension)) for tensor in inputs})
+
+
+def batch(inputs: Iterable[Tensor], size: int, sample: Sample) -> Batch:
+    """One batch by input name, each of shape [size, ...] with the sample's sizes.
 
     Floats lie in [0, 1), bytes (uint8) over their whole range; other integers are 0 or 1, which any vocabulary has.
     """
     made = {}
     for index, tensor in enumerate(inputs):
         generator = np.random.default_rng([index, size])
-        shape = (size, *(open_dimension if length < 0 else length for length in tensor.shape[1:]))
-        made[tensor.name] = _values(generator, shape, numpy_type(tensor.dtype))
+        inner = sample.shapes.get(tensor.name) or _filled(tensor, sample.openDimension or 1)
+        made[tensor.name] = _values(generator, (size, *inner), numpy_type(tensor.dtype))
     return made
+
+
+def _filled(tensor: Tensor, open_dimension: int) -> tuple[int, ...]:
+    return tuple(open_dimension if length < 0 else length for length in tensor.shape[1:])
 
 
 def _values(generator: np.random.Generator, shape: tuple[int, ...], kind: np.dtype[np.generic]) -> NDArray[np.generic]:

@@ -81,6 +81,12 @@ class Calibration(Frozen):
     samples: Size
     batchSize: Size  # noqa: N815
 
+    @model_validator(mode="after")
+    def _fills_a_batch(self) -> "Calibration":
+        if self.batchSize > self.samples:
+            raise ValueError("batchSize must not be larger than samples: no batch would be full")
+        return self
+
 
 class Conversion(Frozen):
     """How to convert it."""
@@ -95,6 +101,16 @@ class Conversion(Frozen):
     # Of inputs whose inner dimensions the signature leaves open.
     inputShapes: dict[str, ShapeRange] = {}  # noqa: N815
     calibration: Optional[Calibration] = None
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> "Conversion":
+        if self.precision == "INT8" and self.calibration is None:
+            raise ValueError("INT8 needs calibration: data that the ranges of the numbers are measured on")
+        if self.precision != "INT8" and self.calibration is not None:
+            raise ValueError("calibration is for INT8: set precision to INT8 or drop it")
+        if self.dynamicShapes is None and any(shape.min != shape.max for shape in self.inputShapes.values()):
+            raise ValueError("inputShapes with a range need dynamicShapes")
+        return self
 
 
 class VerificationData(Frozen):

@@ -41,7 +41,7 @@ def check(request: CheckRequest) -> CheckAnswer:
         return CheckAnswer(verification=None)
     worst, agreeing, compared = 0.0, 0, 0
     for size in request.batch_sizes:
-        batch = samples.batch(request.inputs, size, request.sample.openDimension)
+        batch = samples.batch(request.inputs, size, request.sample)
         answers = function(**{name: tf.constant(value) for name, value in batch.items()})
         found = {name: np.asarray(answers[name].numpy()) for name in sorted(answers)}
         with np.load(Path(request.references, REFERENCE.format(size)), allow_pickle=True) as references:

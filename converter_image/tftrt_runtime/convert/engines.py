@@ -49,7 +49,7 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
         # Ascending, for a request takes the smallest engine that is large enough: after a larger one none is built.
         for size in sorted(request.batch_sizes):
             with log.timed("convert", "Built engines", batch_size=size):
-                yield samples.batch(request.inputs, size, request.sample.openDimension)
+                yield samples.batch(request.inputs, size, request.sample)
 
     converter.build(input_fn=batches)
     _forbid_builds(converter)

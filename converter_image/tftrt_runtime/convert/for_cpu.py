@@ -35,6 +35,7 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Conv
         signature=spec.source.signature,
         tensorflow=spec.runtime.tensorflow,
         batch_sizes=spec.conversion.batchSizes,
+        input_shapes=spec.conversion.inputShapes,
         references=str(references),
         target=str(target),
     )

@@ -95,6 +95,7 @@ def _reference(spec: JobSpec, source: Path, references: Path) -> messages.Refere
         signature=spec.source.signature,
         tensorflow=spec.runtime.tensorflow,
         batch_sizes=spec.conversion.batchSizes,
+        input_shapes=spec.conversion.inputShapes,
         references=str(references),
     )
     return child.run("tftrt_runtime.convert.reference", request, messages.ReferenceAnswer, "convert")

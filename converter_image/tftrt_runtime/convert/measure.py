@@ -56,8 +56,8 @@ def _run(request: MeasureRequest) -> int:
         return {name: tensor.numpy() for name, tensor in answers.items()}
 
     for size in request.batch_sizes:
-        answer(samples.batch(request.inputs, size, request.sample.openDimension))
-    largest = samples.batch(request.inputs, max(request.batch_sizes), request.sample.openDimension)
+        answer(samples.batch(request.inputs, size, request.sample))
+    largest = samples.batch(request.inputs, max(request.batch_sizes), request.sample)
     with ThreadPoolExecutor(limits.BATCHES_IN_FLIGHT) as threads:
         list(threads.map(answer, [largest] * CALLS * limits.BATCHES_IN_FLIGHT))
     return int(tf.config.experimental.get_memory_info("GPU:0")["current"])

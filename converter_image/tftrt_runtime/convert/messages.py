@@ -5,6 +5,7 @@ from typing import Optional
 from pydantic import BaseModel, ConfigDict
 
 from tftrt_runtime.artifact import Memory, Sample, Segment, Tensor, Verification
+from tftrt_runtime.spec import ShapeRange
 
 REFERENCE = "reference-{}.npz"  # the unconverted model's answers, one file a batch size
 
@@ -38,6 +39,7 @@ class ReferenceRequest(Message):
     signature: str
     tensorflow: str
     batch_sizes: tuple[int, ...]
+    input_shapes: dict[str, ShapeRange]
     references: str
 
 

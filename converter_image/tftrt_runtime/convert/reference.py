@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tftrt_runtime import child, log, samples, saved_model
 from tftrt_runtime.artifact import Sample, Tensor
-from tftrt_runtime.convert import freeze
+from tftrt_runtime.convert import freeze, shapes
 from tftrt_runtime.convert.messages import REFERENCE, ReferenceAnswer, ReferenceRequest
 from tftrt_runtime.errors import SignatureNotFound, UsageError
 
@@ -47,6 +47,7 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     function = saved_model.signature(loaded, request.signature, request.uri)
     inputs = saved_model.inputs(function, request.uri)
     outputs = saved_model.outputs(function, request.uri)
+    shapes.expect_fit(inputs, request.input_shapes, request.uri)
     with log.timed("convert", "Asked the unconverted model"):
         sample, outputs = _ask(function, inputs, outputs, request)
     answer = ReferenceAnswer(
@@ -63,22 +64,23 @@ def _ask(
     A model may refuse made-up input (a decoder of JPEG gets none) or answer differently each time (it draws random
     numbers): then there is nothing to compare with, and no sample.
     """
-    open_dimensions = OPEN_DIMENSIONS if any(-1 in tensor.shape[1:] for tensor in inputs) else (1,)
-    for size in open_dimensions:
+    is_open = any(-1 in tensor.shape[1:] for tensor in inputs if tensor.name not in request.input_shapes)
+    for open_dimension in OPEN_DIMENSIONS if is_open else (1,):
+        sample = shapes.usual(inputs, request.input_shapes, open_dimension)
         try:
-            first = _answer(function, samples.batch(inputs, request.batch_sizes[0], size))
-            again = _answer(function, samples.batch(inputs, request.batch_sizes[0], size))
+            first = _answer(function, samples.batch(inputs, request.batch_sizes[0], sample))
+            again = _answer(function, samples.batch(inputs, request.batch_sizes[0], sample))
         except (tf.errors.OpError, ValueError) as error:
-            log.event("convert", "The model does not take this sample", open_dimension=size, error=str(error)[:500])
+            log.event("convert", "The model does not take this sample", shapes=sample.shapes, error=str(error)[:500])
             continue
         if not all(same(first[name], again[name]) for name in first):
             log.event("convert", "The model answers differently each time: nothing to compare with")
             return None, _ranked(outputs, first)
         for batch_size in request.batch_sizes:
-            answers = _answer(function, samples.batch(inputs, batch_size, size))
+            answers = _answer(function, samples.batch(inputs, batch_size, sample))
             _expect_batch(answers, batch_size, request.uri)
             np.savez(Path(request.references, REFERENCE.format(batch_size)), **_picklable(answers))
-        return Sample(openDimension=size), _ranked(outputs, first)
+        return sample, _ranked(outputs, first)
     log.event("convert", "The model takes no made-up input: the converted one is not compared with it")
     return None, _ranked(outputs, {})
 

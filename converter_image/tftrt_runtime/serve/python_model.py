@@ -66,7 +66,7 @@ class TritonPythonModel:
             return
         for size in served.batch_sizes:
             with log.timed("serve", "Warmed up", batch_size=size):
-                self._answer(samples.batch(served.inputs, size, served.sample.openDimension))
+                self._answer(samples.batch(served.inputs, size, served.sample))
 
     def execute(self, requests: Sequence[Any]) -> None:
         """Have a batch of requests answered, and return when there is a thread for the next one.

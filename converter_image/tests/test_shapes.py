@@ -1,0 +1,54 @@
+"""What `inputShapes` may say of a signature, and the inputs that come of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tftrt_runtime import samples
+from tftrt_runtime.artifact import Sample, Tensor
+from tftrt_runtime.convert import shapes
+from tftrt_runtime.errors import SignatureNotFound
+from tftrt_runtime.spec import ShapeRange
+
+IDS = Tensor(name="input_ids", dtype="INT32", shape=(-1, -1))
+IMAGE = Tensor(name="image", dtype="FP32", shape=(-1, -1, -1, 3))
+URI = "pvc://models/bert"
+
+
+def given(*sizes: int) -> ShapeRange:
+    """The same number of sizes for min, opt and max."""
+    third = len(sizes) // 3
+    return ShapeRange(min=sizes[:third], opt=sizes[third : 2 * third], max=sizes[2 * third :])
+
+
+def test_a_name_that_is_no_input_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(SignatureNotFound, match=r"'input_id', which is no input of .*: did you mean 'input_ids'"):
+        shapes.expect_fit([IDS], {"input_id": given(1, 8, 16)}, URI)
+
+
+@pytest.mark.parametrize("sizes", [(8, 8), (8, 8, 1)])
+def test_another_rank_or_another_fixed_size_is_refused(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(SignatureNotFound, match=r"has \[any, any, 3\]: give a size for each"):
+        shapes.expect_fit([IMAGE], {"image": given(*sizes, *sizes, *sizes)}, URI)
+
+
+def test_open_dimensions_must_be_given_where_engines_are_built() -> None:
+    with pytest.raises(SignatureNotFound, match=r"Input 'input_ids' .* set spec.conversion.inputShapes"):
+        shapes.expect_closed([IDS], {}, URI)
+    shapes.expect_closed([IDS], {"input_ids": given(1, 8, 16)}, URI)
+
+
+def test_made_up_input_has_the_usual_sizes_and_guesses_the_rest() -> None:
+    sample = shapes.usual([IDS, IMAGE], {"input_ids": given(1, 8, 16)}, open_dimension=32)
+    made = samples.batch([IDS, IMAGE], 2, sample)
+    assert made["input_ids"].shape == (2, 8)
+    assert made["image"].shape == (2, 32, 32, 3)
+
+
+def test_sizes_that_are_the_same_are_one_sample() -> None:
+    assert [one.shapes["input_ids"] for one in shapes.distinct([IDS], {"input_ids": given(1, 16, 16)})] == [(1,), (16,)]
+
+
+def test_samples_of_artifacts_without_shapes_are_still_read() -> None:
+    made = samples.batch([IDS], 2, Sample.model_validate({"openDimension": 5}))
+    assert made["input_ids"].shape == (2, 5)

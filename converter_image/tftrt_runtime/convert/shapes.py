@@ -1,0 +1,77 @@
+"""The sizes of the dimensions that a signature leaves open, as `inputShapes` of the spec gives them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from tftrt_runtime import samples
+from tftrt_runtime.artifact import Sample, Tensor
+from tftrt_runtime.errors import SignatureNotFound
+from tftrt_runtime.spec import ShapeRange
+
+InputShapes = Mapping[str, ShapeRange]  # by the input's name
+
+
+def expect_fit(inputs: Sequence[Tensor], given: InputShapes, uri: str) -> None:
+    """Hold that what is given is for the inputs that there are, with their ranks and their fixed dimensions.
+
+    Raises:
+        SignatureNotFound: it is not.
+    """
+    by_name = {tensor.name: tensor for tensor in inputs}
+    for name, shape in given.items():
+        if name not in by_name:
+            raise SignatureNotFound(
+                f"spec.conversion.inputShapes has {name!r}, which is no input of {uri}: {near(name, by_name)}."
+            )
+        wanted = by_name[name].shape[1:]
+        for sizes in (shape.min, shape.opt, shape.max):
+            if len(sizes) != len(wanted) or any(length not in {-1, size} for length, size in zip(wanted, sizes)):
+                raise SignatureNotFound(
+                    f"spec.conversion.inputShapes gives {name!r} the sizes {list(sizes)}, and the input of {uri} has "
+                    f"{told(wanted)}: give a size for each of these dimensions, the batch not among them."
+                )
+
+
+def expect_closed(inputs: Sequence[Tensor], given: InputShapes, uri: str) -> None:
+    """Hold that every open dimension is given, for TensorRT builds engines for shapes that are known.
+
+    Raises:
+        SignatureNotFound: one is not.
+    """
+    for tensor in inputs:
+        if -1 in tensor.shape[1:] and tensor.name not in given:
+            raise SignatureNotFound(
+                f"Input {tensor.name!r} of {uri} has open dimensions beside the batch, {told(tensor.shape[1:])}, and "
+                "engines are built for known sizes: set spec.conversion.inputShapes for it, and "
+                "spec.conversion.dynamicShapes where its sizes differ from request to request."
+            )
+
+
+def usual(inputs: Sequence[Tensor], given: InputShapes, open_dimension: int) -> Sample:
+    """The sample of the `opt` sizes; an open dimension that is not given has `open_dimension`."""
+    return samples.sample(inputs, open_dimension, {name: shape.opt for name, shape in given.items()})
+
+
+def distinct(inputs: Sequence[Tensor], given: InputShapes) -> tuple[Sample, ...]:
+    """The samples of the `min`, the `opt` and the `max` sizes, each once, in this order."""
+    found: list[Sample] = []
+    for which in ("min", "opt", "max"):
+        sample = samples.sample(inputs, 1, {name: getattr(shape, which) for name, shape in given.items()})
+        if sample not in found:
+            found.append(sample)
+    return tuple(found)
+
+
+def near(name: str, names: Mapping[str, object] | Sequence[str]) -> str:
+    """Which of the names may have been meant: `did you mean ...`, else `there is ...`."""
+    meant = difflib.get_close_matches(name, list(names), n=3)
+    if meant:
+        return f"did you mean {' or '.join(map(repr, meant))}"
+    return f"there is {', '.join(map(repr, sorted(names)[:10])) or 'none'}"
+
+
+def told(lengths: Sequence[int]) -> str:
+    """The sizes as a person writes them: `[any, 3]`."""
+    return f"[{', '.join('any' if length < 0 else str(length) for length in lengths)}]"
