@@ -115,6 +115,19 @@ class Scalar(tf.Module):
         return {"y": x}
 
 
+def frozen(folder: Path) -> None:
+    """A graph of TensorFlow 1; a node with two outputs, and a variable that its outputs do not need."""
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, [None, 4], name="net/input")
+        scale = tf.compat.v1.placeholder(tf.float32, [None, 1], name="scale")
+        weights = np.random.default_rng(3).normal(size=(4, 6)).astype(np.float32)
+        logits = tf.identity(tf.matmul(x, tf.constant(weights)) * scale + 0.5, name="net/logits")
+        tf.split(logits, 2, axis=1, name="halves")
+        tf.compat.v1.get_variable("forgotten", [2], use_resource=False)
+    folder.mkdir()
+    (folder / "graph.pb").write_bytes(graph.as_graph_def().SerializeToString())
+
+
 def save(module: Any, folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.__call__, "other": module.__call__})
 
@@ -156,6 +169,7 @@ def main(folder: Path, names: list[str]) -> None:
         "slow": lambda path: save(Slow(), path),
         "picky": lambda path: save(Picky(), path),
         "scalar": lambda path: save(Scalar(), path),
+        "frozen": frozen,
     }
     for name in names:
         made[name](folder / name)

@@ -57,6 +57,14 @@ class Source(Frozen):
     # `sha256:` and 64 hex digits; other bytes are an error.
     digest: Annotated[Optional[str], Field(pattern=r"^sha256:[0-9a-f]{64}$")] = None
 
+    @model_validator(mode="after")
+    def _tensors_belong_to_a_frozen_graph(self) -> "Source":
+        if self.format == "FrozenGraph" and not (self.inputs and self.outputs):
+            raise ValueError("a FrozenGraph needs inputs and outputs: the names of tensors, such as input:0")
+        if self.format == "SavedModel" and (self.inputs or self.outputs):
+            raise ValueError("inputs and outputs are for a FrozenGraph: a SavedModel has a signature")
+        return self
+
 
 class ShapeRange(Frozen):
     """The sizes of an input's dimensions, all but the batch's: the least, the usual and the most that is asked for."""

@@ -31,6 +31,21 @@ class DevicesAnswer(Message):
     tensorrt: str = ""
 
 
+class ImportRequest(Message):
+    """Make a SavedModel in `target` of the frozen graph in `source`."""
+
+    uri: str
+    source: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    signature: str
+    target: str
+
+
+class ImportAnswer(Message):
+    """It is there."""
+
+
 class ReferenceRequest(Message):
     """Leave the answers of the SavedModel in `source` in `references`."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tftrt_runtime import log
 from tftrt_runtime.artifact import MODEL, Conversion, read_manifest
-from tftrt_runtime.convert import for_cpu, for_gpu
+from tftrt_runtime.convert import for_cpu, for_gpu, sources
 from tftrt_runtime.errors import SourceChanged, StoreUnavailable, UsageError
 from tftrt_runtime.publish import changed
 from tftrt_runtime.spec import JobSpec
@@ -35,7 +35,7 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
             log.event("convert", "The store has this artifact: nothing to convert", product=product)
             converted = Converted(product=product, conversion=None)
         else:
-            converted = Converted(product=product, conversion=_convert(convert, workspace))
+            converted = Converted(product=product, conversion=_convert(spec, convert, workspace))
         workspace.converted.write_text(converted.model_dump_json())
     except OSError as error:
         raise StoreUnavailable(f"The workspace {workspace.root} cannot be written: {error}.") from error
@@ -76,10 +76,13 @@ def _is_published(spec: JobSpec, workspace: Workspace, fetched: Fetched, product
     return True
 
 
-def _convert(convert: Convert, workspace: Workspace) -> Conversion:
+def _convert(spec: JobSpec, convert: Convert, workspace: Workspace) -> Conversion:
     workspace.artifact.mkdir(parents=True)
-    with tempfile.TemporaryDirectory(prefix="references-", dir=workspace.root) as references:
-        conversion = convert(workspace.source, workspace.artifact / MODEL, Path(references))
+    with tempfile.TemporaryDirectory(prefix="convert-", dir=workspace.root) as folder:
+        references = Path(folder, "references")
+        references.mkdir()
+        source = sources.saved_model(spec, workspace.source, Path(folder, "saved_model"))
+        conversion = convert(source, workspace.artifact / MODEL, references)
     log.event(
         "convert",
         "Compared with the unconverted model",

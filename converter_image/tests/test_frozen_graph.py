@@ -1,0 +1,102 @@
+"""A GraphDef of TensorFlow 1 goes through conversion and serving as a SavedModel does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+
+from tests.box import Box
+
+DIGEST = "sha256:" + "0" * 64
+SOURCE = {
+    "uri": "pvc://models/frozen/graph.pb",
+    "format": "FrozenGraph",
+    "signature": "serving_default",
+    "inputs": ["net/input:0", "scale:0"],
+    "outputs": ["net/logits:0", "halves:1"],
+}
+
+
+def fetched(root: Path, graph: bytes, **source: Any) -> Box:
+    """A box after `lookup` and `fetch` of this file."""
+    box = Box(root, name="frozen")
+    box.spec["source"] = {**SOURCE, **source}
+    assert box.run("lookup").code == 0
+    (box.workspace / "source").mkdir()
+    (box.workspace / "source/graph.pb").write_bytes(graph)
+    (box.workspace / "fetch.json").write_text(json.dumps({"sourceDigest": DIGEST, "bytes": len(graph), "files": 1}))
+    return box
+
+
+@pytest.fixture
+def graph(models: Path) -> bytes:
+    return (models / "frozen/graph.pb").read_bytes()
+
+
+def refusal(box: Box) -> tuple[int, str]:
+    ended = box.run("convert")
+    return ended.code, ended.message
+
+
+def test_a_frozen_graph_is_converted_published_and_served(tmp_path: Path, graph: bytes) -> None:
+    box = fetched(tmp_path, graph)
+    for step in ("convert", "publish"):
+        ended = box.run(step)
+        assert ended.code == 0, ended.log
+    summary = box.manifest["summary"]
+    assert [tensor["name"] for tensor in summary["inputs"]] == ["net_input", "scale"]
+    assert [(tensor["name"], tensor["shape"]) for tensor in summary["outputs"]] == [
+        ("halves_1", [-1, 3]),
+        ("net_logits", [-1, 6]),
+    ]
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    scale = np.array([[1.0], [2.0], [3.0]], np.float32)
+    weights = np.random.default_rng(3).normal(size=(4, 6)).astype(np.float32)
+    server = box.serve()
+    server.wait_until_ready()
+    client = tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")
+    asked = []
+    for name, value in {"net_input": x, "scale": scale}.items():
+        asked.append(tritonclient.grpc.InferInput(name, list(value.shape), "FP32"))
+        asked[-1].set_data_from_numpy(value)
+    answer = client.infer("frozen", asked)
+    np.testing.assert_allclose(answer.as_numpy("net_logits"), x @ weights * scale + 0.5, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(answer.as_numpy("halves_1"), answer.as_numpy("net_logits")[:, 3:])
+
+
+def test_a_tensor_that_is_not_there_is_refused_with_its_nearest_names(tmp_path: Path, graph: bytes) -> None:
+    code, message = refusal(fetched(tmp_path, graph, outputs=["net/logit:0"]))
+    assert code == 14
+    assert "no tensor 'net/logit:0', which spec.source.outputs names: did you mean 'net/logits:0'" in message
+
+
+def test_inputs_that_do_not_lead_to_the_outputs_are_refused(tmp_path: Path, graph: bytes) -> None:
+    code, message = refusal(fetched(tmp_path, graph, inputs=["net/input:0"]))
+    assert code == 14
+    assert "spec.source.inputs" in message
+
+
+@pytest.mark.parametrize("content", [b"", b"no protobuf at all", b"\x08\x01\x12\x00"])
+def test_bytes_that_are_no_graph_are_no_model(tmp_path: Path, content: bytes) -> None:
+    code, message = refusal(fetched(tmp_path, content))
+    assert code == 13
+    assert "is no frozen graph" in message
+
+
+def test_a_graph_with_variables_is_not_frozen(tmp_path: Path, graph: bytes) -> None:
+    code, message = refusal(fetched(tmp_path, graph, outputs=["forgotten/read:0"], inputs=["net/input:0"]))
+    assert code == 13
+    assert "has variables or tables (VariableV2)" in message
+
+
+def test_a_frozen_graph_without_tensor_names_is_a_usage_error(tmp_path: Path) -> None:
+    box = Box(tmp_path, name="frozen")
+    box.spec["source"] = {**SOURCE, "outputs": []}
+    code, message = refusal(box)
+    assert code == 2
+    assert "needs inputs and outputs" in message
