@@ -181,7 +181,7 @@ class Benchmark:
         fraction = self.fraction(memory) if self.gpu else None
         keys = ("version", "model", "fingerprint", "runtime")
         path = self.work / "serve.json"
-        told = {"memoryFraction": fraction, "maxQueueDelayMicroseconds": 2000}
+        told = {"memoryFraction": fraction, "maxQueueDelayMicroseconds": 2000, "artifact": {"uri": "pvc://store"}}
         path.write_text(json.dumps({**{key: spec[key] for key in keys}, **told}))
         http, grpc, metrics = free_ports(3)
         command = [sys.executable, "-m", "tftrt_runtime", "serve", "--spec", str(path)]

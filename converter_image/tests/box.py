@@ -144,6 +144,7 @@ class Server:
         self.termination.unlink(missing_ok=True)
         keys = ("version", "model", "fingerprint", "runtime")
         spec = {**{key: box.spec[key] for key in keys}, "memoryFraction": memory_fraction}
+        spec["artifact"] = {"uri": box.spec["artifacts"]["uri"]}
         (root / "spec.json").write_text(json.dumps({**spec, "maxQueueDelayMicroseconds": 2000}))
         environment = {
             **box.environment(self.termination),

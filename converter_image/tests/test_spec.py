@@ -51,6 +51,7 @@ def test_a_memory_fraction_belongs_to_a_gpu_and_lies_above_0_and_up_to_1(tmp_pat
         "model": {"namespace": "default", "name": "m"},
         "fingerprint": FINGERPRINT,
         "runtime": CPU_RUNTIME,
+        "artifact": {"uri": "pvc://models/tftrt/default/m/cpu"},
         "memoryFraction": fraction,
         "maxQueueDelayMicroseconds": 0,
     }

@@ -171,6 +171,7 @@ class ServerSpec(Frozen):
     model: ModelName
     fingerprint: Fingerprint
     runtime: Runtime
+    artifact: Artifacts  # the one folder of the store, for `tftrt pull`
     memoryFraction: Optional[str]  # noqa: N815
     maxQueueDelayMicroseconds: Annotated[int, Field(ge=0)]  # noqa: N815
 
