@@ -1,0 +1,123 @@
+"""The networks that are measured, written as SavedModels: `python -m benchmarks.gpu.models NAME FOLDER`.
+
+FOLDER/NAME is the SavedModel, FOLDER/NAME-calibration.npz data for INT8, and FOLDER/NAME.json what a TRTModel of it says
+in `conversion` beyond precision, workspace and batch sizes. `digits` alone is trained, and has FOLDER/digits-held-out.npz
+with `labels`. Runs on the CPU.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SEED = 20180327
+CALIBRATION_SAMPLES = 128
+DIGITS_EPOCHS = 30
+# Of the Transformer encoder: a small BERT.
+LAYERS, WIDTH, HEADS, VOCABULARY, CLASSES = 6, 512, 8, 30_000, 1000
+LENGTHS = {"min": [16], "opt": [128], "max": [384]}
+
+
+def picture_network(name: str) -> Any:
+    """One of Keras' own networks with seeded weights."""
+    import tensorflow as tf
+
+    tf.keras.utils.set_random_seed(SEED)
+    makers = {
+        "resnet50": tf.keras.applications.ResNet50,
+        "mobilenetv2": tf.keras.applications.MobileNetV2,
+        "efficientnetb0": tf.keras.applications.EfficientNetB0,
+        "densenet121": tf.keras.applications.DenseNet121,
+    }
+    model = makers[name](weights=None)
+    random = np.random.default_rng(SEED)
+    # Keras starts biases and batch normalisation at 0 and 1, which an optimiser folds away. No trained model has them.
+    for weight in model.weights:
+        if len(weight.shape) == 1:
+            weight.assign_add(np.abs(random.normal(0, 0.05, weight.shape)).astype(np.float32))
+    return model
+
+
+def transformer() -> Any:
+    """An encoder that takes token numbers [batch, length], both open, and answers with classes [batch, 1000]."""
+    import tensorflow as tf
+
+    tf.keras.utils.set_random_seed(SEED)
+    tokens = tf.keras.Input((None,), dtype=tf.int32, name="tokens")
+    x = tf.keras.layers.Embedding(VOCABULARY, WIDTH)(tokens)
+    for _ in range(LAYERS):
+        attended = tf.keras.layers.MultiHeadAttention(HEADS, WIDTH // HEADS)(x, x)
+        x = tf.keras.layers.LayerNormalization()(x + attended)
+        wide = tf.keras.layers.Dense(4 * WIDTH, activation="gelu")(x)
+        x = tf.keras.layers.LayerNormalization()(x + tf.keras.layers.Dense(WIDTH)(wide))
+    classes = tf.keras.layers.Dense(CLASSES, activation="softmax", name="classes")(tf.reduce_mean(x, axis=1))
+    return tf.keras.Model(tokens, classes)
+
+
+def digits(folder: Path) -> Any:
+    """A network trained on scikit-learn's handwritten digits (1,797 of 8 x 8), on two thirds of them.
+
+    The last third is never seen while training or calibrating: the answer to whether INT8 keeps the accuracy.
+    """
+    import tensorflow as tf
+    from sklearn.datasets import load_digits
+
+    tf.keras.utils.set_random_seed(SEED)
+    found = load_digits()
+    images = (found.images[..., np.newaxis] / 16).astype(np.float32)
+    order = np.random.default_rng(SEED).permutation(len(images))
+    seen, held_out = np.split(order, [2 * len(order) // 3])
+    convolution = {"padding": "same", "activation": "relu"}
+    model = tf.keras.Sequential(
+        [
+            tf.keras.layers.Input((8, 8, 1), name="image"),
+            tf.keras.layers.Conv2D(32, 3, **convolution),
+            tf.keras.layers.Conv2D(64, 3, **convolution),
+            tf.keras.layers.MaxPooling2D(),
+            tf.keras.layers.Conv2D(128, 3, **convolution),
+            tf.keras.layers.GlobalAveragePooling2D(),
+            tf.keras.layers.Dense(10, activation="softmax", name="digit"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(images[seen], found.target[seen], epochs=DIGITS_EPOCHS, batch_size=64, verbose=0)
+    np.savez(folder / "digits-calibration.npz", image=images[seen[:512]])
+    np.savez(folder / "digits-held-out.npz", image=images[held_out], labels=found.target[held_out])
+    return model
+
+
+def write(name: str, folder: Path) -> None:
+    """Write the model and what belongs to it, unless it is there."""
+    described = folder / f"{name}.json"
+    if described.exists():
+        return
+    import tensorflow as tf
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model = MODELS[name](folder)
+    tf.saved_model.save(model, str(folder / name))
+    conversion: dict[str, Any] = {}
+    if name == "transformer":
+        conversion = {"dynamicShapes": "Range+Optimal", "inputShapes": {"tokens": LENGTHS}}
+    elif name != "digits":
+        shape = (CALIBRATION_SAMPLES, *model.input_shape[1:])
+        images = np.random.default_rng(SEED).uniform(0, 1, shape).astype(np.float32)
+        np.savez(folder / f"{name}-calibration.npz", **{model.input_names[0]: images})
+    # Last, so that its presence says that all is there.
+    described.write_text(json.dumps(conversion))
+
+
+MODELS: dict[str, Callable[[Path], Any]] = {
+    "resnet50": lambda _folder: picture_network("resnet50"),
+    "mobilenetv2": lambda _folder: picture_network("mobilenetv2"),
+    "efficientnetb0": lambda _folder: picture_network("efficientnetb0"),
+    "densenet121": lambda _folder: picture_network("densenet121"),
+    "transformer": lambda _folder: transformer(),
+    "digits": digits,
+}
+
+if __name__ == "__main__":
+    write(sys.argv[1], Path(sys.argv[2]))
