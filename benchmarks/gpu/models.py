@@ -1,8 +1,8 @@
 """The networks that are measured, written as SavedModels: `python -m benchmarks.gpu.models NAME FOLDER`.
 
-FOLDER/NAME is the SavedModel, FOLDER/NAME-calibration.npz data for INT8, and FOLDER/NAME.json what a TRTModel of it says
-in `conversion` beyond precision, workspace and batch sizes. `digits` alone is trained, and has FOLDER/digits-held-out.npz
-with `labels`. Runs on the CPU.
+FOLDER/NAME is the SavedModel, FOLDER/NAME-calibration.npz data for INT8, FOLDER/NAME-answer.npz an `input` with the
+model's `output`, and FOLDER/NAME.json what a TRTModel of it says in `conversion` beyond precision, workspace and batch sizes.
+`digits` alone is trained, and has FOLDER/digits-held-out.npz with `labels`. Runs on the CPU.
 """
 
 import json
@@ -106,6 +106,11 @@ def write(name: str, folder: Path) -> None:
         shape = (CALIBRATION_SAMPLES, *model.input_shape[1:])
         images = np.random.default_rng(SEED).uniform(0, 1, shape).astype(np.float32)
         np.savez(folder / f"{name}-calibration.npz", **{model.input_names[0]: images})
+    shape = (2, *(size or LENGTHS["opt"][0] for size in model.input_shape[1:]))
+    random = np.random.default_rng(SEED + 1)
+    asked = random.integers(0, VOCABULARY, shape) if name == "transformer" else random.uniform(0, 1, shape)
+    asked = asked.astype(model.inputs[0].dtype.as_numpy_dtype)
+    np.savez(folder / f"{name}-answer.npz", input=asked, output=model(asked).numpy())
     # Last, so that its presence says that all is there.
     described.write_text(json.dumps(conversion))
 

@@ -1,9 +1,9 @@
-"""Converts ResNet-50 by `tftrt`, times it against unconverted TensorFlow and serves it; writes one JSON file a step.
+"""Converts a network by `tftrt`, times it against unconverted TensorFlow and serves it; writes one JSON file a step.
 
-    python -m benchmarks.gpu.run --out FOLDER [--work FOLDER] STEP...
+    python -m benchmarks.gpu.run --out FOLDER [--work FOLDER] [--model NAME] STEP...
 
-STEP is convert-PRECISION, time-WAY or serve-PRECISION, where WAY is tf32 or fp32 (unconverted TensorFlow), a precision,
-or onnx (a pure TensorRT FP16 engine). Each step is independent of how the others ended, but for the conversion that it
+STEP is convert-PRECISION, time-WAY, serve-PRECISION or accuracy-WAY, where WAY is tf32 or fp32 (unconverted TensorFlow;
+`native` for the accuracy), a precision, or onnx (a pure TensorRT FP16 engine). Each step is independent of how the others ended, but for the conversion that it
 needs. With `--accelerator None` the `cpu` runtime does the same without a GPU, to try the benchmark out.
 """
 
@@ -27,7 +27,6 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "benchmarks"
-MODEL = "resnet50"
 WORKSPACE_BYTES = 4 << 30
 READY_SECONDS = 180
 # Files' names that differ by more than case from those of the conversions to FP32.
@@ -43,8 +42,9 @@ class Benchmark:
         self.out, self.work = options.out, options.work
         self.log = (self.out / "log.txt").open("a")
         self.gpu = options.accelerator == "GPU"
+        self.name, self.models = options.model, self.work / "pvc/models"
         self.device: dict[str, Any] = {}
-        (self.work / "pvc/models").mkdir(parents=True, exist_ok=True)
+        self.models.mkdir(parents=True, exist_ok=True)
         (self.work / "pvc/store").mkdir(parents=True, exist_ok=True)
         (self.work / "cuda-cache").mkdir(exist_ok=True)
         self.environment = {
@@ -64,13 +64,13 @@ class Benchmark:
             kind, _, what = step.partition("-")
             result: dict[str, Any] = {"step": step}
             try:
-                result |= {"convert": self.convert, "time": self.time, "serve": self.serve}[kind](what)
+                result |= getattr(self, kind)(what)
             except Exception as error:
                 failed += 1
                 result["error"] = f"{type(error).__name__}: {error}"
                 traceback.print_exc()
             result |= {"seconds": round(time.monotonic() - started, 1), **self.where()}
-            (self.out / f"{MODEL}-{FILES.get(step, step)}.json").write_text(json.dumps(result, indent=1) + "\n")
+            (self.out / f"{self.name}-{FILES.get(step, step)}.json").write_text(json.dumps(result, indent=1) + "\n")
             print(f"{step}: {result['seconds']} s {result.get('error', '')}", flush=True)
         return failed
 
@@ -93,23 +93,27 @@ class Benchmark:
         }
 
     def source(self) -> Path:
-        """ResNet-50 as `examples/resnet50.py` writes it."""
-        folder: Path = self.work / "pvc/models" / MODEL
-        self.call([sys.executable, str(ROOT / "examples/resnet50.py"), str(folder)], extra={"CUDA_VISIBLE_DEVICES": ""})
-        return folder
+        """The network, written once."""
+        command = [sys.executable, "-m", "benchmarks.gpu.models", self.name, str(self.models)]
+        self.call(command, extra={"CUDA_VISIBLE_DEVICES": ""})
+        return self.models / self.name
 
     def spec(self, precision: str) -> dict[str, Any]:
         """What the operator would hand to the conversion's containers."""
-        asked = f"{MODEL} {precision} {self.options.batch_sizes} {WORKSPACE_BYTES}"
+        asked = f"{self.name} {precision} {self.options.batch_sizes} {WORKSPACE_BYTES}"
+        size = min(self.options.batch_sizes)
+        calibration = {"uri": f"pvc://models/{self.name}-calibration.npz", "samples": 128, "batchSize": size}
         return {
             "version": 1,
-            "model": {"namespace": NAMESPACE, "name": MODEL},
+            "model": {"namespace": NAMESPACE, "name": self.name},
             "fingerprint": hashlib.sha256(asked.encode()).hexdigest()[:32],
-            "source": {"uri": f"pvc://models/{MODEL}", "signature": "serving_default"},
+            "source": {"uri": f"pvc://models/{self.name}", "signature": "serving_default"},
             "conversion": {
                 "precision": precision,
                 "maxWorkspaceSizeBytes": WORKSPACE_BYTES,
                 "batchSizes": self.options.batch_sizes,
+                "calibration": calibration if precision == "INT8" else None,
+                **json.loads((self.models / f"{self.name}.json").read_text()),
             },
             "runtime": {
                 "name": "triton" if self.gpu else "cpu",
@@ -161,7 +165,7 @@ class Benchmark:
             "environment": self.options.environment,
         }
         if way == "onnx":
-            asked |= {"onnx": str(self.work / f"{MODEL}.onnx"), "workspaceBytes": WORKSPACE_BYTES}
+            asked |= {"onnx": str(self.work / f"{self.name}.onnx"), "workspaceBytes": WORKSPACE_BYTES}
         request.write_text(json.dumps(asked))
         answer.unlink(missing_ok=True)
         extra = {"TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION": "False"}
@@ -195,16 +199,16 @@ class Benchmark:
             ready = round(time.monotonic() - started, 1)
             idle = self.used()
             address = f"127.0.0.1:{grpc}"
-            with np.load(self.work / "pvc/models" / f"{MODEL}.npz") as arrays:
-                images, expected = arrays["input_1"], arrays["predictions"]
-            (found,) = serving.ask(address, MODEL, images).values()
+            with np.load(self.models / f"{self.name}-answer.npz") as arrays:
+                images, expected = arrays["input"], arrays["output"]
+            (found,) = serving.ask(address, self.name, images).values()
             error = float(np.max(np.abs(found - expected)) / np.max(np.abs(expected)))
             print(f"served: ready after {ready} s, relative error {error:.2g}", flush=True)
             rows = []
             for size in sorted({min(32, max(self.options.batch_sizes)), max(self.options.batch_sizes)}):
-                batch = np.random.default_rng(1).random((size, *images.shape[1:])).astype(np.float32)
+                batch = np.resize(images, (size, *images.shape[1:]))
                 for way, clients in (("inline", 1), ("inline", 8), ("sharedMemory", 1), ("sharedMemory", 4)):
-                    rows.append(serving.load(address, MODEL, batch, clients, way, 2 * self.options.seconds))
+                    rows.append(serving.load(address, self.name, batch, clients, way, 2 * self.options.seconds))
                     print(json.dumps(rows[-1]), flush=True)
             loaded = self.used()
         finally:
@@ -220,6 +224,15 @@ class Benchmark:
             "exitCode": code,
             "rows": rows,
         }
+
+    def accuracy(self, way: str) -> dict[str, Any]:
+        """How often the network is right on held-out data: `native`, or converted to a precision."""
+        model = self.source() if way == "native" else self.artifact(way) / "builds/benchmark/model"
+        answer = self.work / "accuracy.json"
+        command = [sys.executable, "-m", "benchmarks.gpu.accuracy", str(model)]
+        command += [str(self.models / f"{self.name}-held-out.npz"), str(max(self.options.batch_sizes)), str(answer)]
+        self.call(command, extra={"TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION": "False"})
+        return dict(json.loads(answer.read_text()))
 
     def fraction(self, memory: dict[str, int]) -> str:
         """The fraction of policy Measured: a tenth more than the peak, of all that the device has."""
@@ -301,6 +314,7 @@ def main() -> int:
         "--batch-sizes", type=lambda text: [int(one) for one in text.split(",")], default=[1, 8, 32, 128]
     )
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one round of timing")
+    parser.add_argument("--model", default="resnet50", help="a network of benchmarks/gpu/models.py")
     parser.add_argument("--commit", default="", help="the commit that is measured, for the record")
     parser.add_argument(
         "--environment",
