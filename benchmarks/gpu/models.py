@@ -1,7 +1,7 @@
 """The networks that are measured, written as SavedModels: `python -m benchmarks.gpu.models NAME FOLDER`.
 
 FOLDER/NAME is the SavedModel, FOLDER/NAME-calibration.npz data for INT8, FOLDER/NAME-answer.npz an `input` with the
-model's `output`, and FOLDER/NAME.json what a TRTModel of it says in `conversion` beyond precision, workspace and batch sizes.
+model's `output`, and FOLDER/NAME.json what a TRTModel says in `conversion` beyond precision, workspace and batch sizes.
 `digits` alone is trained, and has FOLDER/digits-held-out.npz with `labels`. Runs on the CPU.
 """
 

@@ -3,8 +3,9 @@
     python -m benchmarks.gpu.run --out FOLDER [--work FOLDER] [--model NAME] STEP...
 
 STEP is convert-PRECISION, time-WAY, serve-PRECISION or accuracy-WAY, where WAY is tf32 or fp32 (unconverted TensorFlow;
-`native` for the accuracy), a precision, or onnx (a pure TensorRT FP16 engine). Each step is independent of how the others ended, but for the conversion that it
-needs. With `--accelerator None` the `cpu` runtime does the same without a GPU, to try the benchmark out.
+`native` for the accuracy), a precision, or onnx (a pure TensorRT FP16 engine). Each step is independent of how the
+others ended, but for the conversion that it needs. With `--accelerator None` the `cpu` runtime does the same without a
+GPU, to try the benchmark out.
 """
 
 import argparse
