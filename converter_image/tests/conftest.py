@@ -11,7 +11,7 @@ import pytest
 
 from tests.box import Box, Server
 
-MODELS = ("cnn", "resnet50", "table", "two", "counter", "slow", "picky", "scalar", "frozen")
+MODELS = ("cnn", "resnet50", "table", "two", "counter", "slow", "picky", "scalar", "frozen", "written", "vocabulary")
 
 
 @pytest.fixture(scope="session")

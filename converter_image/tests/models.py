@@ -55,6 +55,38 @@ class Table(tf.Module):
         return {"score": tf.gather(self.scores, numbers), "upper": tf.strings.upper(words)}
 
 
+class Written(tf.Module):
+    """A table that could be filled at any time."""
+
+    def __init__(self) -> None:
+        self.table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, 0)
+        self.table.insert(tf.constant(["sample 1", "sample 2"]), tf.constant([1, 2], tf.int64))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="words")])
+    def __call__(self, words: Any) -> dict[str, Any]:
+        return {"number": self.table.lookup(words)}
+
+
+class Vocabulary(tf.Module):
+    """Words to numbers by a file, unknown ones to buckets; then an embedding and a dense layer."""
+
+    def __init__(self, file: Path) -> None:
+        file.write_text("".join(f"sample {number}\n" for number in range(90)))
+        lines = tf.lookup.TextFileInitializer(
+            str(file), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+        )
+        self.table = tf.lookup.StaticVocabularyTable(lines, 5)
+        generator = np.random.default_rng(4)
+        self.embedding = tf.Variable(generator.normal(size=(95, 16)).astype(np.float32))
+        self.dense = tf.Variable(generator.normal(size=(16, 4)).astype(np.float32))
+        self.bias = tf.Variable([1.0, -1.0, 0.5, 0.25])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.string, name="words")])
+    def __call__(self, words: Any) -> dict[str, Any]:
+        vectors = tf.reduce_mean(tf.gather(self.embedding, self.table.lookup(words)), axis=1)
+        return {"scores": tf.nn.softmax(tf.matmul(vectors, self.dense) + self.bias)}
+
+
 class TwoAndTwo(tf.Module):
     """An input with an open dimension, one of FP16, one that nothing uses; two outputs."""
 
@@ -139,6 +171,7 @@ def questions() -> dict[str, dict[str, Any]]:
         "cnn": {"image": generator.normal(size=(3, 16, 16, 3)).astype(np.float32)},
         "resnet50": {"image": generator.normal(size=(2, 224, 224, 3)).astype(np.float32)},
         "table": {"words": np.array([b"sample 2", b"unknown", b"sample 3"], dtype=np.object_)},
+        "vocabulary": {"words": np.array([[b"sample 2", b"unknown", b"sample 3"], [b"", b"sample 89", b"x"]])},
         "two": {
             "ids": generator.integers(0, 9, (2, 5)).astype(np.int32),
             "extra": generator.normal(size=(2, 3)).astype(np.float16),
@@ -165,6 +198,8 @@ def main(folder: Path, names: list[str]) -> None:
         "resnet50": resnet50,
         "table": lambda path: save(Table(), path),
         "two": lambda path: save(TwoAndTwo(), path),
+        "written": lambda path: save(Written(), path),
+        "vocabulary": lambda path: save(Vocabulary(folder / "vocabulary.txt"), path),
         "counter": lambda path: save(Counter(), path),
         "slow": lambda path: save(Slow(), path),
         "picky": lambda path: save(Picky(), path),

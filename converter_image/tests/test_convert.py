@@ -54,11 +54,18 @@ def test_resnet_50_is_converted(converted: Callable[..., Box]) -> None:
     assert summary["totalOps"] > 300
 
 
-def test_a_model_with_a_lookup_table_is_kept_as_it_is(tmp_path: Path, models: Path) -> None:
-    ended = fetched(Box(tmp_path, name="table", models=models)).run("convert")
+@pytest.mark.parametrize("name", ["table", "vocabulary"])
+def test_a_model_with_a_lookup_table_is_frozen_round_it(tmp_path: Path, models: Path, name: str) -> None:
+    ended = fetched(Box(tmp_path, name=name, models=models)).run("convert")
     assert ended.code == 0, ended.log
-    assert "lookup tables" in message(ended.lines, "The model is kept as it is")["why"]
+    assert not [line["why"] for line in ended.lines if "why" in line]
     assert message(ended.lines, "Compared with the unconverted model")["verification"]["maxRelativeError"] == "0"
+
+
+def test_a_model_with_a_table_that_is_written_is_kept_as_it_is(tmp_path: Path, models: Path) -> None:
+    ended = fetched(Box(tmp_path, name="written", models=models)).run("convert")
+    assert ended.code == 0, ended.log
+    assert "tables that are written" in message(ended.lines, "The model is kept as it is")["why"]
 
 
 def test_a_model_that_writes_its_variables_is_kept_as_it_is(tmp_path: Path, models: Path) -> None:

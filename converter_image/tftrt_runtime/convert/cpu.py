@@ -14,11 +14,9 @@ def convert(request: ConvertRequest) -> ConvertAnswer:
     (loaded, function), answer = reference.ask(request)
     if answer.kept is None:
         with log.timed("convert", "Froze and optimised the graph"):
-            frozen = freeze.freeze(function)
+            frozen = freeze.freeze(loaded, function)
             total_ops = freeze.count(frozen.graph)
-            root = tf.Module()
-            root.converted = freeze.as_function(frozen, function)
-            tf.saved_model.save(root, request.target, signatures={request.signature: root.converted})
+            freeze.save(frozen, function, request.target, request.signature)
     else:
         log.event("convert", "The model is kept as it is", why=answer.kept)
         total_ops = freeze.count(function.graph.as_graph_def())

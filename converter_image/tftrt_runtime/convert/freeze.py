@@ -1,7 +1,7 @@
 """Freeze a signature's variables to constants and optimise the graph for inference. Imports TensorFlow.
 
-Where a frozen graph would not be the same model (it has tables, queues, or variables that it writes) there is none: the
-caller keeps the model as it is.
+Lookup tables that nothing writes stay beside the frozen graph, which goes on reading them. Where a frozen graph would
+not be the same model (it has queues, or variables that it writes) there is none: the caller keeps the model as it is.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
+from tensorflow.python.checkpoint import graph_view
 from tensorflow.python.framework import convert_to_constants
 from tensorflow.python.grappler import tf_optimizer
+from tensorflow.python.trackable import resource
 from tensorflow.python.training import saver
 
 # A GraphDef is one protobuf message and ends at 2 GiB; frozen weights lie in it. A tenth is left for the graph itself.
@@ -23,27 +25,39 @@ MAX_FROZEN_BYTES = int(0.9 * 2**31)
 READS = {
     "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp", "Placeholder",
     "Identity", "PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While", "StatelessWhile", "Case",
-    "StatelessCase",
+    "StatelessCase", "LookupTableFind", "LookupTableFindV2", "LookupTableSize", "LookupTableSizeV2",
+    "LookupTableExport", "LookupTableExportV2",
+}  # fmt: skip
+
+# Operations that make a state of their own in the graph, which is filled when the model is loaded: the way of models
+# that TensorFlow 1 saved.
+MAKES = {
+    "HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2", "MutableDenseHashTable",
+    "MutableDenseHashTableV2", "VarHandleOp", "Variable", "VariableV2",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Frozen:
-    """An optimised graph without variables; tensor names by the signature's names."""
+    """An optimised graph without variables; tensor names by the signature's names, and tables by tensor names."""
 
     graph: Any
     inputs: dict[str, str]
     outputs: dict[str, str]
+    tables: dict[str, Any]
 
 
-def why_not(function: Any) -> str | None:
-    """Why this signature cannot be frozen soundly; None where it can."""
-    variables = {id(variable.handle) for variable in function.variables}
-    others = [tensor for tensor, _ in function.graph.captures if id(tensor) not in variables]
-    if any(tensor.dtype in {tf.resource, tf.variant} for tensor in others):
-        return "it uses lookup tables or other resources that are no variables"
+def why_not(loaded: Any, function: Any) -> str | None:
+    """Why this signature of the loaded model cannot be frozen soundly; None where it can."""
+    if len(_tables(loaded, function)) < len(_resources(function)):
+        return "it uses queues, tables that are written or other resources that are neither variables nor fixed tables"
+    graph = function.graph.as_graph_def()
     handles = {tensor.name.partition(":")[0] for tensor in function.inputs if tensor.dtype == tf.resource}
-    writers = sorted(set(_writers(function.graph.as_graph_def(), handles)))
+    bodies = [graph.node, *(body.node_def for body in graph.library.function)]
+    made = sorted({node.op for nodes in bodies for node in nodes} & MAKES)
+    if made:
+        return f"it makes variables or tables of its own when it is loaded ({', '.join(made)})"
+    writers = sorted(set(_writers(graph, handles)))
     if writers:
         return f"it changes its state when it is called ({', '.join(writers[:3])})"
     size = sum(variable.dtype.size * variable.shape.num_elements() for variable in function.variables)
@@ -53,6 +67,31 @@ def why_not(function: Any) -> str | None:
     if not all(name.isidentifier() for name in names):
         return "the names of its tensors are no Python names"
     return None
+
+
+def _resources(function: Any) -> dict[str, Any]:
+    """What the function refers to beside variables and constants, by the name of the tensor that stands for it."""
+    variables = {id(variable.handle) for variable in function.variables}
+    return {
+        inner.name: outer
+        for outer, inner in function.graph.captures
+        if outer.dtype in {tf.resource, tf.variant} and id(outer) not in variables
+    }
+
+
+def _tables(loaded: Any, function: Any) -> dict[str, Any]:
+    """Those of them that are tables which keep what they were filled with, as the loaded model's objects."""
+    objects, _ = graph_view.ObjectGraphView(loaded).breadth_first_traversal()
+    by_handle = {id(thing.resource_handle): thing for thing in objects if _is_fixed_table(thing)}
+    return {name: by_handle[id(outer)] for name, outer in _resources(function).items() if id(outer) in by_handle}
+
+
+def _is_fixed_table(thing: Any) -> bool:
+    """Whether this object of a loaded model is a table of the kind that is filled once, when it is loaded."""
+    if not isinstance(thing, resource.RestoredResource):
+        return False
+    made = thing._create_resource.concrete_functions
+    return any(node.op == "HashTableV2" for function in made for node in function.graph.as_graph_def().node)
 
 
 def _writers(graph: Any, handles: set[str]) -> Iterator[str]:
@@ -69,7 +108,7 @@ def _writers(graph: Any, handles: set[str]) -> Iterator[str]:
                 yield node.op
 
 
-def freeze(function: Any) -> Frozen:
+def freeze(loaded: Any, function: Any) -> Frozen:
     """The signature with its variables as constants, functions inlined, constants folded, arithmetic simplified."""
     frozen = convert_to_constants.convert_variables_to_constants_v2(function, lower_control_flow=False)
     # Both structures are flattened in the order of their sorted names.
@@ -77,7 +116,8 @@ def freeze(function: Any) -> Frozen:
     outputs = dict(zip(sorted(function.structured_outputs), (tensor.name for tensor in frozen.outputs)))
     meta_graph = _meta_graph(frozen.graph, list(outputs.values()))
     del frozen  # each copy of the graph holds all weights
-    return Frozen(graph=_optimise(meta_graph), inputs=inputs, outputs=outputs)
+    # What was captured and is no constant now keeps its name, as an input behind the signature's own.
+    return Frozen(graph=_optimise(meta_graph), inputs=inputs, outputs=outputs, tables=_tables(loaded, function))
 
 
 def _meta_graph(graph: Any, fetches: list[str]) -> Any:
@@ -109,7 +149,7 @@ def as_function(frozen: Frozen, function: Any) -> Any:
     specs = function.structured_input_signature[1]
     graph = frozen.graph  # changed in place, for a copy would hold all weights once more
     _rename_functions(graph, "_frozen")
-    placeholders = {tensor.partition(":")[0] for tensor in frozen.inputs.values()}
+    placeholders = {tensor.partition(":")[0] for tensor in (*frozen.inputs.values(), *frozen.tables)}
     for node in graph.node:
         if node.name in placeholders:
             # The inputs take their place; what waits for them (a control edge) may go on waiting.
@@ -123,12 +163,22 @@ def as_function(frozen: Frozen, function: Any) -> Any:
             for name, tensor in frozen.inputs.items()
             if tensor in used or tensor.partition(":")[0] in used
         }
+        for tensor, table in frozen.tables.items():
+            feeds[tensor] = tf.compat.v1.get_default_graph().capture(table.resource_handle)
         fetched = tf.import_graph_def(graph, input_map=feeds, return_elements=list(frozen.outputs.values()), name="")
         return dict(zip(frozen.outputs, fetched))
 
     return tf.function(converted, autograph=False).get_concrete_function(
         **{name: tf.TensorSpec(specs[name].shape, specs[name].dtype, name=name) for name in frozen.inputs}
     )
+
+
+def save(frozen: Frozen, function: Any, target: str, signature: str) -> None:
+    """Write the frozen graph, which this uses up, as a SavedModel with this one signature, and its tables."""
+    root = tf.Module()
+    root.tables = list(frozen.tables.values())
+    root.converted = as_function(frozen, function)
+    tf.saved_model.save(root, target, signatures={signature: root.converted})
 
 
 def _rename_functions(graph: Any, suffix: str) -> None:
