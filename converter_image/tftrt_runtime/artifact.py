@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from tftrt_runtime.digest import FileDigest, of_file
 from tftrt_runtime.errors import ArtifactCorrupt
+from tftrt_runtime.spec import ShapeRange
 
 MANIFEST = "manifest.json"
 BUILDS = "builds"
@@ -128,6 +129,9 @@ class Conversion(Frozen):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     sample: Optional[Sample]
+    # What the engines were built for: the profile strategy, and the sizes of dimensions that the signature leaves open.
+    dynamicShapes: Optional[str] = None
+    inputShapes: dict[str, ShapeRange] = {}
     startedAt: str
     verification: Optional[Verification] = None
     memory: Optional[Memory] = None
@@ -183,6 +187,8 @@ class Manifest(Frozen):
     sourceDigest: str
     summary: Summary
     sample: Optional[Sample]
+    dynamicShapes: Optional[str] = None
+    inputShapes: dict[str, ShapeRange] = {}
     segments: tuple[Segment, ...] = ()  # what was left to TensorFlow
     files: tuple[File, ...]
 

@@ -134,13 +134,15 @@ def _manifest(
         sourceDigest=fetched.sourceDigest,
         artifactBytes=sum(file.size for file in files),
         finishedAt=log.now(),
-        **conversion.model_dump(exclude={"sample", "segments"}),
+        **conversion.model_dump(exclude={"sample", "dynamicShapes", "inputShapes", "segments"}),
     )
     return Manifest(
         build=build,
         sourceDigest=fetched.sourceDigest,
         summary=summary,
         sample=conversion.sample,
+        dynamicShapes=conversion.dynamicShapes,
+        inputShapes=conversion.inputShapes,
         segments=conversion.segments,
         files=files,
     )

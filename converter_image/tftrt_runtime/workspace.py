@@ -47,6 +47,11 @@ class Workspace:
         return self.root / "source"
 
     @property
+    def calibration(self) -> Path:
+        """The calibration data, where the spec names any."""
+        return self.root / "calibration"
+
+    @property
     def fetched(self) -> Path:
         """A `Fetched`."""
         return self.root / "fetch.json"

@@ -10,6 +10,7 @@ FAILURES = (
     "failure in verifying input shapes",
     "Engine retrieval for input shapes",
     "Failed to execute engine",
+    "Calibration failed",
 )
 OUT_OF_MEMORY = ("out of memory", "OutOfMemory", "OOM when allocating", "insufficient memory", "ran out of memory")
 TOLD_CHARACTERS = 400

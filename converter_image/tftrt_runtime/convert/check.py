@@ -37,6 +37,10 @@ def check(request: CheckRequest) -> CheckAnswer:
     _expect_names("outputs", function.structured_outputs, [tensor.name for tensor in request.outputs])
     if request.engines:
         _expect_engines(request, function.graph.as_graph_def())
+    for sample in request.also:
+        for size in request.batch_sizes:
+            batch = samples.batch(request.inputs, size, sample)
+            function(**{name: tf.constant(value) for name, value in batch.items()})
     if request.sample is None:
         return CheckAnswer(verification=None)
     worst, agreeing, compared = 0.0, 0, 0
@@ -121,7 +125,12 @@ def _expect_engines(request: CheckRequest, graph: Any) -> None:
 
     for engine in segments.engines(graph):
         sizes = engine_files.batch_sizes(Path(request.model), engine.name)
-        if sizes != request.batch_sizes:
+        if request.dynamic and len(sizes) != 1:
+            raise NothingConvertible(
+                f"The engine {engine.name} was saved {len(sizes)} times instead of once for all shapes: TensorRT could "
+                "not build it. Raise spec.conversion.minimumSegmentSize to leave that part to TensorFlow."
+            )
+        if not request.dynamic and sizes != request.batch_sizes:
             raise NothingConvertible(
                 f"The engine {engine.name} was saved for the batch sizes {list(sizes)} instead of "
                 f"{list(request.batch_sizes)}: its input does not have the batch as its first dimension, or TensorRT "

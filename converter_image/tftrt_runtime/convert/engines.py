@@ -1,16 +1,17 @@
-"""A child process that converts with TensorRT and builds an engine for every batch size."""
+"""A child process that converts with TensorRT and builds engines: one for each batch size, or one for all shapes."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 from tensorflow.python.compiler.tensorrt import trt_convert
 
-from tftrt_runtime import child, log, samples
+from tftrt_runtime import child, data, log, samples
 from tftrt_runtime.convert import segments
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
 from tftrt_runtime.errors import NothingConvertible
@@ -18,43 +19,32 @@ from tftrt_runtime.errors import NothingConvertible
 REPORT = "TF_TRT_SHOW_DETAILED_REPORT"  # a path: TF-TRT writes there which operations it did not take, and why
 TOLD_REASONS = 5
 
+Batches = Callable[[], Iterator[samples.Batch]]
+
 
 def convert(request: EnginesRequest) -> EnginesAnswer:
     """Write the converted SavedModel with its engines.
 
     Raises:
         NothingConvertible: no engine came of it; the reasons are told.
+        CalibrationDataUnfit: the calibration data does not fit the model.
     """
-    converter = trt_convert.TrtGraphConverterV2(
-        input_saved_model_dir=request.source,
-        input_saved_model_signature_key=request.signature,
-        precision_mode=request.precision,
-        max_workspace_size_bytes=request.max_workspace_size_bytes,
-        minimum_segment_size=request.minimum_segment_size,
-        # One more shape than this, and the oldest engine is thrown away.
-        maximum_cached_engines=len(request.batch_sizes),
-        use_calibration=False,
-    )
+    converter = new_converter(request)
     with tempfile.TemporaryDirectory(prefix="tftrt-report-") as folder:
         report = Path(folder, "report.csv")
         os.environ[REPORT] = str(report)
         with log.timed("convert", "Converted the graph", precision=request.precision):
-            graph = converter.convert().graph.as_graph_def()
+            graph = converter.convert(_calibration(request)).graph.as_graph_def()
         why = segments.reasons(report)
     engines = segments.engines(graph)
     if not engines:
         raise NothingConvertible(_nothing(why, request.minimum_segment_size))
-
-    def batches() -> Iterator[samples.Batch]:
-        # Ascending, for a request takes the smallest engine that is large enough: after a larger one none is built.
-        for size in sorted(request.batch_sizes):
-            with log.timed("convert", "Built engines", batch_size=size):
-                yield samples.batch(request.inputs, size, request.sample)
-
-    converter.build(input_fn=batches)
-    _forbid_builds(converter)
-    with log.timed("convert", "Saved the converted model"):
-        converter.save(request.target)
+    if request.calibration and request.dynamic_shapes is None:
+        _drop_calibration_engines(converter)
+    converter.build(input_fn=lambda: shapes_to_build(request))
+    if request.calibration:
+        _expect_calibrated(converter)
+    save(converter, request)
     converted_ops, total_ops = segments.operations(graph)
     return EnginesAnswer(
         engines=len(engines),
@@ -62,6 +52,101 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
         total_ops=total_ops,
         segments=segments.left_to_tensorflow(graph, why),
     )
+
+
+def new_converter(request: EnginesRequest) -> Any:
+    """TF-TRT's converter, with all that the request says."""
+    converter = trt_convert.TrtGraphConverterV2(
+        input_saved_model_dir=request.source,
+        input_saved_model_signature_key=request.signature,
+        use_dynamic_shape=request.dynamic_shapes is not None,
+        dynamic_shape_profile_strategy=request.dynamic_shapes,
+        precision_mode=request.precision,
+        max_workspace_size_bytes=request.max_workspace_size_bytes,
+        minimum_segment_size=request.minimum_segment_size,
+        # One more shape than this, and the oldest engine is thrown away. One engine holds all profiles.
+        maximum_cached_engines=len(request.batch_sizes) if request.dynamic_shapes is None else 1,
+        use_calibration=request.calibration is not None,
+    )
+    # The converter's own freezing makes inputs of tables, and then calls the model without them. Its other way, without
+    # freezing, leaves captures what they are; the constructor refuses it under implicit batch because of variables,
+    # of which a frozen source has none.
+    converter.freeze = not request.frozen
+    return converter
+
+
+def save(converter: Any, request: EnginesRequest) -> None:
+    """Write the converted SavedModel."""
+    _forbid_builds(converter)
+    if request.frozen:
+        # Without freezing the converter saves the loaded model too, whose functions hold all weights once more.
+        root = tf.Module()
+        root.tables = list(converter._saved_model.tables)
+        converter._saved_model = root
+    with log.timed("convert", "Saved the converted model"):
+        converter.save(request.target)
+
+
+def shapes_to_build(request: EnginesRequest) -> Iterator[samples.Batch]:
+    """Made-up input of every shape that an engine or a profile is built for.
+
+    Batch sizes ascend, for under implicit batch a request takes the smallest engine that is large enough: after a
+    larger one none is built. A range begins with a single item, for nothing pads a smaller batch up to it.
+    """
+    sizes = set(request.batch_sizes)
+    if request.dynamic_shapes and "Range" in request.dynamic_shapes:
+        sizes.add(1)
+    done = "Built engines" if request.dynamic_shapes is None else "Collected shapes"
+    for size in sorted(sizes):
+        for sample in request.samples:
+            with log.timed("convert", done, batch_size=size, shapes=sample.shapes):
+                yield samples.batch(request.inputs, size, sample)
+
+
+def _calibration(request: EnginesRequest) -> Batches | None:
+    """The function that TF-TRT reads calibration batches from."""
+    calibration = request.calibration
+    if calibration is None:
+        return None
+
+    def read() -> Iterator[samples.Batch]:
+        with log.timed("convert", "Calibrated", samples=calibration.samples, batch_size=calibration.batch_size):
+            yield from data.batches(
+                Path(calibration.folder), request.inputs, calibration.batch_size, calibration.samples
+            )
+
+    return read
+
+
+def _drop_calibration_engines(converter: Any) -> None:
+    """Throw away the engines that calibration leaves in the cache, for its batch size is none that was asked for.
+
+    The ranges that it measured stay in the graph, and the engines that are built next use them.
+    """
+    _expect_calibrated(converter)
+    with tempfile.TemporaryDirectory(prefix="tftrt-engines-") as folder:
+        for name in {engine.name.rpartition("/")[2] for engine in segments.engines(converter._converted_graph_def)}:
+            trt_convert.gen_trt_ops.serialize_trt_resource(
+                resource_name=name,
+                filename=str(Path(folder, name)),
+                delete_resource=True,
+                save_gpu_specific_engines=False,
+            )
+
+
+def _expect_calibrated(converter: Any) -> None:
+    """Hold that each engine has its ranges: TF-TRT only warns, and would calibrate on what it is asked next.
+
+    Raises:
+        NothingConvertible: one has none.
+    """
+    for engine in segments.engines(converter._converted_graph_def):
+        if not engine.attr["calibration_data"].s:
+            raise NothingConvertible(
+                f"INT8 calibration measured no ranges for the engine {engine.name}: no sample reached that part of the "
+                "model, or TensorRT could not calibrate it. Give samples that use all of the model, or set "
+                "spec.conversion.precision to FP16."
+            )
 
 
 def _forbid_builds(converter: Any) -> None:

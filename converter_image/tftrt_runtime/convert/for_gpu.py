@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tftrt_runtime import child, cuda, log
 from tftrt_runtime.artifact import Conversion, Device, Memory, Sample, Tensor, Versions
-from tftrt_runtime.convert import messages
+from tftrt_runtime.convert import messages, shapes, sources
 from tftrt_runtime.convert.build_log import BuildLog
-from tftrt_runtime.errors import CalibrationDataUnfit, GPUOutOfMemory, GPUUnfit, NothingConvertible
+from tftrt_runtime.errors import GPUOutOfMemory, GPUUnfit, NothingConvertible
 from tftrt_runtime.serve.memory import MIB
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.tensorrt import NO_FALLBACK
@@ -23,7 +23,6 @@ def look(spec: JobSpec) -> messages.DevicesAnswer:
 
     Raises:
         GPUUnfit: there is none, or not the runtime's TensorRT.
-        CalibrationDataUnfit: the precision needs data that the spec cannot name yet.
     """
     seen = child.run("tftrt_runtime.convert.devices", messages.DevicesRequest(), messages.DevicesAnswer, "convert")
     if not seen.gpus:
@@ -37,17 +36,15 @@ def look(spec: JobSpec) -> messages.DevicesAnswer:
             f"The runtime {spec.runtime.name!r} has TensorRT {wanted}, and this image has {seen.tensorrt or 'none'}: "
             "the operator's runtime catalogue names the wrong image or the wrong version."
         )
-    if spec.conversion.precision == "INT8":
-        raise CalibrationDataUnfit(
-            "Precision INT8 needs calibration data, which this version of the converter cannot read: set "
-            "spec.conversion.precision to FP16 or FP32."
-        )
     return seen
 
 
-def convert(spec: JobSpec, device: messages.DevicesAnswer, source: Path, target: Path, references: Path) -> Conversion:
-    """Write the converted model with its engines to `target`."""
+def convert(
+    spec: JobSpec, device: messages.DevicesAnswer, data: Path, source: Path, target: Path, references: Path
+) -> Conversion:
+    """Write the converted model with its engines to `target`; `data` is the folder of calibration data."""
     started = log.now()
+    calibration = sources.calibration(spec, source, data)
     model = _reference(spec, source, references)
     if model.kept is not None:
         raise NothingConvertible(
@@ -58,9 +55,13 @@ def convert(spec: JobSpec, device: messages.DevicesAnswer, source: Path, target:
             f"{spec.source.uri} takes no made-up input or answers differently each time, and engines are built and "
             "checked by running it. Export the numeric part of it alone."
         )
-    built = _build(spec, model.inputs, model.sample, source, target)
-    checked = _check(spec, model, target, references)
-    memory = _measure(spec, model.inputs, model.sample, target)
+    shapes.expect_closed(model.inputs, spec.conversion.inputShapes, spec.source.uri)
+    every = shapes.distinct(model.inputs, spec.conversion.inputShapes)
+    if model.tables:
+        source = sources.frozen(spec, source, references.parent / "frozen")
+    built = _build(spec, model, calibration, every, source, target)
+    checked = _check(spec, model, every, target, references)
+    memory = _measure(spec, model.inputs, every[-1], target)
     return Conversion(
         device=Device(
             name=device.name,
@@ -76,6 +77,8 @@ def convert(spec: JobSpec, device: messages.DevicesAnswer, source: Path, target:
         inputs=model.inputs,
         outputs=model.outputs,
         sample=model.sample,
+        dynamicShapes=spec.conversion.dynamicShapes,
+        inputShapes=spec.conversion.inputShapes,
         startedAt=started,
         verification=checked.verification,
         memory=memory,
@@ -102,18 +105,26 @@ def _reference(spec: JobSpec, source: Path, references: Path) -> messages.Refere
 
 
 def _build(
-    spec: JobSpec, inputs: tuple[Tensor, ...], sample: Sample, source: Path, target: Path
+    spec: JobSpec,
+    model: messages.ReferenceAnswer,
+    calibration: messages.CalibrationData | None,
+    every: tuple[Sample, ...],
+    source: Path,
+    target: Path,
 ) -> messages.EnginesAnswer:
     request = messages.EnginesRequest(
         source=str(source),
         signature=spec.source.signature,
         target=str(target),
-        inputs=inputs,
-        sample=sample,
+        frozen=model.tables,
+        inputs=model.inputs,
+        samples=every,
         precision=spec.conversion.precision,
         max_workspace_size_bytes=spec.conversion.maxWorkspaceSizeBytes,
         minimum_segment_size=spec.conversion.minimumSegmentSize,
         batch_sizes=spec.conversion.batchSizes,
+        dynamic_shapes=spec.conversion.dynamicShapes,
+        calibration=calibration,
     )
     with log.timed("convert", "Converted"):
         return child.run(
@@ -121,7 +132,9 @@ def _build(
         )
 
 
-def _check(spec: JobSpec, model: messages.ReferenceAnswer, target: Path, references: Path) -> messages.CheckAnswer:
+def _check(
+    spec: JobSpec, model: messages.ReferenceAnswer, every: tuple[Sample, ...], target: Path, references: Path
+) -> messages.CheckAnswer:
     request = messages.CheckRequest(
         model=str(target),
         signature=spec.source.signature,
@@ -132,6 +145,8 @@ def _check(spec: JobSpec, model: messages.ReferenceAnswer, target: Path, referen
         sample=model.sample,
         exact=False,
         engines=True,
+        dynamic=spec.conversion.dynamicShapes is not None,
+        also=tuple(sample for sample in every if sample != model.sample),
     )
     with log.timed("convert", "Checked the converted model in a fresh process"):
         return child.run(

@@ -69,6 +69,11 @@ def why_not(loaded: Any, function: Any) -> str | None:
     return None
 
 
+def has_tables(loaded: Any, function: Any) -> bool:
+    """Whether this signature of the loaded model reads tables that stay beside a frozen graph."""
+    return bool(_tables(loaded, function))
+
+
 def _resources(function: Any) -> dict[str, Any]:
     """What the function refers to beside variables and constants, by the name of the tensor that stands for it."""
     variables = {id(variable.handle) for variable in function.variables}

@@ -59,13 +59,52 @@ class ReferenceRequest(Message):
 
 
 class ReferenceAnswer(Message):
-    """The signature, and how it was asked; `kept` tells why its graph cannot be frozen, where it cannot."""
+    """The signature, and how it was asked; `kept` tells why its graph cannot be frozen, where it cannot.
+
+    `tables`: it reads lookup tables, which stay beside a frozen graph.
+    """
 
     tensorflow: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     sample: Optional[Sample]
     kept: Optional[str]
+    tables: bool
+
+
+class FreezeRequest(Message):
+    """Make constants of the variables of the SavedModel in `source`, and write the result to `target`."""
+
+    uri: str
+    source: str
+    signature: str
+    target: str
+
+
+class FreezeAnswer(Message):
+    """It is there."""
+
+
+class CalibrationData(Message):
+    """What was fetched to `folder`, and how much of it to read."""
+
+    folder: str
+    samples: int
+    batch_size: int
+
+
+class CalibrationRequest(Message):
+    """See whether the data fits the signature of the SavedModel in `source`."""
+
+    uri: str
+    source: str
+    signature: str
+    input_shapes: dict[str, ShapeRange]
+    data: CalibrationData
+
+
+class CalibrationAnswer(Message):
+    """It fits."""
 
 
 class ConvertRequest(ReferenceRequest):
@@ -81,17 +120,24 @@ class ConvertAnswer(ReferenceAnswer):
 
 
 class EnginesRequest(Message):
-    """Convert the SavedModel in `source` with TensorRT to one in `target`, an engine for every batch size."""
+    """Convert the SavedModel in `source` with TensorRT to one in `target`.
+
+    An engine for every batch size; with `dynamic_shapes`, a profile strategy, one for all batch sizes and all
+    `samples`, of which there is one otherwise. `frozen`: the source has no variables, and tables beside its graph.
+    """
 
     source: str
     signature: str
     target: str
+    frozen: bool
     inputs: tuple[Tensor, ...]
-    sample: Sample
+    samples: tuple[Sample, ...]
     precision: str
     max_workspace_size_bytes: int
     minimum_segment_size: int
     batch_sizes: tuple[int, ...]
+    dynamic_shapes: Optional[str]
+    calibration: Optional[CalibrationData]
 
 
 class EnginesAnswer(Message):
@@ -106,7 +152,8 @@ class EnginesAnswer(Message):
 class CheckRequest(Message):
     """Load the SavedModel in `model` and compare its answers with those in `references`.
 
-    `exact`: they must be the same up to the order of sums. `engines`: each of its engines must hold all batch sizes.
+    `exact`: they must be the same up to the order of sums. `engines`: each of its engines must hold all batch sizes, or
+    be the only one where `dynamic`. It must run with the shapes of `also`, too.
     """
 
     model: str
@@ -118,6 +165,8 @@ class CheckRequest(Message):
     sample: Optional[Sample]
     exact: bool
     engines: bool
+    dynamic: bool = False
+    also: tuple[Sample, ...] = ()
 
 
 class CheckAnswer(Message):

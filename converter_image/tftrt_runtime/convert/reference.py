@@ -51,7 +51,12 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     with log.timed("convert", "Asked the unconverted model"):
         sample, outputs = _ask(function, inputs, outputs, request)
     answer = ReferenceAnswer(
-        tensorflow=tf.__version__, inputs=inputs, outputs=outputs, sample=sample, kept=freeze.why_not(loaded, function)
+        tensorflow=tf.__version__,
+        inputs=inputs,
+        outputs=outputs,
+        sample=sample,
+        kept=freeze.why_not(loaded, function),
+        tables=freeze.has_tables(loaded, function),
     )
     return (loaded, function), answer
 

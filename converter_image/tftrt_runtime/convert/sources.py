@@ -1,4 +1,4 @@
-"""What was fetched, as a SavedModel whatever its format."""
+"""What was fetched, made into what the conversion takes; in child processes that see no GPU."""
 
 from __future__ import annotations
 
@@ -29,3 +29,36 @@ def saved_model(spec: JobSpec, source: Path, target: Path) -> Path:
     )
     child.run("tftrt_runtime.convert.frozen_graph", request, messages.ImportAnswer, "convert", NO_GPU)
     return target
+
+
+def frozen(spec: JobSpec, source: Path, target: Path) -> Path:
+    """The folder `target`, with the SavedModel in which variables are constants and tables lie beside the graph."""
+    request = messages.FreezeRequest(
+        uri=spec.source.uri, source=str(source), signature=spec.source.signature, target=str(target)
+    )
+    child.run("tftrt_runtime.convert.constants", request, messages.FreezeAnswer, "convert", NO_GPU)
+    return target
+
+
+def calibration(spec: JobSpec, source: Path, folder: Path) -> messages.CalibrationData | None:
+    """The data in `folder`, once it was found to fit the SavedModel in `source`; None where the spec has none.
+
+    Raises:
+        CalibrationDataUnfit: it does not fit.
+    """
+    if spec.conversion.calibration is None:
+        return None
+    data = messages.CalibrationData(
+        folder=str(folder),
+        samples=spec.conversion.calibration.samples,
+        batch_size=spec.conversion.calibration.batchSize,
+    )
+    request = messages.CalibrationRequest(
+        uri=spec.source.uri,
+        source=str(source),
+        signature=spec.source.signature,
+        input_shapes=spec.conversion.inputShapes,
+        data=data,
+    )
+    child.run("tftrt_runtime.convert.calibration", request, messages.CalibrationAnswer, "convert", NO_GPU)
+    return data

@@ -26,7 +26,7 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
     Raises:
         Failure: the user's mistakes; OutOfMemory, ChildAborted or Internal for what befell TensorFlow.
     """
-    product, convert = _recipe(spec)
+    product, convert = _recipe(spec, workspace)
     fetched = _fetched(workspace)
     try:
         shutil.rmtree(workspace.artifact, ignore_errors=True)
@@ -41,16 +41,16 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
         raise StoreUnavailable(f"The workspace {workspace.root} cannot be written: {error}.") from error
 
 
-def _recipe(spec: JobSpec) -> tuple[str, Convert]:
+def _recipe(spec: JobSpec, workspace: Workspace) -> tuple[str, Convert]:
     """The kind of device to convert for, which is a folder of the store, and how to convert for it.
 
     Raises:
-        GPUUnfit, CalibrationDataUnfit: the runtime cannot do what the spec asks for.
+        GPUUnfit: the runtime cannot do what the spec asks for.
     """
     if spec.runtime.accelerator == "None":
         return for_cpu.product(spec), partial(for_cpu.convert, spec)
     device = for_gpu.look(spec)
-    return for_gpu.product(device), partial(for_gpu.convert, spec, device)
+    return for_gpu.product(device), partial(for_gpu.convert, spec, device, workspace.calibration)
 
 
 def _fetched(workspace: Workspace) -> Fetched:

@@ -1,0 +1,22 @@
+"""A child process that writes a model's variables into its graph as constants, with its lookup tables beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tftrt_runtime import child, log, saved_model
+from tftrt_runtime.convert import freeze
+from tftrt_runtime.convert.messages import FreezeAnswer, FreezeRequest
+
+
+def save(request: FreezeRequest) -> FreezeAnswer:
+    """Write the frozen SavedModel, with the one signature."""
+    loaded = saved_model.load(Path(request.source), request.uri)
+    function = saved_model.signature(loaded, request.signature, request.uri)
+    with log.timed("convert", "Froze the graph round its lookup tables"):
+        freeze.save(freeze.freeze(loaded, function), function, request.target, request.signature)
+    return FreezeAnswer()
+
+
+if __name__ == "__main__":
+    child.answer(FreezeRequest, save)
