@@ -2,21 +2,16 @@
 
 The operator's pod sleeps PRE_STOP_SECONDS before SIGTERM, so that no new connection reaches a server that ends. A gRPC
 connection outlives the removal of its endpoint, so each is closed by age: CONNECTION_AGE_SECONDS (gRPC spreads it by
-10 %) plus CONNECTION_GRACE_SECONDS, in which calls in flight finish, must end before the sleep does. A request waits in
-the queue for at most QUEUE_TIMEOUT_SECONDS, less than the grace. terminationGracePeriodSeconds must be more than
-PRE_STOP_SECONDS + EXIT_TIMEOUT_SECONDS + KILL_SECONDS.
+10 %) plus CONNECTION_GRACE_SECONDS, in which calls in flight finish, must end before the sleep does.
+terminationGracePeriodSeconds must be more than PRE_STOP_SECONDS + EXIT_TIMEOUT_SECONDS + KILL_SECONDS.
 """
 
 PRE_STOP_SECONDS = 20
 CONNECTION_AGE_SECONDS = 5
 CONNECTION_GRACE_SECONDS = 13
-QUEUE_TIMEOUT_SECONDS = 10
 EXIT_TIMEOUT_SECONDS = 30
 # What tritonserver gets beyond its own time to exit before it is killed.
 KILL_SECONDS = 5
-
-# Requests that may wait, in batches of the largest size; the next one is refused at once.
-QUEUED_BATCHES = 64
 
 # Batches that the model works on at a time: one is copied to or from the device while another one is computed.
 BATCHES_IN_FLIGHT = 2

@@ -12,7 +12,6 @@ from pathlib import Path
 from tftrt_runtime.artifact import Manifest, Tensor
 from tftrt_runtime.dtypes import config_name
 from tftrt_runtime.errors import ServerFailed
-from tftrt_runtime.serve.limits import QUEUE_TIMEOUT_SECONDS, QUEUED_BATCHES
 
 # All that model.py has to do: find this package, for the backend's Python ignores PYTHONPATH.
 MODEL_PY = '''\
@@ -36,10 +35,13 @@ def write_model(repository: Path, name: str, manifest: Manifest, max_queue_delay
 
 
 def config(name: str, manifest: Manifest, max_queue_delay_microseconds: int) -> str:
-    """`config.pbtxt`: the signature, one instance, dynamic batching up to the largest batch size, a bounded queue.
+    """`config.pbtxt`: the signature, one instance, dynamic batching up to the largest batch size.
 
     One instance, for each is a process with a TensorFlow of its own. Requests of different shapes are not put together:
     that is Triton's default where an input has open dimensions.
+
+    No queue policy: with a bound on size or time Triton's batcher misses wake-ups and sleeps for 500 ms at a time
+    (docs/decisions/0007). A client's deadline bounds its wait: a cancelled request is dropped from the queue.
     """
     summary = manifest.summary
     largest = max(summary.batchSizes)
@@ -51,11 +53,6 @@ max_batch_size: {largest}
 instance_group [ {{ kind: KIND_CPU count: 1 }} ]
 dynamic_batching {{
   max_queue_delay_microseconds: {max_queue_delay_microseconds}
-  default_queue_policy {{
-    timeout_action: REJECT
-    default_timeout_microseconds: {QUEUE_TIMEOUT_SECONDS * 1_000_000}
-    max_queue_size: {QUEUED_BATCHES * largest}
-  }}
 }}
 """
 
