@@ -5,6 +5,7 @@ from typing import Optional
 from pydantic import BaseModel, ConfigDict
 
 from tftrt_runtime.artifact import Sample, Tensor
+from tftrt_runtime.spec import ShapeRange
 
 
 class Served(BaseModel):
@@ -17,6 +18,9 @@ class Served(BaseModel):
     outputs: tuple[Tensor, ...]
     batch_sizes: tuple[int, ...]
     sample: Optional[Sample]
+    # What the engines were built for.
+    dynamic_shapes: Optional[str]
+    input_shapes: dict[str, ShapeRange]
     memory_fraction: Optional[str]
     # What the engines were built on and with.
     product: str

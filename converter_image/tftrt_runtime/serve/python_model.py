@@ -18,6 +18,7 @@ from tftrt_runtime.dtypes import numpy_type
 from tftrt_runtime.errors import Failure, Internal
 from tftrt_runtime.serve import limits, memory
 from tftrt_runtime.serve.batching import batch_size, joined, same_shapes, split
+from tftrt_runtime.serve.engine_shapes import EngineShapes
 from tftrt_runtime.serve.messages import Failed, Served
 
 
@@ -57,6 +58,7 @@ class TritonPythonModel:
 
         self._constant = tf.constant
         self._served = served
+        self._shapes = EngineShapes(served.dynamic_shapes, served.batch_sizes, served.input_shapes)
         with log.timed("serve", "Loaded the artifact", model=served.saved_model):
             # Kept, for its functions refer to its tables and variables only weakly.
             self._loaded = tf.saved_model.load(served.saved_model)
@@ -64,9 +66,10 @@ class TritonPythonModel:
         if served.sample is None:
             log.event("serve", "No warm-up: the model takes no made-up input")
             return
-        for size in served.batch_sizes:
-            with log.timed("serve", "Warmed up", batch_size=size):
-                self._answer(samples.batch(served.inputs, size, served.sample))
+        for sample in self._shapes.samples(served.sample):
+            for size in served.batch_sizes:
+                with log.timed("serve", "Warmed up", batch_size=size):
+                    self._answer(samples.batch(served.inputs, size, sample))
 
     def execute(self, requests: Sequence[Any]) -> None:
         """Have a batch of requests answered, and return when there is a thread for the next one.
@@ -102,6 +105,10 @@ class TritonPythonModel:
 
     def _respond(self, inputs: Sequence[dict[str, Any]]) -> list[Any]:
         """Responses to requests of the same shapes, from one call of the model."""
+        refusal = self._shapes.refusal(inputs[0])
+        if refusal:
+            told = pb_utils.TritonError(f"The request was refused: {refusal}.", pb_utils.TritonError.INVALID_ARG)
+            return [pb_utils.InferenceResponse(error=told) for _ in inputs]
         try:
             answers = self._answer(joined(inputs))
             parts = split(answers, [batch_size(one) for one in inputs])
@@ -119,8 +126,12 @@ class TritonPythonModel:
         }
 
     def _answer(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        answers = self._function(**{name: self._constant(value) for name, value in inputs.items()})
-        return {
+        filled = self._shapes.filled(inputs)
+        answers = self._function(**{name: self._constant(value) for name, value in filled.items()})
+        found = {
             tensor.name: answers[tensor.name].numpy().astype(numpy_type(tensor.dtype), copy=False)
             for tensor in self._served.outputs
         }
+        if filled is inputs:
+            return found
+        return split(found, [batch_size(inputs), batch_size(filled) - batch_size(inputs)])[0]

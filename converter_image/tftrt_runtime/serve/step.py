@@ -54,6 +54,8 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
             outputs=manifest.summary.outputs,
             batch_sizes=manifest.summary.batchSizes,
             sample=manifest.sample,
+            dynamic_shapes=manifest.dynamicShapes,
+            input_shapes=manifest.inputShapes,
             memory_fraction=spec.memoryFraction,
             product=manifest.summary.product,
             tensorrt=manifest.summary.versions.tensorrt,
