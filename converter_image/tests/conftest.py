@@ -11,7 +11,23 @@ import pytest
 
 from tests.box import Box, Server
 
-MODELS = ("cnn", "resnet50", "table", "two", "counter", "slow", "picky", "scalar", "frozen", "written", "vocabulary")
+MODELS = (
+    "cnn",
+    "resnet50",
+    "table",
+    "two",
+    "counter",
+    "slow",
+    "picky",
+    "scalar",
+    "frozen",
+    "written",
+    "vocabulary",
+    "keras",
+    "every-type",
+    "tensorflow1",
+    "unnamable",
+)
 
 
 @pytest.fixture(scope="session")

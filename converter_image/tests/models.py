@@ -41,6 +41,42 @@ def resnet50(folder: Path) -> None:
     save_keras(tf.keras.applications.ResNet50(weights=None), folder)
 
 
+def keras(folder: Path) -> None:
+    """As `model.save` of Keras 2 writes it: two inputs, a recurrent layer with open length, two named outputs."""
+    tf.keras.utils.set_random_seed(2)
+    layers = tf.keras.layers
+    tokens = layers.Input((None,), dtype="int64", name="tokens")
+    extra = layers.Input((4,), name="extra")
+    sequence = layers.LSTM(8)(layers.Embedding(50, 6, mask_zero=True)(tokens))
+    both = layers.Concatenate()([sequence, layers.Dense(3, activation="relu")(extra)])
+    outputs = [layers.Dense(5, activation="softmax", name="topic")(both), layers.Dense(1, name="price")(both)]
+    tf.keras.Model([tokens, extra], outputs).save(str(folder), save_format="tf")
+
+
+def every_type(folder: Path) -> None:
+    """An input of each type that can be served, each of which comes back, with a number of them in between."""
+    names = ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32"]
+    names += ["float64", "string"]
+    specs = {f"in_{name}": tf.TensorSpec([None, 2], name, name=f"in_{name}") for name in names}
+
+    def serve(**tensors: Any) -> dict[str, Any]:
+        return {f"out_{name}": tf.reverse(tensors[f"in_{name}"], [1]) for name in names}
+
+    module = tf.Module()
+    module.serve = tf.function(serve).get_concrete_function(**specs)
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+
+
+def tensorflow1(folder: Path, name: str) -> None:
+    """As TensorFlow 1's `simple_save` wrote it: variables of its kind, and an output whose name is no Python name."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        x = tf.compat.v1.placeholder(tf.float32, [None, 4], name="x")
+        weights = tf.compat.v1.get_variable("weights", [4, 3], initializer=tf.compat.v1.ones_initializer())
+        y = tf.nn.relu(tf.matmul(x, weights) + 0.5)
+        session.run(tf.compat.v1.global_variables_initializer())
+        tf.compat.v1.saved_model.simple_save(session, str(folder), {name: x}, {"scores/all": y})
+
+
 class Table(tf.Module):
     """Words to numbers by a lookup table, then through a variable."""
 
@@ -172,6 +208,20 @@ def questions() -> dict[str, dict[str, Any]]:
         "resnet50": {"image": generator.normal(size=(2, 224, 224, 3)).astype(np.float32)},
         "table": {"words": np.array([b"sample 2", b"unknown", b"sample 3"], dtype=np.object_)},
         "vocabulary": {"words": np.array([[b"sample 2", b"unknown", b"sample 3"], [b"", b"sample 89", b"x"]])},
+        "keras": {
+            "tokens": generator.integers(0, 50, (3, 7)),
+            "extra": generator.normal(size=(3, 4)).astype(np.float32),
+        },
+        "tensorflow1": {"x": generator.normal(size=(2, 4)).astype(np.float32)},
+        "every-type": {
+            "in_bool": np.array([[True, False]]),
+            **{
+                f"in_{kind}": np.array([[100, 3]], kind)
+                for kind in ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
+            },
+            **{f"in_{kind}": np.array([[0.5, -2]], kind) for kind in ("float16", "float32", "float64")},
+            "in_string": np.array([["ä".encode(), b"\x00\xff"]], dtype=np.object_),
+        },
         "two": {
             "ids": generator.integers(0, 9, (2, 5)).astype(np.int32),
             "extra": generator.normal(size=(2, 3)).astype(np.float16),
@@ -196,6 +246,10 @@ def main(folder: Path, names: list[str]) -> None:
     made = {
         "cnn": cnn,
         "resnet50": resnet50,
+        "keras": keras,
+        "every-type": every_type,
+        "tensorflow1": lambda path: tensorflow1(path, "x"),
+        "unnamable": lambda path: tensorflow1(path, "image/flat"),
         "table": lambda path: save(Table(), path),
         "two": lambda path: save(TwoAndTwo(), path),
         "written": lambda path: save(Written(), path),

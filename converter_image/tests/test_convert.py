@@ -111,6 +111,12 @@ def test_a_signature_without_a_batch_dimension_is_refused(tmp_path: Path, models
     assert "first dimension must be open" in ended.message
 
 
+def test_an_input_that_tensorflow_cannot_name_again_is_refused(tmp_path: Path, models: Path) -> None:
+    ended = fetched(Box(tmp_path, name="unnamable", models=models)).run("convert")
+    assert (ended.code, ended.termination["reason"]) == (14, "SignatureNotFound")
+    assert "'image/flat'" in ended.message
+
+
 def test_bytes_that_are_no_saved_model_are_refused(box: Box) -> None:
     (box.pvc / "models/model").mkdir(parents=True)
     (box.pvc / "models/model/saved_model.pb").write_bytes(b"no protobuf")

@@ -55,7 +55,7 @@ def expect_equal(found: Arrays, expected: Arrays) -> None:
         assert found[name].dtype == value.dtype
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet50", "two", "vocabulary"])
+@pytest.mark.parametrize("name", ["cnn", "resnet50", "two", "vocabulary", "keras", "every-type", "tensorflow1"])
 def test_answers_over_http_and_grpc_equal_the_unconverted_models(
     served: Callable[[str], Server], models: Path, name: str
 ) -> None:

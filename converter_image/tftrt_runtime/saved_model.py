@@ -51,6 +51,11 @@ def inputs(function: Any, uri: str) -> tuple[Tensor, ...]:
         raise SignatureNotFound(f"The signature of {uri} takes no input, so there is nothing to serve.")
     tensors = tuple(_tensor("input", name, specs[name], uri) for name in sorted(specs))
     for tensor in tensors:
+        if not tensor.name.isidentifier():
+            raise SignatureNotFound(
+                f"Input {tensor.name!r} of {uri} has a name that TensorFlow {tf.__version__} cannot save again: export "
+                "the model with names of letters, digits and underscores, or freeze it and use format FrozenGraph."
+            )
         if not specs[tensor.name].shape.rank or tensor.shape[0] != -1:
             raise SignatureNotFound(
                 f"Input {tensor.name!r} of {uri} has shape {specs[tensor.name].shape}: its first dimension must be "

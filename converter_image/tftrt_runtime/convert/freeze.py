@@ -63,9 +63,6 @@ def why_not(loaded: Any, function: Any) -> str | None:
     size = sum(variable.dtype.size * variable.shape.num_elements() for variable in function.variables)
     if size > MAX_FROZEN_BYTES:
         return f"its {size} bytes of variables do not fit into one graph"
-    names = [*function.structured_input_signature[1], *function.structured_outputs]
-    if not all(name.isidentifier() for name in names):
-        return "the names of its tensors are no Python names"
     return None
 
 
