@@ -68,14 +68,96 @@ class Text(tf.Module):
         return {"upper": tf.strings.upper(words)}
 
 
+class Vocabulary(tf.Module):
+    """Words to numbers by a file that TensorFlow reads, then an embedding and a dense layer for TensorRT."""
+
+    def __init__(self, file: Path) -> None:
+        file.write_text("".join(f"sample {number}\n" for number in range(90)))
+        lines = tf.lookup.TextFileInitializer(
+            str(file), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+        )
+        self.table = tf.lookup.StaticVocabularyTable(lines, 5)
+        random = np.random.default_rng(4)
+        self.embedding = tf.Variable(random.normal(size=(95, 16)).astype(np.float32))
+        self.hidden = tf.Variable(random.normal(size=(16, 32)).astype(np.float32))
+        self.classes = tf.Variable(random.normal(size=(32, 4)).astype(np.float32))
+        self.bias = tf.Variable([1.0, -1.0, 0.5, 0.25])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.string, name="words")])
+    def __call__(self, words: Any) -> dict[str, Any]:
+        vectors = tf.reduce_mean(tf.gather(self.embedding, self.table.lookup(words)), axis=1)
+        hidden = tf.nn.relu(tf.matmul(vectors, self.hidden))
+        return {"scores": tf.nn.softmax(tf.matmul(hidden, self.classes) + self.bias)}
+
+
+class Sequence(tf.Module):
+    """Vectors in a row of any length."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(6)
+        self.first = tf.Variable(random.normal(0, 0.5, (8, 32)).astype(np.float32))
+        self.second = tf.Variable(random.normal(0, 0.5, (32, 4)).astype(np.float32))
+        self.bias = tf.Variable(random.normal(0, 0.5, 4).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 8], tf.float32, name="steps")])
+    def __call__(self, steps: Any) -> dict[str, Any]:
+        x = tf.nn.relu(tf.matmul(steps, self.first))
+        return {"scores": tf.nn.softmax(tf.reduce_mean(tf.matmul(x, self.second), axis=1) + self.bias)}
+
+
+def frozen(folder: Path) -> None:
+    """A graph of TensorFlow 1 with one input and one output."""
+    random = np.random.default_rng(8)
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, [None, 16], name="net/input")
+        for number in range(3):
+            weights = tf.constant(random.normal(0, 0.4, (16, 16)).astype(np.float32))
+            x = tf.nn.relu(tf.nn.bias_add(tf.matmul(x, weights), [0.1 * number] * 16))
+        tf.identity(x, name="net/features")
+    folder.mkdir()
+    (folder / "graph.pb").write_bytes(graph.as_graph_def().SerializeToString())
+
+
+def calibration(folder: Path) -> None:
+    """Images for `cnn`, and files of them that do not fit."""
+    for name, size in {"fit": 32, "unfit": 16}.items():
+        (folder / name).mkdir(parents=True)
+        images = np.random.default_rng(9).random((70, size, size, 3)).astype(np.float32)
+        np.savez(folder / name / "images.npz", image=images, label=np.zeros(70))
+    (folder / "steps").mkdir()
+    steps = np.random.default_rng(10).normal(size=(70, 10, 8)).astype(np.float32)
+    np.save(folder / "steps/steps.npy", steps)
+
+
+def save_answers(folder: Path, name: str, **inputs: Any) -> None:
+    """Save what a model was asked and what it answers: an archive of `input NAME` and `output NAME`."""
+    function = tf.saved_model.load(str(folder / name)).signatures["serving_default"]
+    answers = function(**{key: tf.constant(value) for key, value in inputs.items()})
+    arrays = {f"input {key}": value for key, value in inputs.items()}
+    arrays |= {f"output {key}": value.numpy() for key, value in answers.items()}
+    np.savez(folder / f"{name}-answers.npz", **arrays)
+
+
 def main(folder: Path) -> None:
-    """Save each, and what `cnn` answers."""
-    for name, kind in {"cnn": CNN, "large": Large, "mixed": Mixed, "text": Text}.items():
+    """Save each, and what some of them answer."""
+    frozen(folder / "frozen")
+    calibration(folder / "calibration")
+    made = {
+        "cnn": CNN,
+        "large": Large,
+        "mixed": Mixed,
+        "text": Text,
+        "sequence": Sequence,
+        "vocabulary": lambda: Vocabulary(folder / "vocabulary.txt"),
+    }
+    for name, kind in made.items():
         module = kind()
         tf.saved_model.save(module, str(folder / name), signatures={"serving_default": module.__call__})
     image = np.random.default_rng(5).random((3, 32, 32, 3)).astype(np.float32)
     answer = tf.saved_model.load(str(folder / "cnn")).signatures["serving_default"](image=tf.constant(image))
     np.savez(folder / "cnn.npz", image=image, classes=answer["classes"].numpy())
+    save_answers(folder, "vocabulary", words=np.array([[b"sample 2", b"unknown", b"sample 3"], [b"", b"x", b"y"]]))
+    save_answers(folder, "sequence", steps=np.random.default_rng(11).normal(size=(3, 10, 8)).astype(np.float32))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,178 @@
+"""Promises about models and precisions that only a GPU can keep: INT8, ranges of shapes, tables, frozen graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+FIT = {"uri": "pvc://models/calibration/fit", "samples": 64, "batchSize": 8}
+STEPS = {"steps": {"min": [4, 8], "opt": [10, 8], "max": [16, 8]}}
+STRATEGIES = ["Range", "Optimal", "Range+Optimal"]
+
+
+def converted(box: Any) -> Any:
+    """The end of `convert` after a lookup and a fetch."""
+    for step in ("lookup", "fetch"):
+        ended = box.run(step)
+        assert ended.code == 0, ended.log
+    return box.run("convert")
+
+
+def published(box: Any) -> dict[str, Any]:
+    """The summary of a model that went all the way."""
+    box.convert_and_publish()
+    summary: dict[str, Any] = box.manifest["summary"]
+    print(summary)
+    return summary
+
+
+def ask(running: Any, name: str, inputs: dict[str, Any], output: str) -> Any:
+    client = tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{running.grpc}")
+    tensors = []
+    for key, value in inputs.items():
+        tensors.append(tritonclient.grpc.InferInput(key, list(value.shape), np_to_triton_dtype(value.dtype)))
+        tensors[-1].set_data_from_numpy(value)
+    return client.infer(name, tensors).as_numpy(output)
+
+
+def served(box: Any) -> Any:
+    import tftrt_box
+
+    running = tftrt_box.Server(box, memory_fraction="0.05")
+    running.wait_until_ready()
+    return running
+
+
+def answers(models: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    with np.load(models / f"{name}-answers.npz", allow_pickle=True) as arrays:
+        inputs = {key.removeprefix("input "): arrays[key] for key in arrays if key.startswith("input ")}
+        outputs = {key.removeprefix("output "): arrays[key] for key in arrays if key.startswith("output ")}
+    return inputs, outputs
+
+
+@pytest.mark.parametrize("batch_sizes", [[1, 4], [8, 16], [2, 8, 32]])
+def test_int8_engines_are_those_asked_for_whatever_size_calibration_had(
+    new_box: Callable[..., Any], batch_sizes: list[int]
+) -> None:
+    """`convert` itself fails where the saved engines are others than the batch sizes."""
+    box = new_box("cnn", precision="INT8", calibration=FIT, batchSizes=batch_sizes)
+    summary = published(box)
+    assert summary["engines"] == 1
+    assert summary["batchSizes"] == batch_sizes
+    assert Decimal(summary["verification"]["top1Agreement"]) >= Decimal("0.8")
+    assert Decimal(0) < Decimal(summary["verification"]["maxRelativeError"]) < Decimal("0.2")
+
+
+def test_int8_is_served_close_to_the_unconverted_model(new_box: Callable[..., Any], models: Path) -> None:
+    box = new_box("cnn", precision="INT8", calibration=FIT)
+    box.convert_and_publish()
+    running = served(box)
+    with np.load(models / "cnn.npz") as arrays:
+        for rows in (1, 2, 3):
+            found = ask(running, "cnn", {"image": arrays["image"][:rows]}, "classes")
+            np.testing.assert_allclose(found, arrays["classes"][:rows], atol=0.1)
+    assert running.stop().code == 0
+
+
+def test_calibration_data_that_does_not_fit_is_refused_before_the_gpu_converts(new_box: Callable[..., Any]) -> None:
+    unfit = {**FIT, "uri": "pvc://models/calibration/unfit"}
+    ended = converted(new_box("cnn", precision="INT8", calibration=unfit))
+    assert (ended.code, ended.termination["reason"]) == (15, "CalibrationDataUnfit")
+    assert "'image'" in ended.message
+    assert "Asked the unconverted model" not in ended.log
+
+
+def test_too_few_calibration_samples_are_refused(new_box: Callable[..., Any]) -> None:
+    ended = converted(new_box("cnn", precision="INT8", calibration={**FIT, "samples": 100}))
+    assert ended.code == 15
+    assert "100 samples" in ended.message
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_open_dimensions_become_one_engine_for_all_shapes(
+    new_box: Callable[..., Any], models: Path, strategy: str
+) -> None:
+    box = new_box("sequence", precision="FP16", dynamicShapes=strategy, inputShapes=STEPS)
+    assert published(box)["engines"] == 1
+    running = served(box)
+    inputs, outputs = answers(models, "sequence")
+    for rows in (1, 2, 3):  # 1 and 4 were built
+        found = ask(running, "sequence", {"steps": inputs["steps"][:rows]}, "scores")
+        np.testing.assert_allclose(found, outputs["scores"][:rows], atol=0.02)
+    short = inputs["steps"][:, :7]
+    if strategy == "Optimal":
+        with pytest.raises(InferenceServerException, match="exactly the sizes"):
+            ask(running, "sequence", {"steps": short}, "scores")
+    else:
+        assert ask(running, "sequence", {"steps": short}, "scores").shape == (3, 4)
+    with pytest.raises(InferenceServerException, match="the engines take"):
+        ask(running, "sequence", {"steps": np.zeros((1, 17, 8), np.float32)}, "scores")
+    assert running.stop().code == 0
+
+
+def test_a_range_takes_smaller_batches_than_the_smallest(new_box: Callable[..., Any], models: Path) -> None:
+    box = new_box("cnn", precision="FP16", dynamicShapes="Range", batchSizes=[4, 8])
+    assert published(box)["engines"] == 1
+    running = served(box)
+    with np.load(models / "cnn.npz") as arrays:
+        found = ask(running, "cnn", {"image": arrays["image"][:1]}, "classes")
+        np.testing.assert_allclose(found, arrays["classes"][:1], atol=0.01)
+    assert running.stop().code == 0
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_int8_calibrates_in_a_range_of_shapes_too(new_box: Callable[..., Any], strategy: str) -> None:
+    calibration = {"uri": "pvc://models/calibration/steps", "samples": 64, "batchSize": 4}
+    box = new_box("sequence", precision="INT8", calibration=calibration, dynamicShapes=strategy, inputShapes=STEPS)
+    assert published(box)["engines"] == 1
+
+
+def test_one_length_needs_no_dynamic_shapes(new_box: Callable[..., Any], models: Path) -> None:
+    fixed = {"steps": {"min": [10, 8], "opt": [10, 8], "max": [10, 8]}}
+    box = new_box("sequence", precision="FP16", inputShapes=fixed)
+    assert published(box)["engines"] == 1
+    running = served(box)
+    inputs, outputs = answers(models, "sequence")
+    np.testing.assert_allclose(ask(running, "sequence", inputs, "scores"), outputs["scores"], atol=0.02)
+    assert running.stop().code == 0
+
+
+def test_open_dimensions_without_sizes_are_refused_with_what_to_set(new_box: Callable[..., Any]) -> None:
+    ended = converted(new_box("sequence", precision="FP16"))
+    assert (ended.code, ended.termination["reason"]) == (14, "SignatureNotFound")
+    assert "spec.conversion.inputShapes" in ended.message
+
+
+def test_words_go_through_a_table_in_tensorflow_and_an_engine_in_tensorrt(
+    new_box: Callable[..., Any], models: Path
+) -> None:
+    box = new_box("vocabulary", precision="FP16")
+    assert published(box)["engines"] == 1
+    told = {blocker["operation"] for segment in box.manifest["segments"] for blocker in segment["blockers"]}
+    assert "LookupTableFindV2" in told
+    running = served(box)
+    inputs, outputs = answers(models, "vocabulary")
+    words = inputs["words"].astype(np.object_)
+    np.testing.assert_allclose(ask(running, "vocabulary", {"words": words}, "scores"), outputs["scores"], atol=0.02)
+    assert running.stop().code == 0
+
+
+def test_a_frozen_graph_is_converted_as_a_saved_model_is(new_box: Callable[..., Any]) -> None:
+    box = new_box("frozen", precision="FP16")
+    box.spec["source"] = {
+        "uri": "pvc://models/frozen/graph.pb",
+        "format": "FrozenGraph",
+        "signature": "serving_default",
+        "inputs": ["net/input:0"],
+        "outputs": ["net/features:0"],
+    }
+    summary = published(box)
+    assert summary["engines"] == 1
+    assert [tensor["name"] for tensor in summary["outputs"]] == ["net_features"]
