@@ -117,6 +117,22 @@ def test_an_input_that_tensorflow_cannot_name_again_is_refused(tmp_path: Path, m
     assert "'image/flat'" in ended.message
 
 
+def test_made_up_input_has_the_shapes_that_the_spec_gives(tmp_path: Path, models: Path) -> None:
+    box = Box(tmp_path, name="two", models=models)
+    box.spec["conversion"]["dynamicShapes"] = "Range"
+    box.spec["conversion"]["inputShapes"] = {"ids": {"min": [2], "opt": [7], "max": [9]}}
+    box.convert_and_publish()
+    assert box.manifest["sample"]["shapes"] == {"extra": [3], "ids": [7], "unused": [1]}
+
+
+def test_shapes_for_what_is_no_input_are_refused_with_the_nearest_name(tmp_path: Path, models: Path) -> None:
+    box = Box(tmp_path, name="two", models=models)
+    box.spec["conversion"]["inputShapes"] = {"id": {"min": [2], "opt": [2], "max": [2]}}
+    ended = fetched(box).run("convert")
+    assert (ended.code, ended.termination["reason"]) == (14, "SignatureNotFound")
+    assert "did you mean 'ids'" in ended.message
+
+
 def test_bytes_that_are_no_saved_model_are_refused(box: Box) -> None:
     (box.pvc / "models/model").mkdir(parents=True)
     (box.pvc / "models/model/saved_model.pb").write_bytes(b"no protobuf")

@@ -102,6 +102,48 @@ def test_a_request_that_the_model_refuses_is_an_error_of_its_own(served: Callabl
     assert answer["y"][0, 0] == 4
 
 
+def test_bad_requests_among_good_ones_hold_nobody_up(served: Callable[[str], Server]) -> None:
+    """More of them than batches are worked on at a time: none may keep its place."""
+    module, client = clients(served("picky"))[1]
+    values = [1000.0 if number % 3 == 0 else float(number) for number in range(24)]
+    found: dict[int, Any] = {}
+
+    def one(index: int) -> None:
+        try:
+            found[index] = ask(module, client, "picky", {"x": np.full((1, 1), values[index], np.float32)}, ["y"])["y"]
+        except InferenceServerException as error:
+            found[index] = error
+
+    threads = [threading.Thread(target=one, args=(index,)) for index in range(len(values))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index, value in enumerate(values):
+        if value == 1000.0:
+            assert "x is too large" in str(found[index])
+        else:
+            assert found[index][0, 0] == 2 * value
+
+
+def test_a_quick_request_is_answered_while_a_slow_one_is_worked_on(served: Callable[[str], Server]) -> None:
+    module, client = clients(served("slow"))[1]
+
+    def wait(milliseconds: float) -> None:
+        ask(module, client, "slow", {"milliseconds": np.array([[milliseconds]], np.float32)}, ["echo"])
+
+    slow = threading.Thread(target=wait, args=(1000.0,))
+    slow.start()
+    overtook = 0
+    for _ in until("the slow request's answer"):
+        wait(0.0)
+        if not slow.is_alive():
+            break
+        overtook += 1
+    slow.join()
+    assert overtook > 0
+
+
 def test_a_batch_above_the_largest_is_refused(served: Callable[[str], Server]) -> None:
     module, client = clients(served("cnn"))[0]
     with pytest.raises(InferenceServerException, match="batch-size must be <= 4"):

@@ -39,6 +39,37 @@ def test_batch_sizes_must_be_ascending_whole_numbers(box: Box, sizes: list[Any])
     assert "conversion.batchSizes" in refusal(box.root / "s", box.spec)
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"precision": "INT8"}, "INT8 needs calibration"),
+        ({"calibration": {"uri": "pvc://data", "samples": 8, "batchSize": 4}}, "calibration is for INT8"),
+        (
+            {"precision": "INT8", "calibration": {"uri": "pvc://data", "samples": 8, "batchSize": 9}},
+            "no batch would be full",
+        ),
+        ({"inputShapes": {"x": {"min": [1], "opt": [2], "max": [2]}}}, "need dynamicShapes"),
+        ({"inputShapes": {"x": {"min": [2], "opt": [1], "max": [2]}}}, "min <= opt <= max"),
+    ],
+)
+def test_what_belongs_together_in_a_conversion_is_given_together(box: Box, changes: dict[str, Any], told: str) -> None:
+    box.spec["conversion"].update(changes)
+    assert told in refusal(box.root / "s", box.spec)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"format": "FrozenGraph", "inputs": ["x:0"]}, "needs inputs and outputs"),
+        ({"inputs": ["x:0"]}, "inputs and outputs are for a FrozenGraph"),
+        ({"format": "FrozenGraph", "inputs": ["x"], "outputs": ["y:0"]}, "source.inputs.0"),
+    ],
+)
+def test_names_of_tensors_belong_to_a_frozen_graph(box: Box, changes: dict[str, Any], told: str) -> None:
+    box.spec["source"].update(changes)
+    assert told in refusal(box.root / "s", box.spec)
+
+
 def test_a_names_folder_cannot_lead_out_of_the_store(box: Box) -> None:
     box.spec["model"]["namespace"] = ".."
     assert "model.namespace" in refusal(box.root / "s", box.spec)
