@@ -36,6 +36,12 @@ class SourceNotFound(Failure):
     code = 11
 
 
+class DigestMismatch(Failure):
+    """The source is not the one that the spec pins."""
+
+    code = 12
+
+
 class NotAModel(Failure):
     """Something lies at the source's URI, but no SavedModel that can be loaded."""
 
@@ -102,6 +108,12 @@ class EngineDeviceMismatch(Failure):
     code = 24
 
 
+class SourceTooLarge(Failure):
+    """The source or the data is larger than the limit, or than what is free on the node."""
+
+    code = 25
+
+
 class Internal(Failure):
     """Something that nobody foresaw."""
 
@@ -136,6 +148,12 @@ class ServerFailed(Failure):
     """tritonserver ended by itself."""
 
     code = 35
+
+
+class SourceUnavailable(Failure):
+    """The source or the data could not be fetched to the end: the server is not reached, or the connection broke."""
+
+    code = 36
 
 
 class Terminated(BaseException):

@@ -1,110 +1,126 @@
-"""`tftrt fetch`: copy the source into the workspace and digest it."""
+"""`tftrt fetch`: bring the source and the data into the workspace, and digest them."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
-import stat
+import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from tftrt_runtime import digest, log, stores
-from tftrt_runtime.errors import NotAModel, SourceNotFound, StoreUnavailable
-from tftrt_runtime.spec import JobSpec
+from tftrt_runtime import digest, log
+from tftrt_runtime.digest import FileDigest
+from tftrt_runtime.errors import DigestMismatch, NotAModel, StoreUnavailable
+from tftrt_runtime.fetching import archives, models
+from tftrt_runtime.fetching.budget import Budget
+from tftrt_runtime.fetching.trees import Entry, Tree, open_tree
+from tftrt_runtime.spec import JobSpec, Source
+from tftrt_runtime.storage.credentials import Role
 from tftrt_runtime.workspace import Fetched, Workspace
 
-SAVED_MODEL = "saved_model.pb"
+FILES_AT_A_TIME = 4
 
 
 def run(spec: JobSpec, workspace: Workspace) -> Fetched:
-    """Copy the source's files, the links among them as what they point to, and write `fetch.json`.
+    """Copy everything that the conversion reads, and write `fetch.json`.
 
     Raises:
-        SourceNotFound: nothing is there, or nothing that this user may read.
-        NotAModel: it is no SavedModel, or links lead out of it.
+        SourceNotFound, NotAModel, SourceTooLarge: the user's to fix.
+        DigestMismatch: the source is not the one that is pinned.
+        SourceUnavailable: a server is not reached, or breaks off.
         StoreUnavailable: the workspace cannot be written.
     """
-    uri = spec.source.uri
-    source = _source_folder(uri)
+    source_tree = open_tree(spec.source.uri, "source")
     try:
-        _expect_saved_model(uri, source)
-        files = list(_files(uri, source, source, ()))
-        unreadable = next((path for _, path in files if not os.access(path, os.R_OK)), None)
-    except PermissionError as error:
-        unreadable = Path(error.filename)
-    if unreadable is not None:
-        raise SourceNotFound(
-            f"{uri} cannot be read: user {os.getuid()} of this container has no right to {unreadable}."
-        )
-    try:
-        shutil.rmtree(workspace.source, ignore_errors=True)
-        with log.timed("fetch", "Copied the source", uri=uri, files=len(files)):
-            copied = [digest.copy_file(path, workspace.source / relative, str(relative)) for relative, path in files]
+        for left in (workspace.source, workspace.calibration, workspace.verification):
+            shutil.rmtree(left, ignore_errors=True)
+        workspace.root.mkdir(parents=True, exist_ok=True)
+        budget = Budget(workspace.root)
+        source = _source(source_tree, spec.source, workspace, budget)
+        if spec.source.digest is not None and digest.of_tree(source) != spec.source.digest:
+            raise DigestMismatch(
+                f"{spec.source.uri} has the digest {digest.of_tree(source)}, and spec.source.digest pins "
+                f"{spec.source.digest}: correct the one or the other."
+            )
+        calibration, verification = spec.conversion.calibration, spec.verification.uri
+        ranges = _data(calibration.uri, "calibration", workspace.calibration, budget) if calibration else None
+        samples = _data(verification, "verification", workspace.verification, budget) if verification else None
+        everything = [*source, *(ranges or ()), *(samples or ())]
         fetched = Fetched(
-            sourceDigest=digest.of_tree(copied), bytes=sum(file.size for file in copied), files=len(copied)
+            sourceDigest=digest.of_tree(source),
+            calibrationDigest=None if ranges is None else digest.of_tree(ranges),
+            verificationDigest=None if samples is None else digest.of_tree(samples),
+            bytes=sum(file.size for file in everything),
+            files=len(everything),
         )
         workspace.fetched.write_text(fetched.model_dump_json())
     except OSError as error:
-        raise StoreUnavailable(f"{uri} could not be copied to {workspace.source}: {error}.") from error
-    log.event("fetch", "Digested the source", **fetched.model_dump())
+        raise StoreUnavailable(f"What was fetched could not be written to {workspace.root}: {error}.") from error
+    log.event("fetch", "Digested what was fetched", **fetched.model_dump())
     return fetched
 
 
-def _source_folder(uri: str) -> Path:
-    """The folder with all links on the way to it followed; it must not lie outside the volume."""
-    claim = stores.claim_root(uri)
-    folder = stores.folder(uri)
-    if not claim.is_dir():
-        raise SourceNotFound(f"{uri} was not found: nothing is mounted at {claim}.")
-    if not folder.exists():
-        raise SourceNotFound(
-            f"{uri} was not found: its volume has no {folder.relative_to(claim)}{_what_is_there(folder)}."
-        )
-    resolved = folder.resolve()
-    if not resolved.is_relative_to(claim.resolve()):
-        raise NotAModel(f"{uri} is a link that leads out of its volume, to {resolved}; it is not followed.")
-    if not resolved.is_dir():
-        raise NotAModel(f"{uri} is a file; a SavedModel is a folder with a {SAVED_MODEL} in it.")
-    return resolved
-
-
-def _expect_saved_model(uri: str, source: Path) -> None:
-    if (source / SAVED_MODEL).is_file():
-        return
-    nested = sorted(path.parent.name for path in source.glob(f"*/{SAVED_MODEL}"))
-    if nested:
+def _source(tree: Tree, source: Source, workspace: Workspace, budget: Budget) -> list[FileDigest]:
+    frozen = source.format == "FrozenGraph"
+    if tree.single and archives.is_archive(tree.entries[0].path.name):
+        with _unpacked(tree, workspace, budget) as folder:
+            paths = [PurePosixPath(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
+            if frozen:
+                _move(folder / models.frozen_graph(source.uri, paths), workspace.source / models.GRAPH)
+            else:
+                _move(folder / models.saved_model_folder(source.uri, paths, nested=True), workspace.source)
+        return _digests(workspace.source)
+    if frozen:
+        path = models.frozen_graph(source.uri, [entry.path for entry in tree.entries])
+        (entry,) = [entry for entry in tree.entries if entry.path == path]
+        return _copy(tree, [(entry, PurePosixPath(models.GRAPH))], workspace.source, budget)
+    if tree.single:
         raise NotAModel(
-            f"{uri} has no {SAVED_MODEL}, but {', '.join(nested[:5])} in it has one: name that folder instead."
+            f"{source.uri} is a file; a SavedModel is a folder with a {models.SAVED_MODEL} in it, or an archive of one "
+            f"({', '.join(archives.SUFFIXES)})."
         )
-    names = sorted(path.name for path in source.iterdir())[:5]
-    there = f"it holds {', '.join(names)}" if names else "it is empty"
-    raise NotAModel(f"{uri} is no SavedModel: there is no {SAVED_MODEL}; {there}.")
+    models.saved_model_folder(source.uri, [entry.path for entry in tree.entries], nested=False)
+    return _copy(tree, [(entry, entry.path) for entry in tree.entries], workspace.source, budget)
 
 
-def _what_is_there(folder: Path) -> str:
-    """For the message about a missing folder: what lies where it was looked for."""
-    parent = next(path for path in folder.parents if path.is_dir())
-    names = sorted(path.name for path in parent.iterdir())
-    return f" ({parent.name} holds {', '.join(names[:5])}{', ...' if len(names) > 5 else ''})" if names else ""
+def _data(uri: str, role: Role, target: Path, budget: Budget) -> list[FileDigest]:
+    """Copy data as it is: a folder's files, or a file under its own name."""
+    tree = open_tree(uri, role)
+    return _copy(tree, [(entry, entry.path) for entry in tree.entries], target, budget)
 
 
-def _files(uri: str, root: Path, folder: Path, above: tuple[Path, ...]) -> Iterator[tuple[PurePosixPath, Path]]:
-    """Every file under `folder`: its path in the tree, and where its bytes are."""
-    real = folder.resolve()
-    if real in above:
-        raise NotAModel(f"{uri} never ends: {folder.relative_to(root)} is a link to a folder that it lies in.")
-    for entry in sorted(folder.iterdir()):
-        relative = PurePosixPath(entry.relative_to(root))
-        target = entry.resolve()
-        if not target.is_relative_to(root):
-            raise NotAModel(f"{uri} holds the link {relative}, which leads out of it to {target}; it is not followed.")
-        try:
-            mode = target.stat().st_mode
-        except FileNotFoundError as error:
-            raise NotAModel(f"{uri} holds the link {relative}, which leads to nothing ({target}).") from error
-        if stat.S_ISDIR(mode):
-            yield from _files(uri, root, entry, (*above, real))
-        elif stat.S_ISREG(mode):
-            yield relative, target
-        else:
-            raise NotAModel(f"{uri} holds {relative}, which is neither a file nor a folder.")
+def _copy(tree: Tree, entries: list[tuple[Entry, PurePosixPath]], target: Path, budget: Budget) -> list[FileDigest]:
+    """Copy the entries to their places below `target`."""
+    budget.expect(tree.uri, sum(entry.size or 0 for entry, _ in entries))
+
+    def one(item: tuple[Entry, PurePosixPath]) -> FileDigest:
+        entry, path = item
+        copied = tree.copy(entry, target / path, budget)
+        return copied.model_copy(update={"path": str(path)})
+
+    with log.timed("fetch", "Copied", uri=tree.uri, files=len(entries)), ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
+        return list(threads.map(one, entries))
+
+
+@contextlib.contextmanager
+def _unpacked(tree: Tree, workspace: Workspace, budget: Budget) -> Iterator[Path]:
+    """A folder with the archive's files, for a while; on the workspace's disk, so that they can be moved."""
+    (entry,) = tree.entries
+    with tempfile.TemporaryDirectory(prefix="archive-", dir=workspace.root) as place:
+        archive, folder = Path(place, entry.path.name), Path(place, "files")
+        _copy(tree, [(entry, entry.path)], Path(place), budget)
+        folder.mkdir()
+        with log.timed("fetch", "Unpacked", uri=tree.uri):
+            archives.unpack(archive, tree.uri, folder, budget)
+        yield folder
+
+
+def _move(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(target)
+
+
+def _digests(folder: Path) -> list[FileDigest]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [digest.of_file(path, path.relative_to(folder).as_posix()) for path in files]

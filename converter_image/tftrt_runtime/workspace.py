@@ -6,7 +6,7 @@ from typing import Optional
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tftrt_runtime.artifact import Conversion
+from tftrt_runtime.artifact import Conversion, Verification
 
 DEFAULT_PATH = Path("/workspace")
 
@@ -17,6 +17,8 @@ class Fetched(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sourceDigest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")  # noqa: N815 - the contract's own names
+    calibrationDigest: Optional[str] = None  # noqa: N815
+    verificationDigest: Optional[str] = None  # noqa: N815
     bytes: int
     files: int
 
@@ -28,6 +30,8 @@ class Converted(BaseModel):
 
     product: str
     conversion: Optional[Conversion]
+    # Of the artifact that the store has, on data that its own verification did not have.
+    verification: Optional[Verification] = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,16 @@ class Workspace:
     def calibration(self) -> Path:
         """The calibration data, where the spec names any."""
         return self.root / "calibration"
+
+    @property
+    def verification(self) -> Path:
+        """The data to verify on, where the spec names any."""
+        return self.root / "verification"
+
+    @property
+    def published(self) -> Path:
+        """`<product>/`: artifacts that the store has, where they are to be verified on other data."""
+        return self.root / "published"
 
     @property
     def fetched(self) -> Path:

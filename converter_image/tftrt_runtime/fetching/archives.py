@@ -1,0 +1,82 @@
+"""Archives of models, unpacked file by file: no name or link in one leads anywhere else, and none grows for ever."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from tftrt_runtime import digest
+from tftrt_runtime.errors import NotAModel
+from tftrt_runtime.fetching.budget import Budget
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
+MAX_FILES = 100_000
+_TYPE_BITS, _REGULAR = 0o170000, 0o100000
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file is an archive, by its name."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def unpack(archive: Path, uri: str, target: Path, budget: Budget) -> None:
+    """Write the archive's files below `target`.
+
+    Raises:
+        NotAModel: it is no archive, is damaged, or holds a link, a device, or a path that leads out of it.
+        SourceTooLarge: what is in it is more than may be fetched.
+        OSError: the disk is full.
+    """
+    members = _zip if archive.name.lower().endswith(".zip") else _tar
+    try:
+        for number, (name, stream) in enumerate(members(archive, uri)):
+            if number == MAX_FILES:
+                raise NotAModel(f"{uri} holds more than {MAX_FILES} files: no model has so many.")
+            path = target / _inside(name, uri)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with path.open("xb") as writer:
+                    # Counted as it comes: what an archive says of its sizes is its own word.
+                    while piece := stream.read(digest.CHUNK_BYTES):
+                        budget.take(uri, len(piece))
+                        writer.write(piece)
+            except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+                raise NotAModel(f"{uri} holds {name} twice, or both as a file and as a folder.") from error
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise NotAModel(f"{uri} is no archive that can be read to its end: {error}.") from error
+
+
+def _tar(archive: Path, uri: str) -> Iterator[tuple[str, IO[bytes]]]:
+    with tarfile.open(archive, "r:*") as opened:
+        for member in opened:
+            if member.isdir():
+                continue
+            stream = opened.extractfile(member) if member.isreg() else None
+            if stream is None:
+                raise NotAModel(f"{uri} holds {member.name}, which is a link or a device; only files are unpacked.")
+            yield member.name, stream
+
+
+def _zip(archive: Path, uri: str) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as opened:
+        for member in opened.infolist():
+            if member.is_dir():
+                continue
+            kind = (member.external_attr >> 16) & _TYPE_BITS  # as Unix writes it; 0 elsewhere
+            if kind not in (0, _REGULAR):
+                raise NotAModel(f"{uri} holds {member.filename}, which is a link or a device; only files are unpacked.")
+            if member.flag_bits & 1:
+                raise NotAModel(f"{uri} is encrypted ({member.filename}).")
+            with opened.open(member) as stream:
+                yield member.filename, stream
+
+
+def _inside(name: str, uri: str) -> PurePosixPath:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+        raise NotAModel(f"{uri} holds {name!r}, which leads out of it; it is not unpacked.")
+    return path

@@ -1,0 +1,1 @@
+"""Where URIs lead: mounted claims, object stores and web servers."""
