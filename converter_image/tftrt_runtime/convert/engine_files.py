@@ -27,7 +27,8 @@ def batch_sizes(model: Path, engine: str) -> tuple[int, ...]:
         for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
             instance = kind.FromString(record)
             if instance.serialized_engine:
-                sizes.append(int(instance.input_shapes[0].dim[0].size))
+                # A scalar has no batch; only engines for all shapes take any.
+                sizes.append(int(instance.input_shapes[0].dim[0].size) if instance.input_shapes[0].dim else 0)
     return tuple(sorted(sizes))
 
 
