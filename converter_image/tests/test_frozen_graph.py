@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import tritonclient.grpc
 
 from tests.box import Box
 
-DIGEST = "sha256:" + "0" * 64
 SOURCE = {
     "uri": "pvc://models/frozen/graph.pb",
     "format": "FrozenGraph",
@@ -26,10 +24,11 @@ def fetched(root: Path, graph: bytes, **source: Any) -> Box:
     """A box after `lookup` and `fetch` of this file."""
     box = Box(root, name="frozen")
     box.spec["source"] = {**SOURCE, **source}
-    assert box.run("lookup").code == 0
-    (box.workspace / "source").mkdir()
-    (box.workspace / "source/graph.pb").write_bytes(graph)
-    (box.workspace / "fetch.json").write_text(json.dumps({"sourceDigest": DIGEST, "bytes": len(graph), "files": 1}))
+    (box.pvc / "models/frozen").mkdir(parents=True)
+    (box.pvc / "models/frozen/graph.pb").write_bytes(graph)
+    for step in ("lookup", "fetch"):
+        ended = box.run(step)
+        assert ended.code == 0, ended.log
     return box
 
 
