@@ -11,6 +11,8 @@ FAILURES = (
     "Engine retrieval for input shapes",
     "Failed to execute engine",
     "Calibration failed",
+    "Failed to add optimization profile",
+    "Failed to add calibration optimization profile",
 )
 OUT_OF_MEMORY = ("out of memory", "OutOfMemory", "OOM when allocating", "insufficient memory", "ran out of memory")
 TOLD_CHARACTERS = 400
@@ -41,6 +43,7 @@ class BuildLog:
             )
         return NothingConvertible(
             "TensorRT could not build or run an engine that TF-TRT had planned: raise "
-            "spec.conversion.minimumSegmentSize to leave that part to TensorFlow, or choose another precision. "
+            "spec.conversion.minimumSegmentSize to leave that part to TensorFlow, set spec.conversion.dynamicShapes "
+            "where its inputs do not share one batch, or choose another precision. "
             f"TensorRT said: {self._failed[:TOLD_CHARACTERS]}"
         )
