@@ -13,6 +13,7 @@ from tftrt_runtime import child, samples
 from tftrt_runtime.artifact import Verification
 from tftrt_runtime.convert.messages import REFERENCE, CheckAnswer, CheckRequest
 from tftrt_runtime.errors import AccuracyBelowThreshold, Internal, NothingConvertible
+from tftrt_runtime.report.data import Comparison
 
 # Of our own rewriting, which only reorders sums; it says nothing about precisions.
 MAX_EXACT_ERROR = 1e-4
@@ -44,22 +45,34 @@ def check(request: CheckRequest) -> CheckAnswer:
     if request.sample is None:
         return CheckAnswer(verification=None)
     worst, agreeing, compared = 0.0, 0, 0
+    comparisons: list[Comparison] = []
     for size in request.batch_sizes:
         batch = samples.batch(request.inputs, size, request.sample)
         answers = function(**{name: tf.constant(value) for name, value in batch.items()})
         found = {name: np.asarray(answers[name].numpy()) for name in sorted(answers)}
         with np.load(Path(request.references, REFERENCE.format(size)), allow_pickle=True) as references:
             expected = {name: references[f"output{index}"] for index, name in enumerate(found)}
-        for name, value in found.items():
-            worst = max(worst, _error(name, size, value, expected[name], request.exact))
         same = top1_agreements(list(found.values()), list(expected.values()))
         agreeing, compared = agreeing + (same or 0), compared + (size if same is not None else 0)
+        for name, value in found.items():
+            error = _error(name, size, value, expected[name], request.exact)
+            worst = max(worst, error)
+            comparisons.append(
+                Comparison(
+                    output=name,
+                    batchSize=size,
+                    samples=size,
+                    maxRelativeError=decimal_text(error),
+                    top1Agreement=None if same is None else decimal_text(same / size),
+                )
+            )
     return CheckAnswer(
         verification=Verification(
             samples=sum(request.batch_sizes),
             top1Agreement=decimal_text(agreeing / compared) if compared else None,
             maxRelativeError=decimal_text(worst),
-        )
+        ),
+        comparisons=tuple(comparisons),
     )
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from tftrt_runtime import child, log
 from tftrt_runtime.artifact import CPU, Conversion, Device, Versions
+from tftrt_runtime.benchmark import rows, run
 from tftrt_runtime.convert import messages
 from tftrt_runtime.errors import GPUUnfit
+from tftrt_runtime.report.data import Findings
 from tftrt_runtime.spec import JobSpec
 
 
@@ -26,7 +28,7 @@ def product(spec: JobSpec) -> str:
     return CPU
 
 
-def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Conversion:
+def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Findings:
     """Write the converted model to `target`."""
     started = log.now()
     request = messages.ConvertRequest(
@@ -54,7 +56,12 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Conv
     )
     with log.timed("convert", "Checked the converted model in a fresh process"):
         checked = child.run("tftrt_runtime.convert.check", check, messages.CheckAnswer, "convert")
-    return Conversion(
+    timed = (
+        ()
+        if answer.sample is None
+        else run.on_cpu(source, target, spec.source.signature, answer.inputs, answer.sample, spec.conversion.batchSizes)
+    )
+    conversion = Conversion(
         device=Device(name=CPU, computeCapability="", memoryBytes=None, driver=""),
         versions=Versions(tensorflow=answer.tensorflow, tensorrt="", runtime=spec.runtime.name),
         engines=0,
@@ -66,4 +73,6 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Conv
         sample=answer.sample,
         startedAt=started,
         verification=checked.verification,
+        benchmark=rows.summary(timed),
     )
+    return Findings(conversion=conversion, comparisons=checked.comparisons, rows=timed)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from tftrt_runtime import child, cuda, log
 from tftrt_runtime.artifact import Conversion, Device, Memory, Sample, Tensor, Versions
+from tftrt_runtime.benchmark import rows, run
 from tftrt_runtime.convert import messages, shapes, sources
 from tftrt_runtime.convert.build_log import BuildLog
 from tftrt_runtime.errors import GPUOutOfMemory, GPUUnfit, NothingConvertible
+from tftrt_runtime.report.data import Findings
 from tftrt_runtime.serve.memory import MIB
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.tensorrt import NO_FALLBACK
@@ -41,7 +43,7 @@ def look(spec: JobSpec) -> messages.DevicesAnswer:
 
 def convert(
     spec: JobSpec, device: messages.DevicesAnswer, data: Path, source: Path, target: Path, references: Path
-) -> Conversion:
+) -> Findings:
     """Write the converted model with its engines to `target`; `data` is the folder of calibration data."""
     started = log.now()
     calibration = sources.calibration(spec, source, data)
@@ -57,12 +59,20 @@ def convert(
         )
     shapes.expect_closed(model.inputs, spec.conversion.inputShapes, spec.source.uri)
     every = shapes.distinct(model.inputs, spec.conversion.inputShapes)
-    if model.tables:
-        source = sources.frozen(spec, source, references.parent / "frozen")
-    built = _build(spec, model, calibration, every, source, target)
+    numeric = sources.frozen(spec, source, references.parent / "frozen") if model.tables else source
+    built = _build(spec, model, calibration, every, numeric, target)
     checked = _check(spec, model, every, target, references)
     memory = _measure(spec, model.inputs, every[-1], target)
-    return Conversion(
+    timed = run.on_gpu(
+        source,
+        target,
+        spec.source.signature,
+        model.inputs,
+        model.sample,
+        spec.conversion.batchSizes,
+        device.compute_capability,
+    )
+    conversion = Conversion(
         device=Device(
             name=device.name,
             computeCapability=device.compute_capability,
@@ -82,8 +92,10 @@ def convert(
         startedAt=started,
         verification=checked.verification,
         memory=memory,
+        benchmark=rows.summary(timed),
         segments=built.segments,
     )
+    return Findings(conversion=conversion, comparisons=checked.comparisons, rows=timed)
 
 
 def product(device: messages.DevicesAnswer) -> str:

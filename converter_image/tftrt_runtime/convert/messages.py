@@ -5,6 +5,7 @@ from typing import Optional
 from pydantic import BaseModel, ConfigDict
 
 from tftrt_runtime.artifact import Memory, Sample, Segment, Tensor, Verification
+from tftrt_runtime.report.data import Comparison
 from tftrt_runtime.spec import ShapeRange
 
 REFERENCE = "reference-{}.npz"  # the unconverted model's answers, one file a batch size
@@ -170,9 +171,10 @@ class CheckRequest(Message):
 
 
 class CheckAnswer(Message):
-    """How the answers compare; None where there was nothing to compare with."""
+    """How the answers compare, each output at each batch size; None where there was nothing to compare with."""
 
     verification: Optional[Verification]
+    comparisons: tuple[Comparison, ...] = ()
 
 
 class MeasureRequest(Message):

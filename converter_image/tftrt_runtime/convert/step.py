@@ -13,11 +13,13 @@ from tftrt_runtime.artifact import MODEL, Conversion, read_manifest
 from tftrt_runtime.convert import for_cpu, for_gpu, sources
 from tftrt_runtime.errors import SourceChanged, StoreUnavailable, UsageError
 from tftrt_runtime.publish import changed
+from tftrt_runtime.report import data
+from tftrt_runtime.report.data import Findings, Report
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.workspace import Converted, Fetched, Workspace
 
 # From the source, the place for the converted model, and a folder for the unconverted one's answers.
-Convert = Callable[[Path, Path, Path], Conversion]
+Convert = Callable[[Path, Path, Path], Findings]
 
 
 def run(spec: JobSpec, workspace: Workspace) -> None:
@@ -35,7 +37,7 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
             log.event("convert", "The store has this artifact: nothing to convert", product=product)
             converted = Converted(product=product, conversion=None)
         else:
-            converted = Converted(product=product, conversion=_convert(spec, convert, workspace))
+            converted = Converted(product=product, conversion=_convert(spec, convert, workspace, fetched))
         workspace.converted.write_text(converted.model_dump_json())
     except OSError as error:
         raise StoreUnavailable(f"The workspace {workspace.root} cannot be written: {error}.") from error
@@ -76,13 +78,16 @@ def _is_published(spec: JobSpec, workspace: Workspace, fetched: Fetched, product
     return True
 
 
-def _convert(spec: JobSpec, convert: Convert, workspace: Workspace) -> Conversion:
+def _convert(spec: JobSpec, convert: Convert, workspace: Workspace, fetched: Fetched) -> Conversion:
     workspace.artifact.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="convert-", dir=workspace.root) as folder:
         references = Path(folder, "references")
         references.mkdir()
         source = sources.saved_model(spec, workspace.source, Path(folder, "saved_model"))
-        conversion = convert(source, workspace.artifact / MODEL, references)
+        findings = convert(source, workspace.artifact / MODEL, references)
+    report = Report(spec=spec, sourceDigest=fetched.sourceDigest, findings=findings)
+    (workspace.artifact / data.FILE).write_text(report.model_dump_json(indent=1))
+    conversion = findings.conversion
     log.event(
         "convert",
         "Compared with the unconverted model",
@@ -91,5 +96,6 @@ def _convert(spec: JobSpec, convert: Convert, workspace: Workspace) -> Conversio
         total_ops=conversion.totalOps,
         verification=conversion.verification and conversion.verification.model_dump(),
         memory=conversion.memory and conversion.memory.model_dump(),
+        benchmark=conversion.benchmark and conversion.benchmark.model_dump(),
     )
     return conversion

@@ -1,0 +1,73 @@
+"""The parent of a benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tftrt_runtime import child, log
+from tftrt_runtime.artifact import Sample, Tensor
+from tftrt_runtime.benchmark.messages import Model, TimingAnswer, TimingRequest
+from tftrt_runtime.benchmark.rows import Place, Row
+from tftrt_runtime.convert.build_log import BuildLog
+from tftrt_runtime.tensorrt import NO_FALLBACK
+
+TF32_SINCE = 8  # the compute capability's major number of the first GPUs that have it
+CPU_SECONDS = 6.0
+GPU_SECONDS = 20.0  # for each of up to three ways
+
+
+def on_cpu(
+    source: Path, target: Path, signature: str, inputs: tuple[Tensor, ...], sample: Sample, sizes: tuple[int, ...]
+) -> tuple[Row, ...]:
+    """Rows of the unconverted model in `source` and the converted one in `target`, by turns in one process."""
+    models = (
+        Model(way="Native", folder=str(source), signature=signature),
+        Model(way="Converted", folder=str(target), signature=signature),
+    )
+    request = TimingRequest(
+        models=models,
+        tf32=True,
+        inputs=inputs,
+        sample=sample,
+        batch_sizes=sizes,
+        places=("Host",),
+        seconds=CPU_SECONDS,
+    )
+    with log.timed("convert", "Timed the converted and the unconverted model"):
+        return _time(request)
+
+
+def on_gpu(
+    source: Path,
+    target: Path,
+    signature: str,
+    inputs: tuple[Tensor, ...],
+    sample: Sample,
+    sizes: tuple[int, ...],
+    compute_capability: str,
+) -> tuple[Row, ...]:
+    """The same with TensorRT, each in a process of its own; the unconverted model without TF32, too."""
+    places: tuple[Place, ...] = ("Device", "Host")
+    native = Model(way="Native", folder=str(source), signature=signature)
+    converted = Model(way="Converted", folder=str(target), signature=signature)
+    without = native.model_copy(update={"way": "FP32"})
+    has_tf32 = int(compute_capability.partition(".")[0]) >= TF32_SINCE
+    rows: list[Row] = []
+    for model in (native, without, converted) if has_tf32 else (native, converted):
+        request = TimingRequest(
+            models=(model,),
+            tf32=model.way != "FP32",
+            inputs=inputs,
+            sample=sample,
+            batch_sizes=sizes,
+            places=places,
+            seconds=GPU_SECONDS,
+        )
+        with log.timed("convert", "Timed", way=model.way):
+            rows += _time(request)
+    return tuple(rows)
+
+
+def _time(request: TimingRequest) -> tuple[Row, ...]:
+    module = "tftrt_runtime.benchmark.timing"
+    return child.run(module, request, TimingAnswer, "convert", NO_FALLBACK, BuildLog()).rows

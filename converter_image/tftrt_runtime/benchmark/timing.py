@@ -1,0 +1,95 @@
+"""A child process that times models: in one of its own, for TF32 is a switch of the whole process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import tensorflow as tf
+
+from tftrt_runtime import child, log, samples
+from tftrt_runtime.benchmark import rounds
+from tftrt_runtime.benchmark.messages import TimingAnswer, TimingRequest
+from tftrt_runtime.benchmark.rows import Place, Row
+from tftrt_runtime.errors import GPUOutOfMemory
+
+IN_FLIGHT = (1, 2, 3)
+# The first calls make plans, choose algorithms and fill caches; a slow model has them all after two.
+WARM_UP_CALLS = 10
+WARM_UP_SECONDS = 0.5
+
+
+def time_models(request: TimingRequest) -> TimingAnswer:
+    """Time each model at each batch size.
+
+    Raises:
+        GPUOutOfMemory: the device is too small for a single call.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(request.tf32)
+    loaded = {model.way: tf.saved_model.load(model.folder) for model in request.models}
+    functions = {model.way: loaded[model.way].signatures[model.signature] for model in request.models}
+    return TimingAnswer(rows=tuple(_rows(request, functions)))
+
+
+def _rows(request: TimingRequest, functions: dict[Any, Any]) -> Iterator[Row]:
+    """One call at a time first, which the summary is made of; what else there is time for goes in the rest."""
+    start = time.perf_counter()
+    each = request.seconds / (len(IN_FLIGHT) * len(request.batch_sizes) * len(request.places) * len(functions))
+    for in_flight, size, place, way in product(IN_FLIGHT, request.batch_sizes, request.places, functions):
+        if in_flight > 1 and time.perf_counter() - start > request.seconds:
+            log.event("convert", "No time left to measure more calls in flight", in_flight=in_flight, batch_size=size)
+            return
+        call = _call(functions[way], samples.batch(request.inputs, size, request.sample), place)
+        try:
+            if in_flight == 1:
+                _warm_up(call)
+            round_ = rounds.measure(call, in_flight, each)
+        except tf.errors.ResourceExhaustedError as error:
+            if in_flight == 1:
+                raise GPUOutOfMemory(
+                    f"The device has too little memory to time the {way.lower()} model at batch size {size}: "
+                    f"{child.one_line(error)}"
+                ) from error
+            log.event("convert", "Too little memory for so many calls", way=way, in_flight=in_flight, batch_size=size)
+            continue
+        row = Row(
+            way=way,
+            batchSize=size,
+            input=place,
+            inFlight=in_flight,
+            itemsPerSecond=round(round_.calls_per_second * size, 1),
+            p50Microseconds=round_.microseconds(50),
+            p99Microseconds=round_.microseconds(99),
+            calls=len(round_.latencies),
+        )
+        log.event("convert", "Timed", **row.model_dump())
+        yield row
+
+
+def _call(function: Any, batch: samples.Batch, place: Place) -> rounds.Call:
+    """A call of the function that ends when its answers are on the host."""
+    # A constant lies on the host; what an operation makes of it lies on the GPU, for types that a GPU has.
+    resident = {name: tf.identity(tf.constant(value)) for name, value in batch.items()}
+
+    def from_device() -> list[Any]:
+        return [answer.numpy() for answer in function(**resident).values()]
+
+    def from_host() -> list[Any]:
+        given = {name: tf.constant(value) for name, value in batch.items()}
+        return [answer.numpy() for answer in function(**given).values()]
+
+    return from_device if place == "Device" else from_host
+
+
+def _warm_up(call: rounds.Call) -> None:
+    start = time.perf_counter()
+    for _ in range(WARM_UP_CALLS):
+        call()
+        if time.perf_counter() - start > WARM_UP_SECONDS:
+            return
+
+
+if __name__ == "__main__":
+    child.answer(TimingRequest, time_models)

@@ -1,0 +1,58 @@
+"""`report.json`: everything that a conversion found out, typed; the page is made of it."""
+
+# ruff: noqa: N815 - the names are those of JSON
+
+from pathlib import Path
+from typing import Literal, Optional
+
+from pydantic import ValidationError
+
+from tftrt_runtime.artifact import Conversion, Frozen
+from tftrt_runtime.benchmark.rows import Row
+from tftrt_runtime.errors import UsageError
+from tftrt_runtime.spec import JobSpec
+
+FILE = "report.json"
+
+
+class Comparison(Frozen):
+    """One output at one batch size, converted against unconverted; top-1 for classes alone."""
+
+    output: str
+    batchSize: int
+    samples: int
+    maxRelativeError: str
+    top1Agreement: Optional[str]
+
+
+class Findings(Frozen):
+    """What the conversion found out; the summary is a part of it."""
+
+    conversion: Conversion
+    comparisons: tuple[Comparison, ...]
+    rows: tuple[Row, ...]
+
+
+class Report(Frozen):
+    """What was asked for, and what was found."""
+
+    version: Literal[1] = 1
+    spec: JobSpec
+    sourceDigest: str
+    findings: Findings
+
+
+def read(path: Path) -> Report:
+    """The report in this file.
+
+    Raises:
+        UsageError: there is none, or it is not of this version.
+    """
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"The report {path} cannot be read: {error.strerror}.") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "report"
+        raise UsageError(f"{path} is no report that this version reads ({where}: {first['msg']}).") from error
