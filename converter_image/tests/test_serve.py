@@ -129,10 +129,11 @@ def test_bad_requests_among_good_ones_hold_nobody_up(served: Callable[[str], Ser
 def test_a_quick_request_is_answered_while_a_slow_one_is_worked_on(served: Callable[[str], Server]) -> None:
     module, client = clients(served("slow"))[1]
 
-    def wait(milliseconds: float) -> None:
-        ask(module, client, "slow", {"milliseconds": np.array([[milliseconds]], np.float32)}, ["echo"])
+    def wait(milliseconds: float, rows: int = 1) -> None:
+        ask(module, client, "slow", {"milliseconds": np.full((rows, 1), milliseconds, np.float32)}, ["echo"])
 
-    slow = threading.Thread(target=wait, args=(1000.0,))
+    # The largest batch: nothing is put together with it.
+    slow = threading.Thread(target=wait, args=(1000.0, 4))
     slow.start()
     overtook = 0
     for _ in until("the slow request's answer"):
