@@ -52,6 +52,7 @@ class Box:
     def __post_init__(self) -> None:
         self.pvc = self.root / "pvc"
         self.workspace = self.root / "workspace"
+        self.secrets = self.root / "secrets"
         (self.pvc / "store").mkdir(parents=True)
         if self.models:
             (self.pvc / "models").symlink_to(self.models)
@@ -82,6 +83,9 @@ class Box:
         return {
             **os.environ,
             "TFTRT_PVC_ROOT": str(self.pvc),
+            "TFTRT_SECRETS": str(self.secrets),
+            # No test asks a cloud's metadata server who it is.
+            "AWS_EC2_METADATA_DISABLED": "true",
             "TFTRT_BUILD": self.build,
             "TFTRT_TERMINATION_LOG": str(log),
             "TFTRT_ARTIFACT": str(self.product),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.box import Box, Server
+from tests.object_store import ObjectStore
 
 MODELS = (
     "cnn",
@@ -44,6 +45,20 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def box(tmp_path: Path) -> Box:
     """A box without models, for what needs no TensorFlow."""
     return Box(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _object_store() -> Iterator[ObjectStore]:
+    store = ObjectStore()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def s3(_object_store: ObjectStore) -> ObjectStore:
+    """A real S3 endpoint with an empty bucket."""
+    _object_store.empty()
+    return _object_store
 
 
 @pytest.fixture(scope="session")

@@ -122,4 +122,4 @@ def test_a_store_that_cannot_be_written_is_told(box: Box) -> None:
     (box.pvc / "store/tftrt/default").write_text("no folder")
     ended = delete(box, [FINGERPRINT])
     assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable")
-    assert "pvc://store/tftrt cannot be written" in ended.message
+    assert "pvc://store/tftrt cannot be read or written" in ended.message

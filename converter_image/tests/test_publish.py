@@ -14,6 +14,7 @@ from tests.box import Box
 from tftrt_runtime import log, publish
 from tftrt_runtime.artifact import Conversion, Device, Manifest, Tensor, Versions
 from tftrt_runtime.spec import JobSpec
+from tftrt_runtime.storage import claim_store
 from tftrt_runtime.workspace import Converted, Fetched, Workspace
 
 DIGEST = "sha256:" + "a" * 64
@@ -192,7 +193,9 @@ def test_a_store_without_hard_links_is_written_exclusively_too(box: Box, monkeyp
     monkeypatch.setattr(os, "link", refuse)
     summary = publish.run(JobSpec.model_validate_json(json.dumps(box.spec)), Workspace(box.workspace))
     assert summary.result == "Published"
-    assert not publish._create_exclusively(box.product / "builds/build-1/manifest.json", box.product / "manifest.json")
+    assert not claim_store._create_exclusively(
+        box.product / "builds/build-1/manifest.json", box.product / "manifest.json"
+    )
 
 
 def test_lookup_brings_every_products_manifest(box: Box) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `tftrt lookup | fetch | convert | publish | serve | delete`."""
+"""The command line: `tftrt lookup | fetch | convert | publish | pull | serve | delete`."""
 
 from __future__ import annotations
 
@@ -108,6 +108,16 @@ def serve(spec_path: Path, workspace_path: Path | None, http_port: int, grpc_por
 
     ports = Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
     step.run(spec.read(spec_path, spec.ServerSpec), workspace_path, ports)
+
+
+@cli.command()
+@spec_option
+def pull(spec_path: Path) -> None:
+    """Bring the artifact from an object store to /mnt/artifact (TFTRT_ARTIFACT), for `serve`."""
+    from tftrt_runtime import pull
+    from tftrt_runtime.artifact import artifact_folder
+
+    pull.run(spec.read(spec_path, spec.ServerSpec), artifact_folder())
 
 
 @cli.command()

@@ -8,6 +8,7 @@ The names of the fields are those of the contract with the operator, and so in c
 
 # ruff: noqa: N815
 
+import os
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Optional
 
@@ -20,7 +21,16 @@ from tftrt_runtime.spec import ShapeRange
 MANIFEST = "manifest.json"
 BUILDS = "builds"
 MODEL = "model"  # the SavedModel's folder in a build
+REPORT = "report.html"
 CPU = "cpu"  # the product of an artifact that needs no GPU
+
+
+DEFAULT_FOLDER = "/mnt/artifact"
+
+
+def artifact_folder() -> Path:
+    """Where a server finds its artifact: TFTRT_ARTIFACT, or the place at which a pod has it."""
+    return Path(os.environ.get("TFTRT_ARTIFACT", DEFAULT_FOLDER))
 
 
 class Frozen(BaseModel):
@@ -185,6 +195,7 @@ class Manifest(Frozen):
     version: Literal[1] = 1
     build: Annotated[str, Field(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]*$")]
     sourceDigest: str
+    calibrationDigest: Optional[str] = None
     summary: Summary
     sample: Optional[Sample]
     dynamicShapes: Optional[str] = None
@@ -204,13 +215,22 @@ def read_manifest(path: Path) -> Optional[Manifest]:
         text = path.read_bytes()
     except FileNotFoundError:
         return None
+    return parse_manifest(text, str(path))
+
+
+def parse_manifest(text: bytes, place: str) -> Manifest:
+    """The manifest in a text that lies at `place`.
+
+    Raises:
+        ArtifactCorrupt: it is no manifest of this version.
+    """
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "manifest"
         raise ArtifactCorrupt(
-            f"{path} is no manifest that this version reads ({where}: {first['msg']}). "
+            f"{place} is no manifest that this version reads ({where}: {first['msg']}). "
             "Delete its folder to convert again."
         ) from error
 

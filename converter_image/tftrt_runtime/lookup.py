@@ -6,36 +6,50 @@ A container of its own, so that neither the one that fetches nor the one that co
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
-from tftrt_runtime import log, stores
-from tftrt_runtime.artifact import MANIFEST
-from tftrt_runtime.errors import StoreUnavailable
+from tftrt_runtime import log
+from tftrt_runtime.artifact import Manifest, parse_manifest
+from tftrt_runtime.errors import ArtifactCorrupt, StoreUnavailable
 from tftrt_runtime.spec import JobSpec
+from tftrt_runtime.storage.store import Store, open_store
 from tftrt_runtime.workspace import Workspace
 
 
-def fingerprint_folder(spec: JobSpec) -> Path:
-    """The folder of the store that holds one folder a product."""
-    return stores.folder(spec.artifacts.uri) / spec.model.namespace / spec.fingerprint
-
-
 def run(spec: JobSpec, workspace: Workspace) -> None:
-    """Copy every `<product>/manifest.json`.
+    """Copy every `<product>/manifest.json`, and the artifacts that are to be verified on other data than they were.
 
     Raises:
-        StoreUnavailable: the store's volume is not there or cannot be read, or the workspace cannot be written.
+        StoreUnavailable: the store is not there or cannot be read, or the workspace cannot be written.
     """
-    claim = stores.claim_root(spec.artifacts.uri)
-    if not claim.is_dir():
-        raise StoreUnavailable(f"The store {spec.artifacts.uri} is not there: nothing is mounted at {claim}.")
-    folder = fingerprint_folder(spec)
+    store = open_store(spec.artifacts, spec.model, spec.fingerprint)
+    found = store.manifests()
     try:
-        shutil.rmtree(workspace.manifests, ignore_errors=True)
+        for left in (workspace.manifests, workspace.published):
+            shutil.rmtree(left, ignore_errors=True)
         workspace.manifests.mkdir(parents=True)
-        found = sorted(folder.glob(f"*/{MANIFEST}"))
-        for manifest in found:
-            shutil.copyfile(manifest, workspace.manifests / f"{manifest.parent.name}.json")
+        for product, text in found.items():
+            (workspace.manifests / f"{product}.json").write_bytes(text)
+            manifest = _readable(text, store.uri(product))
+            if manifest is not None and is_verified_elsewhere(spec, manifest):
+                with log.timed("lookup", "Brought an artifact to verify", product=product):
+                    _bring(store, product, manifest, workspace)
     except OSError as error:
-        raise StoreUnavailable(f"Manifests could not be copied from {folder}: {error}.") from error
-    log.event("lookup", "Looked for artifacts in the store", folder=folder, found=[path.parent.name for path in found])
+        raise StoreUnavailable(f"What the store has could not be written to {workspace.root}: {error}.") from error
+    log.event("lookup", "Looked for artifacts in the store", folder=store.uri(""), found=list(found))
+
+
+def is_verified_elsewhere(spec: JobSpec, manifest: Manifest) -> bool:
+    """Whether the spec asks for a comparison on data that the artifact's own was not made on."""
+    measured = manifest.summary.verification
+    return spec.verification.uri is not None and (measured is None or measured.uri != spec.verification.uri)
+
+
+def _readable(text: bytes, place: str) -> Manifest | None:
+    try:
+        return parse_manifest(text, place)
+    except ArtifactCorrupt:
+        return None  # told by the step that would use it
+
+
+def _bring(store: Store, product: str, manifest: Manifest, workspace: Workspace) -> None:
+    store.bring(product, manifest, workspace.published / product)

@@ -11,8 +11,8 @@ from pathlib import Path
 from tftrt_runtime import log
 from tftrt_runtime.artifact import MODEL, Conversion, read_manifest
 from tftrt_runtime.convert import for_cpu, for_gpu, sources
-from tftrt_runtime.errors import SourceChanged, StoreUnavailable, UsageError
-from tftrt_runtime.publish import changed
+from tftrt_runtime.errors import StoreUnavailable, UsageError
+from tftrt_runtime.publish import expect_unchanged
 from tftrt_runtime.report import data
 from tftrt_runtime.report.data import Findings, Report
 from tftrt_runtime.spec import JobSpec
@@ -73,8 +73,7 @@ def _is_published(spec: JobSpec, workspace: Workspace, fetched: Fetched, product
     manifest = read_manifest(workspace.manifests / f"{product}.json")
     if manifest is None:
         return False
-    if manifest.sourceDigest != fetched.sourceDigest:
-        raise SourceChanged(changed(spec, Path(manifest.summary.artifact), manifest, fetched))
+    expect_unchanged(spec, manifest.summary.artifact, manifest, fetched)
     return True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from threading import Lock
 
 from tftrt_runtime.errors import SourceTooLarge, UsageError
 
@@ -27,6 +28,7 @@ class Budget:
         self._limit = int(text)
         self._free = max(shutil.disk_usage(folder).free - RESERVE_BYTES, 0)
         self._taken = 0
+        self._lock = Lock()  # several files are copied at a time
 
     def expect(self, uri: str, size: int) -> None:
         """Hold that so many bytes more may be fetched.
@@ -51,5 +53,6 @@ class Budget:
         Raises:
             SourceTooLarge: they are too many.
         """
-        self.expect(uri, size)
-        self._taken += size
+        with self._lock:
+            self.expect(uri, size)
+            self._taken += size

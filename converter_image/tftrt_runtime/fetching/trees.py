@@ -122,7 +122,7 @@ class RemoteTree:
 
 
 def _bucket_tree(remote: Remote, role: Role) -> Tree:
-    with told(remote.uri):
+    with told():
         found = remote.filesystem.find(remote.path, detail=True, withdirs=False)
     below, itself = [], None
     for place, info in sorted(found.items()):
@@ -142,7 +142,7 @@ def _bucket_tree(remote: Remote, role: Role) -> Tree:
 
 
 def _web_tree(remote: Remote, role: Role) -> Tree:
-    with told(remote.uri):
+    with told():
         info = remote.filesystem.info(remote.path)
     name = PurePosixPath(unquote(urlsplit(remote.uri).path)).name
     if name in {"", ".", ".."}:

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Thread
 
 from tftrt_runtime import child, log
-from tftrt_runtime.artifact import CPU, MANIFEST, MODEL, Manifest, check_files, read_manifest
+from tftrt_runtime.artifact import CPU, MANIFEST, MODEL, Manifest, artifact_folder, check_files, read_manifest
 from tftrt_runtime.errors import (
     ArtifactNotFound,
     EngineDeviceMismatch,
@@ -29,7 +29,6 @@ from tftrt_runtime.serve import limits, repository, tritonserver
 from tftrt_runtime.serve.messages import Failed, Served
 from tftrt_runtime.spec import ServerSpec
 
-DEFAULT_ARTIFACT = "/mnt/artifact"
 KEPT_LINES = 50
 DRAIN_SECONDS = limits.EXIT_TIMEOUT_SECONDS + limits.KILL_SECONDS
 SHARED_MEMORY = Path("/dev/shm")
@@ -43,7 +42,7 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
         Failure: what kept the model from being ready.
         ServerFailed: tritonserver ended by itself.
     """
-    folder = Path(os.environ.get("TFTRT_ARTIFACT", DEFAULT_ARTIFACT))
+    folder = artifact_folder()
     with log.timed("serve", "Checked the artifact", folder=folder):
         manifest = _manifest(spec, folder)
         build = check_files(manifest, folder)

@@ -61,8 +61,8 @@ def open_remote(uri: str, role: Role) -> Remote:
     if scheme == "s3":
         import s3fs
 
-        timeouts = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
-        return Remote(uri, s3fs.S3FileSystem(**options, **common, config_kwargs=timeouts), rest.rstrip("/"))
+        config = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": {"max_attempts": 1}}
+        return Remote(uri, s3fs.S3FileSystem(**options, **common, config_kwargs=config), rest.rstrip("/"))
     if scheme == "gs":
         import gcsfs
 
@@ -80,7 +80,7 @@ def open_remote(uri: str, role: Role) -> Remote:
 
 
 @contextlib.contextmanager
-def told(uri: str) -> Iterator[None]:
+def told() -> Iterator[None]:
     """Raise NotThere, Forbidden or Unavailable for whatever a file system raises.
 
     FileExistsError is left as it is: it answers an exclusive creation.
@@ -89,17 +89,29 @@ def told(uri: str) -> Iterator[None]:
         yield
     except (FileExistsError, UsageError, NotThere, Forbidden, Unavailable):
         raise
-    except FileNotFoundError as error:
-        raise NotThere(f"{uri}: {_words(error)}") from error
-    except PermissionError as error:
-        raise Forbidden(f"{uri}: {_words(error)}") from error
     except Exception as error:  # each implementation has libraries of its own, and those have theirs
-        status = getattr(error, "status", None) or getattr(error, "status_code", None) or getattr(error, "code", None)
-        if str(status) == "404":
-            raise NotThere(f"{uri}: {_words(error)}") from error
-        if str(status) in {"401", "403"} or type(error).__name__ in _CREDENTIAL_FAULTS:
-            raise Forbidden(f"{uri}: {_words(error)}") from error
-        raise Unavailable(f"{uri}: {_words(error)}") from error
+        raise _kind(error)(_words(error)) from error
+
+
+def _kind(error: Exception) -> type[Exception]:
+    """What a fault amounts to. fsspec's web client makes a FileNotFoundError of all answers that are no success."""
+    status = next((str(found) for cause in _chain(error) if (found := _status(cause))), "")
+    if status in {"401", "403"} or isinstance(error, PermissionError) or type(error).__name__ in _CREDENTIAL_FAULTS:
+        return Forbidden
+    if status in {"404", "410"} or (isinstance(error, FileNotFoundError) and not status):
+        return NotThere
+    return Unavailable
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _status(error: BaseException) -> object:
+    """The status of the HTTP answer behind an error: aiohttp's, azure-core's and gcsfs' names for it."""
+    return getattr(error, "status", None) or getattr(error, "status_code", None) or getattr(error, "code", None)
 
 
 # Raised before a request is made: botocore's, azure-core's and google-auth's.

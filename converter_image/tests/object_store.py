@@ -1,0 +1,153 @@
+"""A real S3 endpoint over HTTP, and web servers that behave as web servers do on a bad day."""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from tests.box import Box, free_ports, until
+
+KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests-secret", "AWS_REGION": "us-east-1"}
+BUCKET = "bucket"
+
+
+class ObjectStore:
+    """moto's S3 server in a process of its own, with one bucket."""
+
+    def __init__(self) -> None:
+        (port,) = free_ports(1)
+        self.endpoint = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in until("moto's answer"):
+            try:
+                urllib.request.urlopen(self.endpoint, timeout=1).close()
+                break
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                continue
+        self.client: Any = boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+            region_name=KEYS["AWS_REGION"],
+        )
+        self.client.create_bucket(Bucket=BUCKET)
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+    def empty(self) -> None:
+        for key in self.keys():
+            self.client.delete_object(Bucket=BUCKET, Key=key)
+
+    def put(self, key: str, content: bytes) -> None:
+        self.client.put_object(Bucket=BUCKET, Key=key, Body=content)
+
+    def get(self, key: str) -> bytes:
+        return bytes(self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+
+    def upload(self, folder: Path, prefix: str) -> None:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            self.put(f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+
+    def keys(self, prefix: str = "") -> list[str]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", ())]
+
+    def secret(self, box: Box, *roles: str) -> None:
+        """Mount the Secret that opens the store where these roles have theirs."""
+        for role in roles:
+            secret(box, role, KEYS | {"AWS_ENDPOINT_URL": self.endpoint})
+
+
+def secret(box: Box, role: str, keys: dict[str, str]) -> None:
+    folder = box.secrets / role
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in keys.items():
+        (folder / name).write_text(value + "\n")
+
+
+@dataclass
+class WebServer:
+    """One file on a web server.
+
+    `breaks`: how many of the first answers end in the middle. `authorization`: the header that it asks for.
+    """
+
+    content: bytes
+    ranges: bool = True
+    breaks: int = 0
+    authorization: str | None = None
+    requests: list[str] = field(default_factory=list)  # the Range of each GET, or "whole"
+    url: str = ""
+
+    @contextmanager
+    def running(self, name: str) -> Iterator[WebServer]:
+        told = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_HEAD(self) -> None:
+                self._answer(body=False)
+
+            def do_GET(self) -> None:
+                self._answer(body=True)
+
+            def _answer(self, *, body: bool) -> None:
+                if told.authorization is not None and self.headers.get("Authorization") != told.authorization:
+                    self.send_response(401)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")) if told.ranges else None
+                start, end = (int(asked[1]), int(asked[2]) + 1) if asked else (0, len(told.content))
+                piece = told.content[start:end]
+                self.send_response(206 if asked else 200)
+                self.send_header("Content-Length", str(len(piece)))
+                self.send_header("Accept-Ranges", "bytes" if told.ranges else "none")
+                if asked:
+                    self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(told.content)}")
+                self.end_headers()
+                if not body:
+                    return
+                told.requests.append(asked[0] if asked else "whole")
+                if told.breaks > 0 and len(piece) > 1:
+                    told.breaks -= 1
+                    self.wfile.write(piece[: len(piece) // 2])
+                    self.close_connection = True
+                    return
+                self.wfile.write(piece)
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        self.url = f"http://127.0.0.1:{server.server_address[1]}/{name}"
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
