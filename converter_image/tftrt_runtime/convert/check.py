@@ -13,6 +13,7 @@ from tftrt_runtime import child, samples
 from tftrt_runtime.artifact import Verification
 from tftrt_runtime.convert.messages import REFERENCE, CheckAnswer, CheckRequest
 from tftrt_runtime.errors import AccuracyBelowThreshold, Internal, NothingConvertible
+from tftrt_runtime.report import graphs
 from tftrt_runtime.report.data import Comparison
 
 # Of our own rewriting, which only reorders sums; it says nothing about precisions.
@@ -38,12 +39,13 @@ def check(request: CheckRequest) -> CheckAnswer:
     _expect_names("outputs", function.structured_outputs, [tensor.name for tensor in request.outputs])
     if request.engines:
         _expect_engines(request, function.graph.as_graph_def())
+    graph = graphs.show(function, Path(request.events))
     for sample in request.also:
         for size in request.batch_sizes:
             batch = samples.batch(request.inputs, size, sample)
             function(**{name: tf.constant(value) for name, value in batch.items()})
     if request.sample is None:
-        return CheckAnswer(verification=None)
+        return CheckAnswer(verification=None, graph=graph)
     worst, agreeing, compared = 0.0, 0, 0
     comparisons: list[Comparison] = []
     for size in request.batch_sizes:
@@ -73,6 +75,7 @@ def check(request: CheckRequest) -> CheckAnswer:
             maxRelativeError=decimal_text(worst),
         ),
         comparisons=tuple(comparisons),
+        graph=graph,
     )
 
 

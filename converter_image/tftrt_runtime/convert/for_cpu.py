@@ -9,7 +9,7 @@ from tftrt_runtime.artifact import CPU, Conversion, Device, Versions
 from tftrt_runtime.benchmark import rows, run
 from tftrt_runtime.convert import messages
 from tftrt_runtime.errors import GPUUnfit
-from tftrt_runtime.report.data import Findings
+from tftrt_runtime.report.data import TENSORBOARD, Findings
 from tftrt_runtime.spec import JobSpec
 
 
@@ -31,6 +31,7 @@ def product(spec: JobSpec) -> str:
 def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Findings:
     """Write the converted model to `target`."""
     started = log.now()
+    events = target.parent / TENSORBOARD
     request = messages.ConvertRequest(
         uri=spec.source.uri,
         source=str(source),
@@ -39,6 +40,7 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Find
         batch_sizes=spec.conversion.batchSizes,
         input_shapes=spec.conversion.inputShapes,
         references=str(references),
+        events=str(events / "before"),
         target=str(target),
     )
     with log.timed("convert", "Converted"):
@@ -47,6 +49,7 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Find
         model=str(target),
         signature=spec.source.signature,
         references=str(references),
+        events=str(events / "after"),
         inputs=answer.inputs,
         outputs=answer.outputs,
         batch_sizes=spec.conversion.batchSizes,
@@ -75,4 +78,6 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Find
         verification=checked.verification,
         benchmark=rows.summary(timed),
     )
-    return Findings(conversion=conversion, comparisons=checked.comparisons, rows=timed)
+    return Findings(
+        conversion=conversion, comparisons=checked.comparisons, rows=timed, before=answer.graph, after=checked.graph
+    )

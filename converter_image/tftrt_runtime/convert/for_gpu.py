@@ -10,7 +10,7 @@ from tftrt_runtime.benchmark import rows, run
 from tftrt_runtime.convert import messages, shapes, sources
 from tftrt_runtime.convert.build_log import BuildLog
 from tftrt_runtime.errors import GPUOutOfMemory, GPUUnfit, NothingConvertible
-from tftrt_runtime.report.data import Findings
+from tftrt_runtime.report.data import TENSORBOARD, Findings
 from tftrt_runtime.serve.memory import MIB
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.tensorrt import NO_FALLBACK
@@ -47,7 +47,8 @@ def convert(
     """Write the converted model with its engines to `target`; `data` is the folder of calibration data."""
     started = log.now()
     calibration = sources.calibration(spec, source, data)
-    model = _reference(spec, source, references)
+    events = target.parent / TENSORBOARD
+    model = _reference(spec, source, references, events / "before")
     if model.kept is not None:
         raise NothingConvertible(
             f"{spec.source.uri} cannot be frozen for TensorRT: {model.kept}. Export the numeric part of it alone."
@@ -61,7 +62,7 @@ def convert(
     every = shapes.distinct(model.inputs, spec.conversion.inputShapes)
     numeric = sources.frozen(spec, source, references.parent / "frozen") if model.tables else source
     built = _build(spec, model, calibration, every, numeric, target)
-    checked = _check(spec, model, every, target, references)
+    checked = _check(spec, model, every, target, references, events / "after")
     memory = _measure(spec, model.inputs, every[-1], target)
     timed = run.on_gpu(
         source,
@@ -95,7 +96,9 @@ def convert(
         benchmark=rows.summary(timed),
         segments=built.segments,
     )
-    return Findings(conversion=conversion, comparisons=checked.comparisons, rows=timed)
+    return Findings(
+        conversion=conversion, comparisons=checked.comparisons, rows=timed, before=model.graph, after=checked.graph
+    )
 
 
 def product(device: messages.DevicesAnswer) -> str:
@@ -103,7 +106,7 @@ def product(device: messages.DevicesAnswer) -> str:
     return cuda.product(device.name)
 
 
-def _reference(spec: JobSpec, source: Path, references: Path) -> messages.ReferenceAnswer:
+def _reference(spec: JobSpec, source: Path, references: Path, events: Path) -> messages.ReferenceAnswer:
     request = messages.ReferenceRequest(
         uri=spec.source.uri,
         source=str(source),
@@ -112,6 +115,7 @@ def _reference(spec: JobSpec, source: Path, references: Path) -> messages.Refere
         batch_sizes=spec.conversion.batchSizes,
         input_shapes=spec.conversion.inputShapes,
         references=str(references),
+        events=str(events),
     )
     return child.run("tftrt_runtime.convert.reference", request, messages.ReferenceAnswer, "convert")
 
@@ -145,12 +149,18 @@ def _build(
 
 
 def _check(
-    spec: JobSpec, model: messages.ReferenceAnswer, every: tuple[Sample, ...], target: Path, references: Path
+    spec: JobSpec,
+    model: messages.ReferenceAnswer,
+    every: tuple[Sample, ...],
+    target: Path,
+    references: Path,
+    events: Path,
 ) -> messages.CheckAnswer:
     request = messages.CheckRequest(
         model=str(target),
         signature=spec.source.signature,
         references=str(references),
+        events=str(events),
         inputs=model.inputs,
         outputs=model.outputs,
         batch_sizes=spec.conversion.batchSizes,

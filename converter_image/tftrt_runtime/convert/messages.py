@@ -5,7 +5,7 @@ from typing import Optional
 from pydantic import BaseModel, ConfigDict
 
 from tftrt_runtime.artifact import Memory, Sample, Segment, Tensor, Verification
-from tftrt_runtime.report.data import Comparison
+from tftrt_runtime.report.data import Comparison, Graph
 from tftrt_runtime.spec import ShapeRange
 
 REFERENCE = "reference-{}.npz"  # the unconverted model's answers, one file a batch size
@@ -48,7 +48,7 @@ class ImportAnswer(Message):
 
 
 class ReferenceRequest(Message):
-    """Leave the answers of the SavedModel in `source` in `references`."""
+    """Leave the answers of the SavedModel in `source` in `references`, its graph for TensorBoard in `events`."""
 
     uri: str
     source: str
@@ -57,6 +57,7 @@ class ReferenceRequest(Message):
     batch_sizes: tuple[int, ...]
     input_shapes: dict[str, ShapeRange]
     references: str
+    events: str
 
 
 class ReferenceAnswer(Message):
@@ -71,6 +72,7 @@ class ReferenceAnswer(Message):
     sample: Optional[Sample]
     kept: Optional[str]
     tables: bool
+    graph: Graph
 
 
 class FreezeRequest(Message):
@@ -154,12 +156,13 @@ class CheckRequest(Message):
     """Load the SavedModel in `model` and compare its answers with those in `references`.
 
     `exact`: they must be the same up to the order of sums. `engines`: each of its engines must hold all batch sizes, or
-    be the only one where `dynamic`. It must run with the shapes of `also`, too.
+    be the only one where `dynamic`. It must run with the shapes of `also`, too. Its graph goes to `events`.
     """
 
     model: str
     signature: str
     references: str
+    events: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     batch_sizes: tuple[int, ...]
@@ -175,6 +178,7 @@ class CheckAnswer(Message):
 
     verification: Optional[Verification]
     comparisons: tuple[Comparison, ...] = ()
+    graph: Graph
 
 
 class MeasureRequest(Message):

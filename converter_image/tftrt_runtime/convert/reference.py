@@ -17,6 +17,7 @@ from tftrt_runtime.artifact import Sample, Tensor
 from tftrt_runtime.convert import freeze, shapes
 from tftrt_runtime.convert.messages import REFERENCE, ReferenceAnswer, ReferenceRequest
 from tftrt_runtime.errors import SignatureNotFound, UsageError
+from tftrt_runtime.report import graphs
 
 # What to try for dimensions that the signature leaves open: short texts and small pictures, then pictures for networks
 # that need some size, then whatever takes a single element.
@@ -57,6 +58,7 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
         sample=sample,
         kept=freeze.why_not(loaded, function),
         tables=freeze.has_tables(loaded, function),
+        graph=graphs.show(function, Path(request.events)),
     )
     return (loaded, function), answer
 

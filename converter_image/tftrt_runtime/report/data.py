@@ -13,6 +13,7 @@ from tftrt_runtime.errors import UsageError
 from tftrt_runtime.spec import JobSpec
 
 FILE = "report.json"
+TENSORBOARD = "tensorboard"  # a folder with event files of the graph in `before` and `after`
 
 
 class Comparison(Frozen):
@@ -25,12 +26,29 @@ class Comparison(Frozen):
     top1Agreement: Optional[str]
 
 
+class Node(Frozen):
+    """A node of a graph; `inputs` are the positions of the nodes whose tensors it takes."""
+
+    name: str
+    op: str
+    inputs: tuple[int, ...]
+
+
+class Graph(Frozen):
+    """A signature's graph: how many operations it has, and those of them that are drawn (constants are not)."""
+
+    operations: int
+    nodes: tuple[Node, ...]
+
+
 class Findings(Frozen):
     """What the conversion found out; the summary is a part of it."""
 
     conversion: Conversion
     comparisons: tuple[Comparison, ...]
     rows: tuple[Row, ...]
+    before: Graph
+    after: Graph
 
 
 class Report(Frozen):
