@@ -137,10 +137,15 @@ def _array(found: NDArray[Any], tensor: Tensor, where: str) -> NDArray[Any]:
             f"{'strings' if texts else kind}: save them as such, prepared as for the model."
         )
     wanted = tensor.shape[1:]
-    if found.ndim != 1 + len(wanted) or not _fits(found.shape[1:], wanted):
+    if found.ndim != 1 + len(wanted):
         raise CalibrationDataUnfit(
-            f"{where}: samples for the input {tensor.name!r} have shape {list(found.shape[1:])} in an array of shape "
-            f"{list(found.shape)}, and it takes {_told(wanted)}: the first dimension counts the samples."
+            f"{where}: the array for the input {tensor.name!r} has shape {list(found.shape)}, and a sample has "
+            f"{_told(wanted)}: give it a first dimension that counts the samples."
+        )
+    if not _fits(found.shape[1:], wanted):
+        raise CalibrationDataUnfit(
+            f"{where}: samples for the input {tensor.name!r} have shape {list(found.shape[1:])}, and it takes "
+            f"{_told(wanted)}."
         )
     if texts:
         encoded = np.char.encode(found, "utf-8") if found.dtype.kind == "U" else found
