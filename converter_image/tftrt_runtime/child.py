@@ -33,8 +33,8 @@ KEPT_LINES = 50
 class Watch(Protocol):
     """Reads the lines on a child's standard error for failures that TensorFlow tells nowhere else."""
 
-    def see(self, line: str) -> None:
-        """One line, as it comes."""
+    def see(self, line: str) -> bool:
+        """One line, as it comes; whether it belongs in the log."""
 
     def failure(self) -> Failure | None:
         """What the lines amount to, when the child has ended."""
@@ -115,9 +115,9 @@ def _forward(process: subprocess.Popen[str], stage: str, watch: Watch | None) ->
         if text.startswith(log.OWN_LINE):
             print(text, file=sys.stderr, flush=True)
         elif text:
+            if watch and not watch.see(text):
+                continue
             kept.append(text)
-            if watch:
-                watch.see(text)
             log.event(stage, text, source="tensorflow")
     return last_error(list(kept))
 

@@ -25,12 +25,13 @@ class BuildLog:
         self._failed: str | None = None
         self._out_of_memory: str | None = None
 
-    def see(self, line: str) -> None:
-        """Keep the first line of each kind."""
+    def see(self, line: str) -> bool:
+        """Keep the first line of each kind; all belong in the log."""
         if self._failed is None and any(text in line for text in FAILURES):
             self._failed = line
         if self._out_of_memory is None and any(text in line for text in OUT_OF_MEMORY):
             self._out_of_memory = line
+        return True
 
     def failure(self) -> Failure | None:
         """An engine is missing; for want of memory where a line says so. Lack of memory alone only costs a tactic."""

@@ -9,8 +9,9 @@ from tftrt_runtime.artifact import Conversion, Device, Memory, Sample, Tensor, V
 from tftrt_runtime.benchmark import rows, run
 from tftrt_runtime.convert import messages, shapes, sources
 from tftrt_runtime.convert.build_log import BuildLog
+from tftrt_runtime.convert.layer_log import VERBOSE, LayerLog
 from tftrt_runtime.errors import GPUOutOfMemory, GPUUnfit, NothingConvertible
-from tftrt_runtime.report.data import TENSORBOARD, Findings
+from tftrt_runtime.report.data import TENSORBOARD, EngineLayers, Findings
 from tftrt_runtime.serve.memory import MIB
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.tensorrt import NO_FALLBACK
@@ -61,7 +62,7 @@ def convert(
     shapes.expect_closed(model.inputs, spec.conversion.inputShapes, spec.source.uri)
     every = shapes.distinct(model.inputs, spec.conversion.inputShapes)
     numeric = sources.frozen(spec, source, references.parent / "frozen") if model.tables else source
-    built = _build(spec, model, calibration, every, numeric, target)
+    built, layers = _build(spec, model, calibration, every, numeric, target)
     checked = _check(spec, model, every, target, references, events / "after")
     memory = _measure(spec, model.inputs, every[-1], target)
     timed = run.on_gpu(
@@ -97,7 +98,12 @@ def convert(
         segments=built.segments,
     )
     return Findings(
-        conversion=conversion, comparisons=checked.comparisons, rows=timed, before=model.graph, after=checked.graph
+        conversion=conversion,
+        comparisons=checked.comparisons,
+        rows=timed,
+        before=model.graph,
+        after=checked.graph,
+        layers=layers,
     )
 
 
@@ -127,7 +133,8 @@ def _build(
     every: tuple[Sample, ...],
     source: Path,
     target: Path,
-) -> messages.EnginesAnswer:
+) -> tuple[messages.EnginesAnswer, tuple[EngineLayers, ...]]:
+    """The engines, and what TensorRT told of each."""
     request = messages.EnginesRequest(
         source=str(source),
         signature=spec.source.signature,
@@ -142,10 +149,13 @@ def _build(
         dynamic_shapes=spec.conversion.dynamicShapes,
         calibration=calibration,
     )
+    told = LayerLog()
+    module = "tftrt_runtime.convert.engines"
     with log.timed("convert", "Converted"):
-        return child.run(
-            "tftrt_runtime.convert.engines", request, messages.EnginesAnswer, "convert", NO_FALLBACK, BuildLog()
-        )
+        answer = child.run(module, request, messages.EnginesAnswer, "convert", {**NO_FALLBACK, **VERBOSE}, told)
+    for engine in told.engines:
+        log.event("convert", "Built an engine", engine=engine.engine, shapes=engine.shapes, layers=len(engine.layers))
+    return answer, told.engines
 
 
 def _check(

@@ -41,6 +41,22 @@ class Graph(Frozen):
     nodes: tuple[Node, ...]
 
 
+class Layer(Frozen):
+    """A layer of an engine, which may be several operations in one, and the type of the tensors that it reads."""
+
+    name: str
+    kind: str  # TensorRT's word for the implementation: CaskConvolution, Reformat, ...
+    precision: str
+
+
+class EngineLayers(Frozen):
+    """What TensorRT made of one engine of the graph for these input shapes."""
+
+    engine: str
+    shapes: str
+    layers: tuple[Layer, ...]
+
+
 class Findings(Frozen):
     """What the conversion found out; the summary is a part of it."""
 
@@ -49,6 +65,7 @@ class Findings(Frozen):
     rows: tuple[Row, ...]
     before: Graph
     after: Graph
+    layers: tuple[EngineLayers, ...] = ()
 
 
 class Report(Frozen):
