@@ -28,6 +28,8 @@ def bucket(workspace: Workspace) -> Iterator["Bucket"]:
         found.upload(workspace, "tiny")
         secret(workspace.api, SECRET, store.secret())
         yield found
+        # Artifacts that go with their models need a store to go from.
+        workspace.kubectl("delete", "trtmodels", "--all", "--timeout=60s")
     finally:
         store.close()
 
