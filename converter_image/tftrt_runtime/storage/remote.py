@@ -64,9 +64,11 @@ def open_remote(uri: str, role: Role) -> Remote:
         config = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": {"max_attempts": 1}}
         return Remote(uri, s3fs.S3FileSystem(**options, **common, config_kwargs=config), rest.rstrip("/"))
     if scheme == "gs":
-        import gcsfs
+        # Not the class that fsspec names for gs://, which asks gRPC first of what kind a bucket is: where only the
+        # JSON interface is reached (a proxy, a firewall, an endpoint of one's own), that hangs.
+        from gcsfs.core import GCSFileSystem
 
-        return Remote(uri, gcsfs.GCSFileSystem(**options, **common), rest.rstrip("/"))
+        return Remote(uri, GCSFileSystem(**options, **common), rest.rstrip("/"))
     if scheme == "az":
         import adlfs
 
@@ -97,6 +99,8 @@ def _kind(error: Exception) -> type[Exception]:
     """What a fault amounts to. fsspec's web client makes a FileNotFoundError of all answers that are no success."""
     status = next((str(found) for cause in _chain(error) if (found := _status(cause))), "")
     if status in {"401", "403"} or isinstance(error, PermissionError) or type(error).__name__ in _CREDENTIAL_FAULTS:
+        return Forbidden
+    if str(error).startswith("Forbidden: "):  # gcsfs makes a bare OSError of a 403
         return Forbidden
     if status in {"404", "410"} or (isinstance(error, FileNotFoundError) and not status):
         return NotThere
