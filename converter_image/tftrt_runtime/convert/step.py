@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from tftrt_runtime import log
-from tftrt_runtime.artifact import MODEL, Conversion, read_manifest
+from tftrt_runtime.artifact import MODEL, REPORT, Conversion, read_manifest
 from tftrt_runtime.convert import for_cpu, for_gpu, sources
 from tftrt_runtime.errors import StoreUnavailable, UsageError
 from tftrt_runtime.publish import expect_unchanged
-from tftrt_runtime.report import data
+from tftrt_runtime.report import data, page
 from tftrt_runtime.report.data import Findings, Report
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.workspace import Converted, Fetched, Workspace
@@ -86,6 +86,8 @@ def _convert(spec: JobSpec, convert: Convert, workspace: Workspace, fetched: Fet
         findings = convert(source, workspace.artifact / MODEL, references)
     report = Report(spec=spec, sourceDigest=fetched.sourceDigest, findings=findings)
     (workspace.artifact / data.FILE).write_text(report.model_dump_json(indent=1))
+    with log.timed("convert", "Wrote the report"):
+        (workspace.artifact / REPORT).write_text(page.render(report))
     conversion = findings.conversion
     log.event(
         "convert",

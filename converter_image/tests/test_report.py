@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import reports
+from tests.box import Box
+from tftrt_runtime.artifact import REPORT
+from tftrt_runtime.report import data, layout, page
+from tftrt_runtime.report.data import Graph, Node
+
+# Run in the page: what of it a person would see, and what it asked of the network.
+LOOK = """
+<script>
+window.addEventListener("load", () => {
+  const sizes = selector => [...document.querySelectorAll(selector)].map(element => {
+    const box = element.getBoundingClientRect();
+    return [Math.round(box.width), Math.round(box.height)];
+  });
+  const seen = {
+    plots: sizes("svg.plot"), before: sizes("#before svg"), after: sizes("#after svg"),
+    nodes: sizes("#before .node rect"), engines: sizes("#after .engine rect"), tiles: sizes(".tile"),
+    text: [...document.querySelectorAll("svg.plot text")].map(element => element.textContent),
+    fill: [...document.querySelectorAll("#after .engine rect")].map(element => getComputedStyle(element).fill),
+    wide: document.documentElement.scrollWidth > document.documentElement.clientWidth,
+    requests: performance.getEntriesByType("resource").map(entry => entry.name),
+    errors: window.errors,
+  };
+  document.body.insertAdjacentHTML("beforeend", "<pre id=seen></pre>");
+  document.getElementById("seen").textContent = JSON.stringify(seen);
+});
+</script>
+"""
+CATCH = "<script>window.errors = []; window.addEventListener('error', event => errors.push(event.message));</script>"
+
+needs_chromium = pytest.mark.skipif(
+    shutil.which("chromium") is None, reason="chromium is not installed (Debian's package of that name)"
+)
+
+
+def look(html: str, folder: Path) -> dict[str, Any]:
+    """Open the page in a browser, and say what it shows."""
+    file = folder / "page.html"
+    file.write_text(html.replace("<head>", f"<head>{CATCH}", 1).replace("</body>", f"{LOOK}</body>", 1))
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1240,2000"]
+    command += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000", "--dump-dom", file.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found, done.stderr
+    seen: dict[str, Any] = json.loads(found[1].replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"))
+    return seen
+
+
+@pytest.fixture(scope="module")
+def gpu_page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return look(page.render(reports.on_gpu()), tmp_path_factory.mktemp("page"))
+
+
+@needs_chromium
+def test_a_browser_shows_plots_and_pictures_and_asks_the_network_for_nothing(gpu_page: dict[str, Any]) -> None:
+    assert len(gpu_page["plots"]) == 4
+    assert all(width > 800 and height > 200 for width, height in gpu_page["plots"])
+    assert gpu_page["requests"] == []
+    assert gpu_page["errors"] == []
+    assert not gpu_page["wide"]
+
+
+@needs_chromium
+def test_the_plots_tell_each_way_and_batch_size(gpu_page: dict[str, Any]) -> None:
+    text = set(gpu_page["text"])
+    assert {"TF-TRT", "TensorFlow, TF32", "TensorFlow, FP32 without TF32"} <= text
+    assert {"1", "8", "32", "128", "25.9k"} <= text
+
+
+@needs_chromium
+def test_hundreds_of_nodes_become_one_highlighted_engine(gpu_page: dict[str, Any]) -> None:
+    assert len(gpu_page["nodes"]) > 200
+    assert all(width > 30 and height > 5 for width, height in gpu_page["nodes"])
+    ((width, height),) = gpu_page["engines"]
+    assert width > 150
+    assert height > 40
+    assert gpu_page["fill"] == ["rgb(118, 185, 0)"]
+
+
+@needs_chromium
+def test_the_page_of_a_model_that_was_converted_without_a_gpu_opens(
+    converted: Callable[..., Box], tmp_path: Path
+) -> None:
+    seen = look((converted("cnn").product / "builds/build-1" / REPORT).read_text(), tmp_path)
+    assert len(seen["plots"]) == 2
+    assert seen["engines"] == []
+    assert seen["errors"] == []
+    assert len(seen["nodes"]) > 5
+
+
+def test_the_report_is_published_and_the_summary_says_where(converted: Callable[..., Box]) -> None:
+    summary = converted("cnn").manifest["summary"]
+    assert summary["reportUri"] == f"{summary['artifact']}/builds/build-1/report.html"
+    assert {"report.html", "report.json"} <= {file["path"] for file in converted("cnn").manifest["files"]}
+
+
+def test_the_page_is_made_of_the_data_beside_it(converted: Callable[..., Box]) -> None:
+    build = converted("cnn").product / "builds/build-1"
+    assert page.render(data.read(build / data.FILE)) == (build / REPORT).read_text()
+
+
+def test_the_page_loads_nothing() -> None:
+    class Links(HTMLParser):
+        found: list[str]
+
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            self.found += [value or "" for name, value in attributes if name in {"src", "href", "xlink:href"}]
+
+    links = Links()
+    links.found = []
+    html = page.render(reports.on_gpu())
+    links.feed(html)
+    assert [link for link in links.found if not link.startswith(("#", "data:"))] == []
+    assert "@import" not in html
+    assert len(html) < 2_000_000
+
+
+def test_what_a_model_calls_its_nodes_is_no_markup() -> None:
+    report = reports.on_gpu()
+    graph = Graph(operations=1, nodes=(Node(name="<script>alert(1)</script>", op="<b>", inputs=()),))
+    findings = report.findings.model_copy(update={"before": graph})
+    html = page.render(report.model_copy(update={"findings": findings}))
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert" in html
+
+
+def chain(count: int, name: str) -> Graph:
+    nodes = [
+        Node(name=name.format(number), op="Relu", inputs=(number - 1,) if number else ()) for number in range(count)
+    ]
+    return Graph(operations=count, nodes=tuple(nodes))
+
+
+def test_every_node_lies_below_what_it_takes_or_in_a_later_column() -> None:
+    graph = reports.resnet()
+    boxes = layout.picture(graph).boxes
+    for node, box in zip(graph.nodes, boxes):
+        for source in node.inputs:
+            assert boxes[source].y < box.y or boxes[source].x < box.x
+
+
+def test_no_two_nodes_cover_each_other() -> None:
+    boxes = layout.picture(reports.resnet()).boxes
+    for one, other in itertools.combinations(boxes, 2):
+        assert abs(one.x - other.x) >= layout.WIDTH or abs(one.y - other.y) >= layout.HEIGHT
+
+
+def test_of_very_many_nodes_scopes_are_drawn() -> None:
+    nodes = chain(2000, "layer{0}/op").nodes
+    scoped = tuple(
+        node.model_copy(update={"name": f"block{number // 10}/{number}"}) for number, node in enumerate(nodes)
+    )
+    picture = layout.picture(Graph(operations=2000, nodes=scoped))
+    assert picture.scopes
+    assert len(picture.boxes) == 200
+    assert picture.boxes[0].op == "10 operations"
+    assert len(picture.paths) == 199
+
+
+def test_an_engine_is_drawn_whatever_scope_it_is_in() -> None:
+    nodes = [
+        node.model_copy(update={"name": f"block{number // 10}/{number}"})
+        for number, node in enumerate(chain(2000, "{}").nodes)
+    ]
+    nodes.append(Node(name="block7/TRTEngineOp_000_000", op="TRTEngineOp", inputs=(5,)))
+    picture = layout.picture(Graph(operations=2001, nodes=tuple(nodes)))
+    assert [box.title for box in picture.boxes if box.is_engine] == ["block7/TRTEngineOp_000_000"]
+
+
+def test_too_many_nodes_without_scopes_are_left_to_tensorboard() -> None:
+    report = reports.on_gpu()
+    findings = report.findings.model_copy(update={"before": chain(5000, "op{}")})
+    assert "too many to draw here" in page.render(report.model_copy(update={"findings": findings}))
+
+
+def test_a_graph_that_runs_in_a_circle_is_drawn() -> None:
+    nodes = (
+        Node(name="enter", op="Enter", inputs=()),
+        Node(name="merge", op="Merge", inputs=(0, 2)),
+        Node(name="next", op="NextIteration", inputs=(1,)),
+    )
+    picture = layout.picture(Graph(operations=3, nodes=nodes))
+    assert len(picture.boxes) == 3
+    assert len(picture.paths) == 3
