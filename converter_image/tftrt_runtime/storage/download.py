@@ -32,11 +32,13 @@ def download(remote: Remote, path: str, size: int | None, target: Path, name: st
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     counted = 0
-    for attempt in _attempts():
+    in_pieces = size is not None and _in_pieces(remote, path, size)
+    # A piece is tried again by itself: what came before it is on the disk.
+    for attempt in _attempts(1 if in_pieces else ATTEMPTS):
         with attempt:
             content, written = hashlib.sha256(), 0
             with target.open("wb") as writer:
-                for piece in _pieces(remote, path, size):
+                for piece in _pieces(remote, path, size) if size is not None and in_pieces else _stream(remote, path):
                     if written + len(piece) > counted:  # of an earlier attempt's bytes, each is counted once
                         account(written + len(piece) - counted)
                         counted = written + len(piece)
@@ -50,10 +52,11 @@ def download(remote: Remote, path: str, size: int | None, target: Path, name: st
     raise AssertionError("the last attempt raises")
 
 
-def _pieces(remote: Remote, path: str, size: int | None) -> Iterator[bytes]:
-    if size is None or (scheme_of(remote.uri) in WEB and size > PIECE_BYTES and not _takes_ranges(remote, path, size)):
-        yield from _stream(remote, path)
-        return
+def _in_pieces(remote: Remote, path: str, size: int) -> bool:
+    return scheme_of(remote.uri) not in WEB or size <= PIECE_BYTES or _takes_ranges(remote, path, size)
+
+
+def _pieces(remote: Remote, path: str, size: int) -> Iterator[bytes]:
     mark = _mark(remote, path) if size > PIECE_BYTES else None
     for start in range(0, size, PIECE_BYTES):
         yield _piece(remote, path, start, min(start + PIECE_BYTES, size), size)
@@ -97,10 +100,10 @@ def _mark(remote: Remote, path: str) -> Any:
     return [found.get(key) for key in ("ETag", "etag", "generation", "size")]
 
 
-def _attempts() -> Retrying:
+def _attempts(count: int = ATTEMPTS) -> Retrying:
     return Retrying(
         retry=retry_if_exception_type(Unavailable),
-        stop=stop_after_attempt(ATTEMPTS),
+        stop=stop_after_attempt(count),
         wait=wait_exponential(multiplier=0.2, max=5),
         before_sleep=lambda state: log.event(
             "fetch", "Trying again", attempt=state.attempt_number, why=str(state.outcome and state.outcome.exception())
