@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from tests.box import FINGERPRINT, Box, Ended
 from tests.object_store import BUCKET, ObjectStore, secret
-from tests.test_publish import DIGEST, KILLED, prepare
+from tests.test_publish import DIGEST, KILLED, prepare, start_and_stop
 
 STORE = f"s3://{BUCKET}/tftrt"
 PRODUCT = f"tftrt/default/{FINGERPRINT}/cpu"
@@ -109,6 +110,18 @@ def test_a_writer_that_is_killed_leaves_nothing_that_counts_and_its_next_attempt
     ended = box.run("publish")
     assert (ended.code, ended.termination["result"]) == (0, "Published")
     assert builds(s3) == {manifest(s3)["build"]}
+
+
+def test_an_attempt_that_was_given_up_and_lives_on_publishes_nothing_half(box: Box, s3: ObjectStore) -> None:
+    """The following attempt has begun when the first goes on, with a file uploaded, and is the first to end."""
+    lost = start_and_stop(box, "open", "workspace/artifact/model", 3)
+    following = start_and_stop(box, "open", "workspace/artifact/model", 1)
+    lost.send_signal(signal.SIGCONT)
+    assert box.finish(lost).code == 0
+    following.send_signal(signal.SIGCONT)
+    assert box.finish(following).code == 0
+    found = manifest(s3)
+    assert s3.keys() == [*(f"{PRODUCT}/builds/{found['build']}/{path}" for path in FILES), f"{PRODUCT}/manifest.json"]
 
 
 def test_a_server_gets_the_artifact_as_it_was_published_however_often_it_starts(box: Box, s3: ObjectStore) -> None:

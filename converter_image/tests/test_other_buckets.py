@@ -48,7 +48,6 @@ class Emulator:
 
 
 def listens(port: int) -> None:
-    import socket
 
     for _ in until(f"a listener on port {port}"):
         with socket.socket() as one:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.box import Box
-from tftrt_runtime import log, publish
+from tftrt_runtime import artifact, log, publish
 from tftrt_runtime.artifact import Conversion, Device, Manifest, Tensor, Versions
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.storage import claim_store
@@ -32,6 +33,10 @@ from tftrt_runtime.__main__ import main
 sys.addaudithook(hook)
 main()
 """
+
+
+# The same, but it stops there, until SIGCONT.
+STOPPED = KILLED.replace("SIGKILL", "SIGSTOP")
 
 
 @pytest.fixture
@@ -63,6 +68,15 @@ def prepare(box: Box, digest: str) -> None:
     )
     workspace.fetched.write_text(Fetched(sourceDigest=digest, bytes=1, files=1).model_dump_json())
     workspace.converted.write_text(Converted(product="cpu", conversion=conversion).model_dump_json())
+
+
+def start_and_stop(box: Box, kind: str, text: str, count: int) -> subprocess.Popen[str]:
+    """Start `tftrt publish`, which stops at the Nth of these events; on return it has."""
+    command = [sys.executable, "-c", STOPPED, kind, text, str(count), *box.command("publish")[3:]]
+    environment = box.environment(box.root / "termination")
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+    return process
 
 
 def builds(box: Box) -> list[str]:
@@ -143,6 +157,19 @@ def test_a_writer_that_is_killed_after_its_manifest_is_there_has_published(box: 
     assert killed.returncode == -9, killed.stderr
     assert (box.product / "manifest.json").exists()
     assert box.run("publish").termination["result"] == "Published"
+
+
+def test_an_attempt_that_was_given_up_and_lives_on_publishes_nothing_half(box: Box) -> None:
+    """Its node came back: the next attempt has cleared what it had written, and it writes on."""
+    lost = start_and_stop(box, "open", "builds/build-1.", 2)
+    following = start_and_stop(box, "open", "builds/build-1.", 1)
+    lost.send_signal(signal.SIGCONT)
+    ended = box.finish(lost)
+    assert ended.code == 31, ended.log
+    assert not (box.product / "manifest.json").exists()
+    following.send_signal(signal.SIGCONT)
+    assert box.finish(following).code == 0
+    artifact.check_files(Manifest.model_validate(box.manifest), box.product)
 
 
 def test_an_artifact_made_from_other_bytes_is_never_reused(box: Box) -> None:

@@ -56,7 +56,6 @@ class BucketStore:
     def publish(self, artifact: Path, build: str, product: str, make_manifest: MakeManifest) -> None:
         """Upload the build under a name of this attempt's own, and then the manifest, exclusively."""
         builds = self._remote.child(f"{product}/{BUILDS}")
-        self._clear(f"{builds}/{build}.")  # of attempts of this build that were killed
         folder = f"{build}.{secrets.token_hex(4)}"
         try:
             files = self._upload(artifact, f"{builds}/{folder}")
@@ -70,6 +69,11 @@ class BucketStore:
         if not won:
             log.event("publish", "Another writer was first", folder=self.uri(product))
             self._clear(f"{builds}/{folder}/")
+        # What attempts of this build that were killed left goes only now: one whose node was lost may still be
+        # writing, and could until now have named its files in the manifest, some of them cleared away.
+        there = self.manifest(product)
+        if there is not None:
+            self._clear(f"{builds}/{build}.", but=f"{builds}/{there.build}/")
 
     def bring(self, product: str, manifest: Manifest, target: Path) -> None:
         """Download the artifact."""
@@ -119,9 +123,10 @@ class BucketStore:
             return True  # not known: what may be an artifact is left alone
         return found is not None and found.build == folder
 
-    def _clear(self, prefix: str) -> None:
+    def _clear(self, prefix: str, but: str | None = None) -> None:
         folder = prefix.rpartition("/")[0]
-        self._remove([path for path in self._find(folder) if path.startswith(prefix)])
+        found = [path for path in self._find(folder) if path.startswith(prefix)]
+        self._remove([path for path in found if but is None or not path.startswith(but)])
 
     def _remove(self, paths: list[str]) -> None:
         if paths:

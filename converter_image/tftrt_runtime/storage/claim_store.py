@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -103,7 +104,7 @@ def _publish(artifact: Path, build: str, product: Path, claim: Path, make_manife
     builds = product / BUILDS
     _make_folders(builds, claim)
     for leftover in (builds / build, *builds.glob(f"{build}.*")):
-        shutil.rmtree(leftover, ignore_errors=True)
+        _clear(leftover)
     # An attempt whose node was lost may still be writing: each attempt has a folder of its own until it is complete.
     staged = Path(tempfile.mkdtemp(prefix=f"{build}.", dir=builds))
     try:
@@ -111,6 +112,7 @@ def _publish(artifact: Path, build: str, product: Path, claim: Path, make_manife
         manifest = make_manifest(build, files)
         _write(staged / MANIFEST, manifest.model_dump_json(indent=1).encode())
         _open_to_readers(staged)
+        _expect_whole(staged, files)
         staged.rename(builds / build)
         _sync_folder(builds)
         won = _create_exclusively(builds / build / MANIFEST, product / MANIFEST)
@@ -124,6 +126,20 @@ def _publish(artifact: Path, build: str, product: Path, claim: Path, make_manife
         winner = read_manifest(product / MANIFEST)
         if winner is not None and winner.build != build:
             shutil.rmtree(builds / build, ignore_errors=True)
+
+
+def _clear(leftover: Path) -> None:
+    """Delete a folder that its writer, should it still be alive, loses at once and not file by file."""
+    doomed = leftover.with_name(f"{leftover.name.partition('.')[0]}.{secrets.token_hex(8)}")
+    with contextlib.suppress(FileNotFoundError):
+        leftover.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _expect_whole(staged: Path, files: Sequence[File]) -> None:
+    """Hold that the next attempt has not taken the folder away meanwhile, for this one to go on in a new one."""
+    if not all((staged / file.path).is_file() for file in files):
+        raise FileNotFoundError(errno.ENOENT, "another attempt cleared the build away", str(staged))
 
 
 def _copy(artifact: Path, target: Path) -> tuple[File, ...]:
