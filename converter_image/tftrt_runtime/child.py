@@ -113,7 +113,7 @@ def _forward(process: subprocess.Popen[str], stage: str, watch: Watch | None) ->
     for line in process.stderr:
         text = line.rstrip()
         if text.startswith(log.OWN_LINE):
-            print(text, file=sys.stderr, flush=True)
+            log.pass_on(text)
         elif text:
             if watch and not watch.see(text):
                 continue

@@ -72,6 +72,12 @@ class AccuracyBelowThreshold(Failure):
     code = 17
 
 
+class SpeedupBelowThreshold(Failure):
+    """The converted model is not as much faster as was asked for. In a cluster the operator judges."""
+
+    code = 18
+
+
 class GPUOutOfMemory(Failure):
     """The device has not enough memory to build or run the engines."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -15,15 +15,18 @@ from tftrt_runtime.errors import DigestMismatch, NotAModel, StoreUnavailable
 from tftrt_runtime.fetching import archives, models
 from tftrt_runtime.fetching.budget import Budget
 from tftrt_runtime.fetching.trees import Entry, Tree, open_tree
-from tftrt_runtime.spec import JobSpec, Source
+from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.storage.credentials import Role
 from tftrt_runtime.workspace import Fetched, Workspace
 
 FILES_AT_A_TIME = 4
 
+Open = Callable[[str, Role], Tree]
+"""From a URI, and whose credentials to read it with."""
 
-def run(spec: JobSpec, workspace: Workspace) -> Fetched:
-    """Copy everything that the conversion reads, and write `fetch.json`.
+
+def run(spec: JobSpec, workspace: Workspace, opened: Open = open_tree) -> Fetched:
+    """Copy everything that the conversion reads, and write `fetch.json`; `opened` knows which places may be read.
 
     Raises:
         SourceNotFound, NotAModel, SourceTooLarge: the user's to fix.
@@ -31,21 +34,21 @@ def run(spec: JobSpec, workspace: Workspace) -> Fetched:
         SourceUnavailable: a server is not reached, or breaks off.
         StoreUnavailable: the workspace cannot be written.
     """
-    source_tree = open_tree(spec.source.uri, "source")
+    source_tree = opened(spec.source.uri, "source")
     try:
         for left in (workspace.source, workspace.calibration, workspace.verification):
             shutil.rmtree(left, ignore_errors=True)
         workspace.root.mkdir(parents=True, exist_ok=True)
         budget = Budget(workspace.root)
-        source = _source(source_tree, spec.source, workspace, budget)
+        source = _source(source_tree, spec.source.format == "FrozenGraph", workspace, budget)
         if spec.source.digest is not None and digest.of_tree(source) != spec.source.digest:
             raise DigestMismatch(
                 f"{spec.source.uri} has the digest {digest.of_tree(source)}, and spec.source.digest pins "
                 f"{spec.source.digest}: correct the one or the other."
             )
         calibration, verification = spec.conversion.calibration, spec.verification.uri
-        ranges = _data(calibration.uri, "calibration", workspace.calibration, budget) if calibration else None
-        samples = _data(verification, "verification", workspace.verification, budget) if verification else None
+        ranges = _data(opened(calibration.uri, "calibration"), workspace.calibration, budget) if calibration else None
+        samples = _data(opened(verification, "verification"), workspace.verification, budget) if verification else None
         everything = [*source, *(ranges or ()), *(samples or ())]
         fetched = Fetched(
             sourceDigest=digest.of_tree(source),
@@ -61,32 +64,41 @@ def run(spec: JobSpec, workspace: Workspace) -> Fetched:
     return fetched
 
 
-def _source(tree: Tree, source: Source, workspace: Workspace, budget: Budget) -> list[FileDigest]:
-    frozen = source.format == "FrozenGraph"
+def source(uri: str, workspace: Workspace, opened: Open) -> str:
+    """Copy a model alone, a frozen graph where the name ends in `.pb`; its digest.
+
+    Raises:
+        Failure: as `run` has it.
+    """
+    tree = opened(uri, "source")
+    with log.timed("fetch", "Fetched", uri=uri):
+        return digest.of_tree(_source(tree, uri.endswith(".pb"), workspace, Budget(workspace.root)))
+
+
+def _source(tree: Tree, frozen: bool, workspace: Workspace, budget: Budget) -> list[FileDigest]:
     if tree.single and archives.is_archive(tree.entries[0].path.name):
         with _unpacked(tree, workspace, budget) as folder:
             paths = [PurePosixPath(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
             if frozen:
-                _move(folder / models.frozen_graph(source.uri, paths), workspace.source / models.GRAPH)
+                _move(folder / models.frozen_graph(tree.uri, paths), workspace.source / models.GRAPH)
             else:
-                _move(folder / models.saved_model_folder(source.uri, paths, nested=True), workspace.source)
+                _move(folder / models.saved_model_folder(tree.uri, paths, nested=True), workspace.source)
         return _digests(workspace.source)
     if frozen:
-        path = models.frozen_graph(source.uri, [entry.path for entry in tree.entries])
+        path = models.frozen_graph(tree.uri, [entry.path for entry in tree.entries])
         (entry,) = [entry for entry in tree.entries if entry.path == path]
         return _copy(tree, [(entry, PurePosixPath(models.GRAPH))], workspace.source, budget)
     if tree.single:
         raise NotAModel(
-            f"{source.uri} is a file; a SavedModel is a folder with a {models.SAVED_MODEL} in it, or an archive of one "
+            f"{tree.uri} is a file; a SavedModel is a folder with a {models.SAVED_MODEL} in it, or an archive of one "
             f"({', '.join(archives.SUFFIXES)})."
         )
-    models.saved_model_folder(source.uri, [entry.path for entry in tree.entries], nested=False)
+    models.saved_model_folder(tree.uri, [entry.path for entry in tree.entries], nested=False)
     return _copy(tree, [(entry, entry.path) for entry in tree.entries], workspace.source, budget)
 
 
-def _data(uri: str, role: Role, target: Path, budget: Budget) -> list[FileDigest]:
+def _data(tree: Tree, target: Path, budget: Budget) -> list[FileDigest]:
     """Copy data as it is: a folder's files, or a file under its own name."""
-    tree = open_tree(uri, role)
     return _copy(tree, [(entry, entry.path) for entry in tree.entries], target, budget)
 
 

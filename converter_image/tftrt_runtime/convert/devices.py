@@ -12,9 +12,10 @@ def look(_request: DevicesRequest) -> DevicesAnswer:
     """The GPUs that this TensorFlow can use; the rest is about the first."""
     gpus = tuple(device.name for device in tf.config.list_physical_devices("GPU"))
     if not gpus:
-        return DevicesAnswer(gpus=())
+        return DevicesAnswer(tensorflow=tf.__version__, gpus=())
     device = cuda.Cuda()
     return DevicesAnswer(
+        tensorflow=tf.__version__,
         gpus=gpus,
         name=device.name,
         compute_capability=device.compute_capability,

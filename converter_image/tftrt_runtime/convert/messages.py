@@ -22,8 +22,9 @@ class DevicesRequest(Message):
 
 
 class DevicesAnswer(Message):
-    """The first GPU, where TensorFlow sees any, and the loaded TensorRT, where there is one."""
+    """TensorFlow's version, the first GPU, where it sees any, and the loaded TensorRT, where there is one."""
 
+    tensorflow: str
     gpus: tuple[str, ...]
     name: str = ""
     compute_capability: str = ""

@@ -65,6 +65,15 @@ def open_tree(uri: str, role: Role) -> Tree:
         raise failure(error, uri, role) from error
 
 
+def open_here(uri: str, role: Role) -> Tree:
+    """The same for a person's own machine, where an absolute path is a place, too."""
+    if not uri.startswith("/"):
+        return open_tree(uri, role)
+    if not Path(uri).exists():
+        raise SourceNotFound(f"{uri} was not found{_what_is_there(Path(uri))}.")
+    return _local_tree(uri, Path(uri))
+
+
 def failure(error: Exception, uri: str, role: Role) -> Failure:
     """The failure that a server's answer amounts to."""
     if isinstance(error, NotThere):
@@ -159,6 +168,12 @@ def _claim_tree(uri: str) -> Tree:
     root = path.resolve()
     if not root.is_relative_to(claim.resolve()):
         raise NotAModel(f"{uri} is a link that leads out of its volume, to {root}; it is not followed.")
+    return _local_tree(uri, path)
+
+
+def _local_tree(uri: str, path: Path) -> Tree:
+    """A folder or file that is there. The links in it are copied as what they point to."""
+    root = path.resolve()
     if root.is_file():
         entries: tuple[Entry, ...] = (Entry(PurePosixPath(path.name), root.stat().st_size, str(root)),)
         unreadable = None if os.access(root, os.R_OK) else root

@@ -1,0 +1,285 @@
+"""The commands for a person without Kubernetes, run as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.box import Box
+from tftrt_runtime.artifact import Benchmark, Verification
+from tftrt_runtime.cli import options
+from tftrt_runtime.cli.gates import Gates
+from tftrt_runtime.errors import AccuracyBelowThreshold, SpeedupBelowThreshold, UsageError
+
+TFTRT = (sys.executable, "-m", "tftrt_runtime")
+
+
+@dataclass
+class Ended:
+    code: int
+    output: str
+    told: str
+
+
+def tftrt(*arguments: object, folder: Path | None = None) -> Ended:
+    done = subprocess.run([*TFTRT, *map(str, arguments)], capture_output=True, text=True, cwd=folder)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def by_hand(models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
+    """The folder of a model that was converted by hand, by paths from there, and what was said."""
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "cnn").symlink_to(models / "cnn")
+    ended = tftrt(
+        "convert", "cnn", "out/converted", "--signature", "serve", "-b", "4", "-b", "1",
+        "--max-relative-error", "0.001", "--min-top1-agreement", "1", "--min-speedup", "1000",
+        folder=folder,
+    )  # fmt: skip
+    return folder / "out/converted", ended
+
+
+def test_a_model_is_converted_by_its_path(by_hand: tuple[Path, Ended]) -> None:
+    folder, ended = by_hand
+    assert sorted(path.name for path in folder.iterdir()) == ["model", "report.html", "report.json", "tensorboard"]
+    assert (folder / "model/saved_model.pb").exists()
+    assert "Largest relative error" in ended.output
+    assert "report.html" in ended.output
+    assert [path.name for path in folder.parent.iterdir()] == ["converted"]
+
+
+def test_a_gate_that_fails_keeps_the_model_and_says_both_numbers(by_hand: tuple[Path, Ended]) -> None:
+    folder, ended = by_hand
+    assert ended.code == 18
+    speedup = json.loads((folder / "report.json").read_text())["findings"]["conversion"]["benchmark"]["speedup"]
+    assert f"SpeedupBelowThreshold: The converted model is {speedup} times as fast" in ended.told
+    assert "--min-speedup asks for 1000" in ended.told
+
+
+def test_without_a_terminal_progress_is_plain_lines(by_hand: tuple[Path, Ended]) -> None:
+    _, ended = by_hand
+    assert "Checked the converted model in a fresh process: " in ended.told
+    assert "\x1b" not in ended.told + ended.output
+    assert "{" not in ended.told
+
+
+def test_the_same_model_comes_of_it_as_in_a_job(by_hand: tuple[Path, Ended], converted: Callable[..., Box]) -> None:
+    there = json.loads((by_hand[0] / "report.json").read_text())["findings"]["conversion"]
+    summary = converted("cnn").manifest["summary"]
+    for key in ("totalOps", "inputs", "outputs", "batchSizes", "device", "verification"):
+        assert there[key] == summary[key]
+
+
+def test_a_converted_model_is_timed_again(by_hand: tuple[Path, Ended]) -> None:
+    ended = tftrt("benchmark", by_hand[0], "-b", "4")
+    assert ended.code == 0, ended.told
+    lines = [line.split() for line in ended.output.splitlines()]
+    assert [line[:4] for line in lines[1:]] == [
+        [way, "4", "host", str(calls)] for calls in (1, 2, 3) for way in ("Converted", "Native")
+    ]
+
+
+def test_another_source_than_the_one_that_was_converted_is_told(by_hand: tuple[Path, Ended], models: Path) -> None:
+    ended = tftrt("benchmark", by_hand[0], "--source", models / "two")
+    assert ended.code == 21
+    assert "is not what" in ended.told
+
+
+def test_the_page_is_made_of_the_report_again(by_hand: tuple[Path, Ended], tmp_path: Path) -> None:
+    ended = tftrt("report", by_hand[0], tmp_path / "page.html")
+    assert ended.code == 0, ended.told
+    assert (tmp_path / "page.html").read_text() == (by_hand[0] / "report.html").read_text()
+
+
+def test_a_model_is_fetched_with_its_digest(by_hand: tuple[Path, Ended], models: Path, tmp_path: Path) -> None:
+    ended = tftrt("fetch", models / "cnn", tmp_path / "copy")
+    assert ended.code == 0, ended.told
+    assert ended.output.strip() == json.loads((by_hand[0] / "report.json").read_text())["sourceDigest"]
+    assert (tmp_path / "copy/saved_model.pb").read_bytes() == (models / "cnn/saved_model.pb").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+def test_what_is_there_is_never_written_over(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    for command in (("convert", tmp_path, tmp_path / "here"), ("fetch", tmp_path, tmp_path / "here")):
+        ended = tftrt(*command)
+        assert ended.code == 2
+        assert "is there already" in ended.told
+
+
+def test_a_failure_is_told_in_the_words_of_the_command_line(models: Path, tmp_path: Path) -> None:
+    ended = tftrt("convert", models / "cnn", tmp_path / "converted", "--signature", "nothing")
+    assert ended.code == 14
+    assert ended.told.rstrip().endswith("it has serve. Set --signature.")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["convert"], "Name a SOURCE and a TARGET"),
+        (["convert", "model"], "Name a TARGET"),
+        (["convert", "model", "target", "--spec", "spec.json"], "not both"),
+        (["fetch", "model", "target", "--spec", "spec.json"], "not both"),
+        (["benchmark", "nowhere"], "'nowhere' does not exist"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_exits_2(arguments: list[str], told: str) -> None:
+    ended = tftrt(*arguments)
+    assert ended.code == 2
+    assert told in ended.told
+
+
+@pytest.mark.parametrize("command", ["convert", "benchmark", "report", "fetch"])
+def test_help_has_examples(command: str) -> None:
+    assert f"tftrt {command} ./" in tftrt(command, "--help").output.replace("s3://models/resnet50 ", "")
+
+
+def test_on_a_terminal_there_is_motion(by_hand: tuple[Path, Ended]) -> None:
+    """A pseudo-terminal: what is being done now is drawn in place, with control sequences."""
+    own, others = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    command = [*TFTRT, "benchmark", str(by_hand[0])]
+    process = subprocess.Popen(command, stderr=others, stdout=subprocess.DEVNULL, env=environment)
+    os.close(others)
+    seen = b""
+    while True:
+        try:
+            part = os.read(own, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        seen += part
+    os.close(own)
+    assert process.wait() == 0
+    assert b"Timing the converted model, batch 4" in seen
+    assert b"\x1b[2K" in seen
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("4G", 4 * 10**9), ("512Mi", 512 * 2**20), ("0", 0), ("1Ki", 1024), ("7", 7)]
+)
+def test_sizes_are_written_as_kubernetes_writes_them(text: str, expected: int) -> None:
+    assert options.size(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "4GB", "-1", "1.5G", "G"])
+def test_what_is_no_size_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match="is no size"):
+        options.size(text)
+
+
+def test_shapes_are_one_size_or_a_range() -> None:
+    assert options.shapes("image=224x224x3") == (
+        "image",
+        {"min": (224, 224, 3), "opt": (224, 224, 3), "max": (224, 224, 3)},
+    )
+    assert options.shapes("ids=1,128,512") == ("ids", {"min": (1,), "opt": (128,), "max": (512,)})
+
+
+@pytest.mark.parametrize("text", ["ids", "ids=", "ids=1,2", "=1", "ids=axb", "ids=1,2,3,4"])
+def test_what_is_no_shape_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match="is no shape of an input"):
+        options.shapes(text)
+
+
+def made(**changes: object) -> options.ConvertOptions:
+    given: dict[str, object] = {
+        "source": "model",
+        "target": Path("target"),
+        "signature": "serving_default",
+        "inputs": (),
+        "outputs": (),
+        "precision": "FP32",
+        "batch_sizes": (8, 1, 8),
+        "max_workspace_size": "1Gi",
+        "minimum_segment_size": 3,
+        "dynamic_shapes": None,
+        "input_shapes": (),
+        "calibration_data": None,
+        "calibration_samples": 512,
+        "calibration_batch_size": 8,
+        "verification_data": None,
+    }
+    return options.ConvertOptions(**{**given, **changes})  # type: ignore[arg-type]
+
+
+RUNTIME = {"name": "cpu", "accelerator": "None", "tensorflow": "2.14.1", "tensorrt": ""}
+
+
+def test_options_become_the_spec_that_the_operator_would_make() -> None:
+    spec = options.spec_of(made(precision="INT8", calibration_data="s3://bucket/data"), RUNTIME)
+    assert spec.source.uri == str(Path("model").absolute())
+    assert spec.conversion.batchSizes == (1, 8)
+    assert spec.conversion.calibration is not None
+    assert spec.conversion.calibration.uri == "s3://bucket/data"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"precision": "INT8"}, "INT8 needs calibration"),
+        ({"calibration_data": "data"}, "calibration is for INT8"),
+        ({"inputs": ("x:0",)}, "needs inputs and outputs"),
+        ({"input_shapes": ("ids=1,2,3",)}, "need dynamicShapes"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_told(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        options.spec_of(made(**changes), RUNTIME)
+
+
+MEASURED = Verification(samples=10, top1Agreement="0.9", maxRelativeError="0.01")
+NAN = MEASURED.model_copy(update={"maxRelativeError": "NaN"})
+NO_CLASSES = MEASURED.model_copy(update={"top1Agreement": None})
+TIMED = Benchmark(
+    batchSize=1,
+    convertedP50Microseconds=10,
+    nativeP50Microseconds=20,
+    fp32P50Microseconds=None,
+    speedup="2.00",
+    fp32Speedup=None,
+)
+
+
+def test_gates_pass_at_their_very_numbers() -> None:
+    Gates(0.9, 0.01, 2.0).judge(MEASURED, TIMED)
+    Gates().judge(None, None)
+
+
+@pytest.mark.parametrize(
+    ("gates", "verification", "benchmark", "failure"),
+    [
+        (Gates(min_top1_agreement=0.91), MEASURED, TIMED, AccuracyBelowThreshold),
+        (Gates(max_relative_error=0.009), MEASURED, TIMED, AccuracyBelowThreshold),
+        (
+            Gates(max_relative_error=1),
+            MEASURED.model_copy(update={"maxRelativeError": "NaN"}),
+            None,
+            AccuracyBelowThreshold,
+        ),
+        (
+            Gates(min_top1_agreement=0),
+            MEASURED.model_copy(update={"top1Agreement": None}),
+            None,
+            AccuracyBelowThreshold,
+        ),
+        (Gates(max_relative_error=1), None, None, AccuracyBelowThreshold),
+        (Gates(min_speedup=2.01), MEASURED, TIMED, SpeedupBelowThreshold),
+        (Gates(min_speedup=0), MEASURED, None, SpeedupBelowThreshold),
+    ],
+)
+def test_what_is_worse_or_not_measured_or_no_number_never_passes(
+    gates: Gates, verification: Verification | None, benchmark: Benchmark | None, failure: type[Exception]
+) -> None:
+    with pytest.raises(failure):
+        gates.judge(verification, benchmark)

@@ -1,0 +1,138 @@
+"""The commands for a person: the steps of a Job over a workspace of their own, without a store."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tftrt_runtime import fetch
+from tftrt_runtime.artifact import MODEL, REPORT
+from tftrt_runtime.benchmark import run
+from tftrt_runtime.benchmark.rows import Row
+from tftrt_runtime.cli.options import ConvertOptions, place, runtime, spec_of
+from tftrt_runtime.convert import sources, step
+from tftrt_runtime.errors import NothingConvertible, SourceChanged, StoreUnavailable, UsageError
+from tftrt_runtime.fetching import trees
+from tftrt_runtime.report import data
+from tftrt_runtime.report.data import Report
+from tftrt_runtime.workspace import Workspace
+
+
+def convert(options: ConvertOptions) -> Report:
+    """Leave the converted model and its report in `options.target`, complete or not at all.
+
+    Raises:
+        UsageError: the target is there already, or the options do not fit together.
+        Failure: as the steps have it.
+    """
+    target = options.target.absolute()
+    if target.exists():
+        raise UsageError(f"{options.target} is there already: name a folder that is not, or delete it.")
+    spec = spec_of(options, runtime())
+    with _workspace(target.parent) as workspace:
+        fetch.run(spec, workspace, trees.open_here)
+        step.run(spec, workspace)
+        workspace.artifact.rename(target)
+    return read(target)
+
+
+def benchmark(folder: Path, source: str | None, batch_sizes: tuple[int, ...]) -> tuple[Row, ...]:
+    """Time a converted model and the one that it was made from.
+
+    Raises:
+        NothingConvertible: the model takes no made-up input.
+        UsageError: an engine for such a batch size was not built.
+    """
+    report = read(folder)
+    conversion = report.findings.conversion
+    if conversion.sample is None:
+        raise NothingConvertible(f"The model in {folder} takes no made-up input: there is nothing to time it with.")
+    sizes = batch_sizes or conversion.batchSizes
+    missing = sorted(set(sizes) - set(conversion.batchSizes))
+    if missing and conversion.engines:
+        raise UsageError(
+            f"{folder} has no engine for the batch size {missing[0]}, only for "
+            f"{', '.join(map(str, conversion.batchSizes))}."
+        )
+    with _source(report, source, folder) as unconverted:
+        given = (unconverted, folder / MODEL, report.spec.source.signature, conversion.inputs, conversion.sample, sizes)
+        if report.spec.runtime.accelerator == "GPU":
+            return run.on_gpu(*given, conversion.device.computeCapability)
+        return run.on_cpu(*given)
+
+
+def bring(uri: str, target: Path) -> str:
+    """Copy a model to the folder `target`, out of its archive where it is in one; its digest.
+
+    Raises:
+        UsageError: the target is there already.
+        Failure: as `fetch` has it.
+    """
+    target = target.absolute()
+    if target.exists():
+        raise UsageError(f"{target} is there already: name a folder that is not, or delete it.")
+    with _workspace(target.parent) as workspace:
+        digest = fetch.source(place(uri), workspace, trees.open_here)
+        workspace.source.rename(target)
+    return digest
+
+
+def draw(report: Path, page: Path | None) -> Path:
+    """Write the page of a report; where it is.
+
+    Raises:
+        UsageError: there is no report, or the page cannot be written.
+    """
+    from tftrt_runtime.report.page import render
+
+    file = report / data.FILE if report.is_dir() else report
+    target = page or file.with_name(REPORT)
+    text = render(data.read(file))
+    try:
+        target.write_text(text)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}.") from error
+    return target
+
+
+def read(folder: Path) -> Report:
+    """The report of a converted model."""
+    return data.read(folder / data.FILE)
+
+
+@contextlib.contextmanager
+def _source(report: Report, source: str | None, folder: Path) -> Iterator[Path]:
+    """The folder of the SavedModel that was converted, for a while.
+
+    Raises:
+        SourceChanged: it is another one now.
+    """
+    spec = report.spec
+    if source is not None:
+        spec = spec.model_copy(update={"source": spec.source.model_copy(update={"uri": place(source)})})
+    # Calibration is over, and made-up input is at hand.
+    conversion = spec.conversion.model_copy(update={"calibration": None})
+    verification = spec.verification.model_copy(update={"uri": None})
+    spec = spec.model_copy(update={"conversion": conversion, "verification": verification})
+    with _workspace(None) as workspace:
+        fetched = fetch.run(spec, workspace, trees.open_here)
+        if fetched.sourceDigest != report.sourceDigest:
+            raise SourceChanged(
+                f"{spec.source.uri} is not what {folder} was converted from: its digest is "
+                f"{fetched.sourceDigest[:19]}... instead of {report.sourceDigest[:19]}... Convert it again."
+            )
+        yield sources.saved_model(spec, workspace.source, workspace.root / "saved_model")
+
+
+@contextlib.contextmanager
+def _workspace(beside: Path | None) -> Iterator[Workspace]:
+    """A folder for the steps, on the disk of what is to come of them, for a while."""
+    try:
+        if beside is not None:
+            beside.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tftrt-", dir=beside) as folder:
+            yield Workspace(Path(folder))
+    except OSError as error:
+        raise StoreUnavailable(f"{beside or tempfile.gettempdir()} cannot be written: {error}.") from error

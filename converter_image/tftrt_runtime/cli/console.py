@@ -1,0 +1,167 @@
+"""What a person sees: what is being done now, on a terminal; a line for each stage that ended; tables of results."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tftrt_runtime import log
+from tftrt_runtime.artifact import Benchmark, Verification
+from tftrt_runtime.benchmark.rows import Row
+from tftrt_runtime.errors import Failure
+from tftrt_runtime.report.data import Comparison, Report
+
+# By the child process that does it.
+DOING = {
+    "tftrt_runtime.convert.devices": "Looking for a GPU",
+    "tftrt_runtime.convert.frozen_graph": "Reading the frozen graph",
+    "tftrt_runtime.convert.calibration": "Reading the calibration data",
+    "tftrt_runtime.convert.reference": "Asking the unconverted model",
+    "tftrt_runtime.convert.constants": "Freezing the graph",
+    "tftrt_runtime.convert.cpu": "Converting",
+    "tftrt_runtime.convert.engines": "Converting, and building engines",
+    "tftrt_runtime.convert.check": "Comparing the converted model with the unconverted one",
+    "tftrt_runtime.convert.measure": "Measuring GPU memory",
+    "tftrt_runtime.benchmark.timing": "Timing",
+}
+# As a spec in a cluster has it, and as an option here.
+OPTIONS = {
+    "spec.source.signature": "--signature",
+    "spec.source.inputs": "--input",
+    "spec.source.outputs": "--output",
+    "spec.conversion.precision": "--precision",
+    "spec.conversion.maxWorkspaceSize": "--max-workspace-size",
+    "spec.conversion.minimumSegmentSize": "--minimum-segment-size",
+    "spec.conversion.dynamicShapes": "--dynamic-shapes",
+    "spec.conversion.inputShapes": "--input-shape",
+    "spec.conversion.calibration.samples": "--calibration-samples",
+    "spec.conversion.calibration": "--calibration-data",
+    "spec.verification.uri": "--verification-data",
+}
+SHOWN_COMPARISONS = 20
+
+
+class Progressing:
+    """Tells log lines to a person. Without a terminal there is no motion, only lines."""
+
+    def __init__(self, verbose: bool) -> None:
+        self._verbose = verbose
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task("Starting")
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show progress until the block ends."""
+        log.tell(self.tell)
+        with self._progress:
+            yield
+
+    def tell(self, line: log.Line) -> None:
+        """One line of the log."""
+        message = str(line["message"])
+        if line.get("source") == "tensorflow":
+            if self._verbose:
+                self._print(f"    {message}")
+        elif "child" in line:
+            self._progress.reset(self._task, description=DOING.get(str(line["child"]), "Working"))
+        elif "way" in line and "batchSize" in line:
+            self._progress.update(
+                self._task, description=f"Timing the {str(line['way']).lower()} model, batch {line['batchSize']}"
+            )
+        elif "seconds" in line:
+            self._print(f"{message}: {line['seconds']} s")
+
+    def _print(self, text: str) -> None:
+        self._progress.console.print(text, markup=False)
+
+
+def failed(failure: Failure) -> None:
+    """Tell why a command failed, in the words of the command line."""
+    told = failure.message
+    for name, option in OPTIONS.items():
+        told = told.replace(name, option)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]{failure.reason}[/]: ", end="")
+    Console(stderr=True, highlight=False, soft_wrap=True).print(told, markup=False)
+
+
+def converted(report: Report) -> None:
+    """The results of a conversion."""
+    conversion = report.findings.conversion
+    share = f"{conversion.convertedOps} of {conversion.totalOps} operations" if conversion.engines else "no TensorRT"
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("Device", conversion.device.name)
+    table.add_row("Engines", f"{conversion.engines} ({share})")
+    for name, value in (*_agreement(conversion.verification), *_speed(conversion.benchmark)):
+        table.add_row(name, value)
+    if conversion.memory:
+        table.add_row("Peak GPU memory", f"{conversion.memory.peakBytes / 2**20:.0f} MiB of TensorFlow's pool")
+    _out().print(table)
+
+
+def verified(verification: Verification | None, comparisons: Sequence[Comparison]) -> None:
+    """How the answers compare."""
+    if verification is None:
+        _out().print("The model takes no made-up input or answers differently each time: nothing was compared.")
+        return
+    table = Table("Output", "Batch", "Samples", "Largest relative error", "Top-1 agreement", box=None, pad_edge=False)
+    for found in comparisons[:SHOWN_COMPARISONS]:
+        numbers = (str(found.batchSize), str(found.samples), found.maxRelativeError, found.top1Agreement or "-")
+        table.add_row(found.output, *numbers)
+    _out().print(table)
+    if len(comparisons) > SHOWN_COMPARISONS:
+        _out().print(f"... and {len(comparisons) - SHOWN_COMPARISONS} more")
+    for name, value in _agreement(verification):
+        _out().print(f"{name}: {value}")
+
+
+def timed(rows: Sequence[Row]) -> None:
+    """Throughput and latency."""
+    names = ("Model", "Batch", "Input on", "In flight", "Items/s", "p50 ms", "p99 ms", "Calls")
+    table = Table(*names, box=None, pad_edge=False)
+    for row in sorted(rows, key=lambda row: (row.batchSize, row.input, row.inFlight, row.way)):
+        table.add_row(
+            row.way,
+            str(row.batchSize),
+            row.input.lower(),
+            str(row.inFlight),
+            f"{row.itemsPerSecond:,.1f}",
+            f"{row.p50Microseconds / 1000:.3f}",
+            f"{row.p99Microseconds / 1000:.3f}",
+            str(row.calls),
+        )
+    _out().print(table)
+
+
+def _agreement(verification: Verification | None) -> Iterator[tuple[str, str]]:
+    if verification is None:
+        yield "Agreement", "not compared"
+        return
+    if verification.top1Agreement is not None:
+        yield "Top-1 agreement", f"{verification.top1Agreement} of {verification.samples} samples"
+    if verification.maxRelativeError is not None:
+        yield "Largest relative error", verification.maxRelativeError
+
+
+def _speed(benchmark: Benchmark | None) -> Iterator[tuple[str, str]]:
+    if benchmark is None:
+        return
+    converted, native = benchmark.convertedP50Microseconds / 1000, benchmark.nativeP50Microseconds / 1000
+    yield "Speed-up", f"{benchmark.speedup} (batch {benchmark.batchSize}: {converted:.3f} ms against {native:.3f} ms)"
+    if benchmark.fp32Speedup is not None:
+        yield "Against true FP32", benchmark.fp32Speedup
+
+
+def _out() -> Console:
+    return Console(highlight=False, soft_wrap=True)

@@ -1,0 +1,130 @@
+"""What a person writes on the command line, made into the spec that the operator would have made."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tftrt_runtime import child
+from tftrt_runtime.convert.messages import DevicesAnswer, DevicesRequest
+from tftrt_runtime.errors import UsageError
+from tftrt_runtime.spec import JobSpec
+
+# A spec is a model's in a cluster; here there is neither.
+NAME = {"namespace": "local", "name": "model"}
+FINGERPRINT = "0" * 32
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """The options of `tftrt convert`, as they were written."""
+
+    source: str
+    target: Path
+    signature: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    precision: str
+    batch_sizes: tuple[int, ...]
+    max_workspace_size: str
+    minimum_segment_size: int
+    dynamic_shapes: str | None
+    input_shapes: tuple[str, ...]
+    calibration_data: str | None
+    calibration_samples: int
+    calibration_batch_size: int
+    verification_data: str | None
+
+
+def spec_of(options: ConvertOptions, runtime: dict[str, str]) -> JobSpec:
+    """The spec.
+
+    Raises:
+        UsageError: the options do not fit together; what does not is told.
+    """
+    frozen = bool(options.inputs or options.outputs)
+    made: dict[str, Any] = {
+        "version": 1,
+        "model": NAME,
+        "fingerprint": FINGERPRINT,
+        "source": {
+            "uri": place(options.source),
+            "format": "FrozenGraph" if frozen else "SavedModel",
+            "signature": options.signature,
+            "inputs": options.inputs,
+            "outputs": options.outputs,
+        },
+        "conversion": {
+            "precision": options.precision,
+            "maxWorkspaceSizeBytes": size(options.max_workspace_size),
+            "batchSizes": tuple(sorted(set(options.batch_sizes))),
+            "minimumSegmentSize": options.minimum_segment_size,
+            "dynamicShapes": options.dynamic_shapes,
+            "inputShapes": dict(map(shapes, options.input_shapes)),
+            "calibration": None
+            if options.calibration_data is None
+            else {
+                "uri": place(options.calibration_data),
+                "samples": options.calibration_samples,
+                "batchSize": options.calibration_batch_size,
+            },
+        },
+        "verification": {"uri": options.verification_data and place(options.verification_data)},
+        "runtime": runtime,
+        "artifacts": {"uri": str(options.target.absolute())},
+    }
+    try:
+        return JobSpec.model_validate(made)
+    except ValidationError as error:
+        told = "; ".join(str(wrong["msg"]).removeprefix("Value error, ") for wrong in error.errors(include_input=False))
+        raise UsageError(f"These options do not fit together: {told}.") from error
+
+
+def place(text: str) -> str:
+    """A URI as it is, and a path from the root on."""
+    return text if "://" in text else str(Path(text).absolute())
+
+
+def size(text: str) -> int:
+    """Bytes, of a quantity as Kubernetes writes them: `4G`, `512Mi`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = re.fullmatch(r"(\d+)([KMGT]i?)?", text)
+    if not found:
+        raise UsageError(f"{text!r} is no size: write bytes, or a number with K, M, G, Ki, Mi or Gi, such as 4G.")
+    return int(found[1]) * UNITS[found[2] or ""]
+
+
+def shapes(text: str) -> tuple[str, dict[str, tuple[int, ...]]]:
+    """An input's name and its sizes, of `ids=128` or, with least, usual and most, `ids=1,128,512`.
+
+    The sizes are of all dimensions but the batch, an `x` between two: `image=224x224x3`.
+
+    Raises:
+        UsageError: it is not written so.
+    """
+    name, _, given = text.partition("=")
+    parts = given.split(",")
+    if not name or len(parts) not in {1, 3} or not all(re.fullmatch(r"\d+(x\d+)*", part) for part in parts):
+        raise UsageError(
+            f"{text!r} is no shape of an input: write NAME=SIZES or NAME=LEAST,USUAL,MOST, such as image=224x224x3 or "
+            "ids=1,128,512."
+        )
+    sizes = [tuple(map(int, part.split("x"))) for part in parts]
+    least, usual, most = sizes * 3 if len(sizes) == 1 else sizes
+    return name, {"min": least, "opt": usual, "max": most}
+
+
+def runtime() -> dict[str, str]:
+    """What this machine converts with: TensorRT where TensorFlow sees a GPU."""
+    seen = child.run("tftrt_runtime.convert.devices", DevicesRequest(), DevicesAnswer, "convert")
+    kind = {"name": "gpu", "accelerator": "GPU"} if seen.gpus else {"name": "cpu", "accelerator": "None"}
+    return {**kind, "tensorflow": seen.tensorflow, "tensorrt": seen.tensorrt}
