@@ -37,6 +37,8 @@ def expect(model: Path, batch_sizes: tuple[int, ...], dynamic: bool = False) -> 
         model=str(model),
         signature="s",
         references="r",
+        compared=0,
+        data=None,
         events="e",
         inputs=(Tensor(name="x", dtype="FP32", shape=(-1, 3)),),
         outputs=(),

@@ -75,7 +75,8 @@ class Sample(Frozen):
 class Verification(Frozen):
     """How the converted model's answers compare with the unconverted one's; decimals as text, null where not known.
 
-    `top1Agreement` is the share of samples with the same largest class, for models with one output of classes.
+    `samples` counts a sample once for each batch size that it was asked in. `top1Agreement` is the share of them with
+    the same largest class, for models with one output of classes.
     `maxRelativeError` is the largest difference relative to its output's largest value.
     """
 

@@ -8,7 +8,6 @@ from tftrt_runtime import child, data, log, saved_model
 from tftrt_runtime.convert import shapes
 from tftrt_runtime.convert.messages import CalibrationAnswer, CalibrationRequest
 from tftrt_runtime.errors import CalibrationDataUnfit
-from tftrt_runtime.samples import Batch
 
 
 def check(request: CalibrationRequest) -> CalibrationAnswer:
@@ -28,7 +27,7 @@ def check(request: CalibrationRequest) -> CalibrationAnswer:
     with log.timed("convert", "Read the calibration data"):
         for batch in data.batches(Path(request.data.folder), inputs, request.data.batch_size, request.data.samples):
             if read == 0:
-                _expect_in_range(batch, request)
+                shapes.expect_in_range(batch, request.input_shapes, "Calibration")
             read += 1
     if read < wanted:
         raise CalibrationDataUnfit(
@@ -36,17 +35,6 @@ def check(request: CalibrationRequest) -> CalibrationAnswer:
             f"spec.conversion.calibration.samples asks for {request.data.samples} samples: give more data or lower it."
         )
     return CalibrationAnswer()
-
-
-def _expect_in_range(batch: Batch, request: CalibrationRequest) -> None:
-    for name, shape in request.input_shapes.items():
-        sizes = batch[name].shape[1:]
-        if not all(low <= size <= high for low, size, high in zip(shape.min, sizes, shape.max)):
-            raise CalibrationDataUnfit(
-                f"Calibration samples for the input {name!r} have shape {list(sizes)}, outside of "
-                f"spec.conversion.inputShapes, {list(shape.min)} to {list(shape.max)}: give samples of a shape that "
-                "the engines are built for."
-            )
 
 
 if __name__ == "__main__":

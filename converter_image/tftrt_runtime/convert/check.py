@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from collections import defaultdict
+from decimal import ROUND_DOWN, Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import tensorflow as tf
 
 from tftrt_runtime import child, samples
 from tftrt_runtime.artifact import Verification
-from tftrt_runtime.convert.messages import REFERENCE, CheckAnswer, CheckRequest
+from tftrt_runtime.convert import comparisons
+from tftrt_runtime.convert.messages import REFERENCE, CheckAnswer, CheckRequest, ComparisonData
 from tftrt_runtime.errors import AccuracyBelowThreshold, Internal, NothingConvertible
 from tftrt_runtime.report import graphs
 from tftrt_runtime.report.data import Comparison
@@ -40,42 +43,64 @@ def check(request: CheckRequest) -> CheckAnswer:
     if request.engines:
         _expect_engines(request, function.graph.as_graph_def())
     graph = graphs.show(function, Path(request.events))
-    for sample in request.also:
+    # Where the answers are compared on the user's data, made-up input still asks for every batch size.
+    made_up = request.also if request.data is None or request.sample is None else (request.sample, *request.also)
+    for sample in made_up:
         for size in request.batch_sizes:
             batch = samples.batch(request.inputs, size, sample)
             function(**{name: tf.constant(value) for name, value in batch.items()})
-    if request.sample is None:
-        return CheckAnswer(verification=None, graph=graph)
-    worst, agreeing, compared = 0.0, 0, 0
-    comparisons: list[Comparison] = []
-    for size in request.batch_sizes:
-        batch = samples.batch(request.inputs, size, request.sample)
+    compared, agreeing = _compare(function, request)
+    return CheckAnswer(
+        verification=_verification(compared, agreeing, request.data) if compared else None,
+        comparisons=compared,
+        graph=graph,
+    )
+
+
+def _compare(function: Any, request: CheckRequest) -> tuple[tuple[Comparison, ...], dict[int, int] | None]:
+    """Each output at each batch size, over all batches of that size; how many samples agree by batch size."""
+    errors: dict[tuple[int, str], float] = defaultdict(float)
+    agreeing: dict[int, int] | None = defaultdict(int)
+    asked: dict[int, int] = defaultdict(int)
+    batches = comparisons.batches(request.inputs, request.batch_sizes, request.sample, request.data)
+    for number, batch in enumerate(islice(batches, request.compared)):
+        size = comparisons.size(batch)
         answers = function(**{name: tf.constant(value) for name, value in batch.items()})
         found = {name: np.asarray(answers[name].numpy()) for name in sorted(answers)}
-        with np.load(Path(request.references, REFERENCE.format(size)), allow_pickle=True) as references:
+        with np.load(Path(request.references, REFERENCE.format(number)), allow_pickle=True) as references:
             expected = {name: references[f"output{index}"] for index, name in enumerate(found)}
+        asked[size] += size
         same = top1_agreements(list(found.values()), list(expected.values()))
-        agreeing, compared = agreeing + (same or 0), compared + (size if same is not None else 0)
+        if same is None or agreeing is None:
+            agreeing = None
+        else:
+            agreeing[size] += same
         for name, value in found.items():
             error = _error(name, size, value, expected[name], request.exact)
-            worst = max(worst, error)
-            comparisons.append(
-                Comparison(
-                    output=name,
-                    batchSize=size,
-                    samples=size,
-                    maxRelativeError=decimal_text(error),
-                    top1Agreement=None if same is None else decimal_text(same / size),
-                )
-            )
-    return CheckAnswer(
-        verification=Verification(
-            samples=sum(request.batch_sizes),
-            top1Agreement=decimal_text(agreeing / compared) if compared else None,
-            maxRelativeError=decimal_text(worst),
-        ),
-        comparisons=tuple(comparisons),
-        graph=graph,
+            errors[size, name] = max(errors[size, name], error)
+    compared = tuple(
+        Comparison(
+            output=name,
+            batchSize=size,
+            samples=asked[size],
+            maxRelativeError=decimal_text(error),
+            top1Agreement=None if agreeing is None else share_text(agreeing[size], asked[size]),
+        )
+        for (size, name), error in errors.items()
+    )
+    return compared, agreeing
+
+
+def _verification(
+    compared: tuple[Comparison, ...], agreeing: dict[int, int] | None, data: ComparisonData | None
+) -> Verification:
+    """The worst error, and the agreement over all."""
+    asked = sum({comparison.batchSize: comparison.samples for comparison in compared}.values())
+    return Verification(
+        samples=asked,
+        top1Agreement=None if agreeing is None else share_text(sum(agreeing.values()), asked),
+        maxRelativeError=decimal_text(max(float(comparison.maxRelativeError) for comparison in compared)),
+        uri=data and data.uri,
     )
 
 
@@ -128,6 +153,12 @@ def top1_agreements(found: list[Any], expected: list[Any]) -> int | None:
 def decimal_text(value: float) -> str:
     """The number as a decimal without an exponent: `0.00012`."""
     return f"{Decimal(f'{value:.{DIGITS}g}'):f}"
+
+
+def share_text(part: int, whole: int) -> str:
+    """The share as a decimal, rounded down: only all of them are 1."""
+    share = (Decimal(part) / Decimal(whole)).quantize(Decimal(1).scaleb(-DIGITS), ROUND_DOWN)
+    return f"{share.normalize():f}"
 
 
 def _expect_names(what: str, found: dict[str, Any], expected: list[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tftrt_runtime import child, log
 from tftrt_runtime.artifact import CPU, Conversion, Device, Versions
 from tftrt_runtime.benchmark import rows, run
-from tftrt_runtime.convert import messages
+from tftrt_runtime.convert import messages, verify
 from tftrt_runtime.errors import GPUUnfit
 from tftrt_runtime.report.data import TENSORBOARD, Findings
 from tftrt_runtime.spec import JobSpec
@@ -28,8 +28,10 @@ def product(spec: JobSpec) -> str:
     return CPU
 
 
-def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Findings:
-    """Write the converted model to `target`."""
+def convert(
+    spec: JobSpec, source: Path, target: Path, references: Path, data: messages.ComparisonData | None
+) -> Findings:
+    """Write the converted model to `target`; it is compared on `data`, or on made-up input."""
     started = log.now()
     events = target.parent / TENSORBOARD
     request = messages.ConvertRequest(
@@ -40,6 +42,7 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Find
         batch_sizes=spec.conversion.batchSizes,
         input_shapes=spec.conversion.inputShapes,
         references=str(references),
+        data=data,
         events=str(events / "before"),
         target=str(target),
     )
@@ -49,6 +52,8 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Find
         model=str(target),
         signature=spec.source.signature,
         references=str(references),
+        compared=answer.compared,
+        data=data,
         events=str(events / "after"),
         inputs=answer.inputs,
         outputs=answer.outputs,
@@ -57,8 +62,7 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path) -> Find
         exact=True,
         engines=False,
     )
-    with log.timed("convert", "Checked the converted model in a fresh process"):
-        checked = child.run("tftrt_runtime.convert.check", check, messages.CheckAnswer, "convert")
+    checked = verify.check(check)
     timed = (
         ()
         if answer.sample is None

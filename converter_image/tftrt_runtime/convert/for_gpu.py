@@ -7,7 +7,7 @@ from pathlib import Path
 from tftrt_runtime import child, cuda, log
 from tftrt_runtime.artifact import Conversion, Device, Memory, Sample, Tensor, Versions
 from tftrt_runtime.benchmark import rows, run
-from tftrt_runtime.convert import messages, shapes, sources
+from tftrt_runtime.convert import messages, shapes, sources, verify
 from tftrt_runtime.convert.build_log import BuildLog
 from tftrt_runtime.convert.layer_log import VERBOSE, LayerLog
 from tftrt_runtime.errors import GPUOutOfMemory, GPUUnfit, NothingConvertible
@@ -43,13 +43,22 @@ def look(spec: JobSpec) -> messages.DevicesAnswer:
 
 
 def convert(
-    spec: JobSpec, device: messages.DevicesAnswer, data: Path, source: Path, target: Path, references: Path
+    spec: JobSpec,
+    device: messages.DevicesAnswer,
+    ranges: Path,
+    source: Path,
+    target: Path,
+    references: Path,
+    data: messages.ComparisonData | None,
 ) -> Findings:
-    """Write the converted model with its engines to `target`; `data` is the folder of calibration data."""
+    """Write the converted model with its engines to `target`.
+
+    The folder `ranges` has the calibration data; the model is compared on `data`, or on made-up input.
+    """
     started = log.now()
-    calibration = sources.calibration(spec, source, data)
+    calibration = sources.calibration(spec, source, ranges)
     events = target.parent / TENSORBOARD
-    model = _reference(spec, source, references, events / "before")
+    model = verify.reference(spec, source, references, events / "before", data)
     if model.kept is not None:
         raise NothingConvertible(
             f"{spec.source.uri} cannot be frozen for TensorRT: {model.kept}. Export the numeric part of it alone."
@@ -63,7 +72,7 @@ def convert(
     every = shapes.distinct(model.inputs, spec.conversion.inputShapes)
     numeric = sources.frozen(spec, source, references.parent / "frozen") if model.tables else source
     built, layers = _build(spec, model, calibration, every, numeric, target)
-    checked = _check(spec, model, every, target, references, events / "after")
+    checked = _check(spec, model, every, target, references, events / "after", data)
     memory = _measure(spec, model.inputs, every[-1], target)
     timed = run.on_gpu(
         source,
@@ -112,20 +121,6 @@ def product(device: messages.DevicesAnswer) -> str:
     return cuda.product(device.name)
 
 
-def _reference(spec: JobSpec, source: Path, references: Path, events: Path) -> messages.ReferenceAnswer:
-    request = messages.ReferenceRequest(
-        uri=spec.source.uri,
-        source=str(source),
-        signature=spec.source.signature,
-        tensorflow=spec.runtime.tensorflow,
-        batch_sizes=spec.conversion.batchSizes,
-        input_shapes=spec.conversion.inputShapes,
-        references=str(references),
-        events=str(events),
-    )
-    return child.run("tftrt_runtime.convert.reference", request, messages.ReferenceAnswer, "convert")
-
-
 def _build(
     spec: JobSpec,
     model: messages.ReferenceAnswer,
@@ -165,11 +160,14 @@ def _check(
     target: Path,
     references: Path,
     events: Path,
+    data: messages.ComparisonData | None,
 ) -> messages.CheckAnswer:
     request = messages.CheckRequest(
         model=str(target),
         signature=spec.source.signature,
         references=str(references),
+        compared=model.compared,
+        data=data,
         events=str(events),
         inputs=model.inputs,
         outputs=model.outputs,
@@ -180,10 +178,7 @@ def _check(
         dynamic=spec.conversion.dynamicShapes is not None,
         also=tuple(sample for sample in every if sample != model.sample),
     )
-    with log.timed("convert", "Checked the converted model in a fresh process"):
-        return child.run(
-            "tftrt_runtime.convert.check", request, messages.CheckAnswer, "convert", NO_FALLBACK, BuildLog()
-        )
+    return verify.check(request)
 
 
 def _measure(spec: JobSpec, inputs: tuple[Tensor, ...], sample: Sample, target: Path) -> Memory:

@@ -8,7 +8,7 @@ from tftrt_runtime.artifact import Memory, Sample, Segment, Tensor, Verification
 from tftrt_runtime.report.data import Comparison, Graph
 from tftrt_runtime.spec import ShapeRange
 
-REFERENCE = "reference-{}.npz"  # the unconverted model's answers, one file a batch size
+REFERENCE = "reference-{}.npz"  # the unconverted model's answers, one file a batch
 
 
 class Message(BaseModel):
@@ -48,8 +48,18 @@ class ImportAnswer(Message):
     """It is there."""
 
 
+class ComparisonData(Message):
+    """The user's data to compare the two models on, from `uri`, in `folder`."""
+
+    uri: str
+    folder: str
+
+
 class ReferenceRequest(Message):
-    """Leave the answers of the SavedModel in `source` in `references`, its graph for TensorBoard in `events`."""
+    """Leave the answers of the SavedModel in `source` in `references`, its graph for TensorBoard in `events`.
+
+    It is asked `data`, or made-up input where that is None.
+    """
 
     uri: str
     source: str
@@ -58,19 +68,21 @@ class ReferenceRequest(Message):
     batch_sizes: tuple[int, ...]
     input_shapes: dict[str, ShapeRange]
     references: str
+    data: Optional[ComparisonData]
     events: str
 
 
 class ReferenceAnswer(Message):
     """The signature, and how it was asked; `kept` tells why its graph cannot be frozen, where it cannot.
 
-    `tables`: it reads lookup tables, which stay beside a frozen graph.
+    `compared` counts the batches that it answered. `tables`: it reads lookup tables, which stay beside a frozen graph.
     """
 
     tensorflow: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     sample: Optional[Sample]
+    compared: int
     kept: Optional[str]
     tables: bool
     graph: Graph
@@ -163,6 +175,8 @@ class CheckRequest(Message):
     model: str
     signature: str
     references: str
+    compared: int
+    data: Optional[ComparisonData]
     events: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]

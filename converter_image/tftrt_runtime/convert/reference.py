@@ -14,18 +14,21 @@ import tensorflow as tf
 
 from tftrt_runtime import child, log, samples, saved_model
 from tftrt_runtime.artifact import Sample, Tensor
-from tftrt_runtime.convert import freeze, shapes
+from tftrt_runtime.convert import comparisons, freeze, shapes
 from tftrt_runtime.convert.messages import REFERENCE, ReferenceAnswer, ReferenceRequest
-from tftrt_runtime.errors import SignatureNotFound, UsageError
+from tftrt_runtime.errors import CalibrationDataUnfit, SignatureNotFound, UsageError
 from tftrt_runtime.report import graphs
 
 # What to try for dimensions that the signature leaves open: short texts and small pictures, then pictures for networks
 # that need some size, then whatever takes a single element.
 OPEN_DIMENSIONS = (32, 224, 1)
 
+# They lie in the workspace while the converted model is compared with them.
+MAX_REFERENCE_BYTES = 2 << 30
+
 
 def refer(request: ReferenceRequest) -> ReferenceAnswer:
-    """Save the answers to every batch size."""
+    """Save the answers to every batch."""
     # A process-wide switch: what converts must have it as TensorFlow does, and so is another process.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     return ask(request)[1]
@@ -50,12 +53,13 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     outputs = saved_model.outputs(function, request.uri)
     shapes.expect_fit(inputs, request.input_shapes, request.uri)
     with log.timed("convert", "Asked the unconverted model"):
-        sample, outputs = _ask(function, inputs, outputs, request)
+        sample, outputs, compared = _ask(function, inputs, outputs, request)
     answer = ReferenceAnswer(
         tensorflow=tf.__version__,
         inputs=inputs,
         outputs=outputs,
         sample=sample,
+        compared=compared,
         kept=freeze.why_not(loaded, function),
         tables=freeze.has_tables(loaded, function),
         graph=graphs.show(function, Path(request.events)),
@@ -65,31 +69,60 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
 
 def _ask(
     function: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], request: ReferenceRequest
-) -> tuple[Sample | None, tuple[Tensor, ...]]:
-    """Save the model's answer to each batch size; the sample that it took, and its outputs' shapes as far as they show.
+) -> tuple[Sample | None, tuple[Tensor, ...], int]:
+    """The sample that the model takes, its outputs' shapes as far as they show, and how many answers were saved.
 
     A model may refuse made-up input (a decoder of JPEG gets none) or answer differently each time (it draws random
-    numbers): then there is nothing to compare with, and no sample.
+    numbers): then there is no sample, and for the latter nothing to compare with.
     """
+    sample = _sample(function, inputs, request)
+    first: samples.Batch = {}
+    compared = written = 0
+    for batch in comparisons.batches(inputs, request.batch_sizes, sample, request.data):
+        answers = _answer_to_data(function, batch, request) if request.data else _answer(function, batch)
+        if compared == 0:
+            first, again = answers, _answer(function, batch)
+            if not all(same(first[name], again[name]) for name in first):
+                log.event("convert", "The model answers differently each time: nothing to compare with")
+                return None, _ranked(outputs, first), 0
+        _expect_batch(answers, comparisons.size(batch), request.uri)
+        np.savez(Path(request.references, REFERENCE.format(compared)), **_picklable(answers))
+        compared += 1
+        written += sum(answer.nbytes for answer in answers.values())
+        if written > MAX_REFERENCE_BYTES:
+            log.event("convert", "The data's answers are many: the rest of it is not compared", batches=compared)
+            break
+    return sample, _ranked(outputs, first), compared
+
+
+def _sample(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest) -> Sample | None:
+    """A sample that the model takes; None where it takes no made-up input."""
     is_open = any(-1 in tensor.shape[1:] for tensor in inputs if tensor.name not in request.input_shapes)
     for open_dimension in OPEN_DIMENSIONS if is_open else (1,):
         sample = shapes.usual(inputs, request.input_shapes, open_dimension)
         try:
-            first = _answer(function, samples.batch(inputs, request.batch_sizes[0], sample))
-            again = _answer(function, samples.batch(inputs, request.batch_sizes[0], sample))
+            _answer(function, samples.batch(inputs, request.batch_sizes[0], sample))
         except (tf.errors.OpError, ValueError) as error:
             log.event("convert", "The model does not take this sample", shapes=sample.shapes, error=str(error)[:500])
-            continue
-        if not all(same(first[name], again[name]) for name in first):
-            log.event("convert", "The model answers differently each time: nothing to compare with")
-            return None, _ranked(outputs, first)
-        for batch_size in request.batch_sizes:
-            answers = _answer(function, samples.batch(inputs, batch_size, sample))
-            _expect_batch(answers, batch_size, request.uri)
-            np.savez(Path(request.references, REFERENCE.format(batch_size)), **_picklable(answers))
-        return sample, _ranked(outputs, first)
-    log.event("convert", "The model takes no made-up input: the converted one is not compared with it")
-    return None, _ranked(outputs, {})
+        else:
+            return sample
+    log.event("convert", "The model takes no made-up input")
+    return None
+
+
+def _answer_to_data(function: Any, batch: samples.Batch, request: ReferenceRequest) -> samples.Batch:
+    """The answer to a batch of the user's own.
+
+    Raises:
+        CalibrationDataUnfit: the model does not take it.
+    """
+    shapes.expect_in_range(batch, request.input_shapes, "Verification")
+    try:
+        return _answer(function, batch)
+    except (tf.errors.InvalidArgumentError, ValueError) as error:
+        raise CalibrationDataUnfit(
+            f"The unconverted model does not take the verification data: {child.one_line(error)}"
+        ) from error
 
 
 def _answer(function: Any, batch: samples.Batch) -> samples.Batch:

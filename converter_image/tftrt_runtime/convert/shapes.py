@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tftrt_runtime import samples
 from tftrt_runtime.artifact import Sample, Tensor
-from tftrt_runtime.errors import SignatureNotFound
+from tftrt_runtime.errors import CalibrationDataUnfit, SignatureNotFound
 from tftrt_runtime.spec import ShapeRange
 
 InputShapes = Mapping[str, ShapeRange]  # by the input's name
@@ -46,6 +46,22 @@ def expect_closed(inputs: Sequence[Tensor], given: InputShapes, uri: str) -> Non
                 f"Input {tensor.name!r} of {uri} has open dimensions beside the batch, {told(tensor.shape[1:])}, and "
                 "engines are built for known sizes: set spec.conversion.inputShapes for it, and "
                 "spec.conversion.dynamicShapes where its sizes differ from request to request."
+            )
+
+
+def expect_in_range(batch: samples.Batch, given: InputShapes, what: str) -> None:
+    """Hold that a batch of the user's data has shapes that the engines are built for; `what` names the data.
+
+    Raises:
+        CalibrationDataUnfit: it has not.
+    """
+    for name, shape in given.items():
+        sizes = batch[name].shape[1:]
+        if not all(low <= size <= high for low, size, high in zip(shape.min, sizes, shape.max)):
+            raise CalibrationDataUnfit(
+                f"{what} samples for the input {name!r} have shape {list(sizes)}, outside of "
+                f"spec.conversion.inputShapes, {list(shape.min)} to {list(shape.max)}: give samples of a shape that "
+                "the engines are built for."
             )
 
 

@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Optional
 
 from tftrt_runtime import log
-from tftrt_runtime.artifact import MODEL, REPORT, Conversion, read_manifest
-from tftrt_runtime.convert import for_cpu, for_gpu, sources
+from tftrt_runtime.artifact import MODEL, REPORT, Conversion, Manifest, Verification, check_files, read_manifest
+from tftrt_runtime.convert import for_cpu, for_gpu, sources, verify
+from tftrt_runtime.convert.messages import ComparisonData
 from tftrt_runtime.errors import StoreUnavailable, UsageError
 from tftrt_runtime.publish import expect_unchanged
 from tftrt_runtime.report import data, page
@@ -18,12 +20,14 @@ from tftrt_runtime.report.data import Findings, Report
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.workspace import Converted, Fetched, Workspace
 
-# From the source, the place for the converted model, and a folder for the unconverted one's answers.
-Convert = Callable[[Path, Path, Path], Findings]
+# From the source, the place for the converted model, a folder for the unconverted one's answers, and the user's data.
+Convert = Callable[[Path, Path, Path, Optional[ComparisonData]], Findings]
 
 
 def run(spec: JobSpec, workspace: Workspace) -> None:
     """Leave `artifact/` and `convert.json` in the workspace; the latter alone where the store has the artifact.
+
+    An artifact that the store has is compared once more where its own comparison was on other data.
 
     Raises:
         Failure: the user's mistakes; OutOfMemory, ChildAborted or Internal for what befell TensorFlow.
@@ -33,9 +37,12 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
     try:
         shutil.rmtree(workspace.artifact, ignore_errors=True)
         workspace.converted.unlink(missing_ok=True)
-        if _is_published(spec, workspace, fetched, product):
+        manifest = _published(spec, workspace, fetched, product)
+        if manifest is not None:
             log.event("convert", "The store has this artifact: nothing to convert", product=product)
-            converted = Converted(product=product, conversion=None)
+            converted = Converted(
+                product=product, conversion=None, verification=_verify(spec, workspace, manifest, product)
+            )
         else:
             converted = Converted(product=product, conversion=_convert(spec, convert, workspace, fetched))
         workspace.converted.write_text(converted.model_dump_json())
@@ -64,17 +71,40 @@ def _fetched(workspace: Workspace) -> Fetched:
         ) from error
 
 
-def _is_published(spec: JobSpec, workspace: Workspace, fetched: Fetched, product: str) -> bool:
-    """Whether the store had the artifact when the Job began.
+def _published(spec: JobSpec, workspace: Workspace, fetched: Fetched, product: str) -> Manifest | None:
+    """The manifest of the artifact, if the store had it when the Job began.
 
     Raises:
         SourceChanged: it has one, made from other bytes.
     """
     manifest = read_manifest(workspace.manifests / f"{product}.json")
-    if manifest is None:
-        return False
-    expect_unchanged(spec, manifest.summary.artifact, manifest, fetched)
-    return True
+    if manifest is not None:
+        expect_unchanged(spec, manifest.summary.artifact, manifest, fetched)
+    return manifest
+
+
+def _verify(spec: JobSpec, workspace: Workspace, manifest: Manifest, product: str) -> Verification | None:
+    """How an artifact that `lookup` brought compares on the spec's data; None where it brought none."""
+    folder = workspace.published / product
+    if not folder.exists():
+        return None
+    model = check_files(manifest, folder) / MODEL
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=workspace.root) as made:
+        source = sources.saved_model(spec, workspace.source, Path(made, "saved_model"))
+        summary = manifest.summary
+        data = _data(spec, workspace)
+        answer = verify.run(spec, source, model, summary.inputs, summary.outputs, data, Path(made))
+    log.event(
+        "convert",
+        "Compared the artifact with the unconverted model on other data",
+        verification=answer.verification and answer.verification.model_dump(),
+    )
+    return answer.verification
+
+
+def _data(spec: JobSpec, workspace: Workspace) -> ComparisonData | None:
+    uri = spec.verification.uri
+    return None if uri is None else ComparisonData(uri=uri, folder=str(workspace.verification))
 
 
 def _convert(spec: JobSpec, convert: Convert, workspace: Workspace, fetched: Fetched) -> Conversion:
@@ -83,7 +113,7 @@ def _convert(spec: JobSpec, convert: Convert, workspace: Workspace, fetched: Fet
         references = Path(folder, "references")
         references.mkdir()
         source = sources.saved_model(spec, workspace.source, Path(folder, "saved_model"))
-        findings = convert(source, workspace.artifact / MODEL, references)
+        findings = convert(source, workspace.artifact / MODEL, references, _data(spec, workspace))
     report = Report(spec=spec, sourceDigest=fetched.sourceDigest, findings=findings)
     (workspace.artifact / data.FILE).write_text(report.model_dump_json(indent=1))
     with log.timed("convert", "Wrote the report"):

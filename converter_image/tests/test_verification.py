@@ -1,0 +1,146 @@
+# mypy: disable-error-code="no-untyped-call"
+"""Converted against unconverted: on which batches, with what figures, and again on other data without a conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.box import Box
+from tests.test_convert import fetched, message
+from tftrt_runtime.artifact import Sample, Tensor
+from tftrt_runtime.convert import check, comparisons
+from tftrt_runtime.convert.messages import REFERENCE, CheckRequest, ComparisonData
+from tftrt_runtime.errors import AccuracyBelowThreshold, CalibrationDataUnfit
+from tftrt_runtime.report import data
+
+X = Tensor(name="x", dtype="FP32", shape=(-1, 2))
+URI = "pvc://data/held-out"
+
+
+def given(folder: Path, count: int) -> ComparisonData:
+    folder.mkdir(exist_ok=True)
+    np.savez(folder / "samples.npz", x=np.arange(2 * count, dtype=np.float32).reshape(count, 2))
+    return ComparisonData(uri=URI, folder=str(folder))
+
+
+def sizes(made: ComparisonData | None, *batch_sizes: int, sample: Sample | None = None) -> list[int]:
+    return [comparisons.size(batch) for batch in comparisons.batches([X], batch_sizes, sample, made)]
+
+
+def test_the_largest_batch_sees_all_data_and_the_others_some(tmp_path: Path) -> None:
+    assert sizes(given(tmp_path, 1000), 1, 100) == [1] * 128 + [100] * 10
+
+
+def test_a_batch_that_the_data_does_not_fill_is_left_out(tmp_path: Path) -> None:
+    assert sizes(given(tmp_path, 7), 2, 4, 8) == [2] * 3 + [4]
+
+
+def test_data_that_fills_no_batch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationDataUnfit, match=r"verification data has 3 samples.*smallest batch of 4"):
+        sizes(given(tmp_path, 3), 4, 8)
+
+
+def test_without_data_one_made_up_batch_of_each_size_is_compared() -> None:
+    assert sizes(None, 1, 8, sample=Sample(shapes={"x": (2,)})) == [1, 8]
+    assert sizes(None, 1, 8) == []
+
+
+def compared(folder: Path, expected: list[Any], function: Callable[..., Any]) -> Any:
+    """Compare the function with answers to batches of one and of three samples."""
+    made = given(folder / "data", 3)
+    (folder / "references").mkdir()
+    for number, answers in enumerate(expected):
+        np.savez(folder / "references" / REFERENCE.format(number), output0=np.array(answers, np.float32))
+    request = CheckRequest(
+        model="m",
+        signature="s",
+        references=str(folder / "references"),
+        compared=len(expected),
+        data=made,
+        events="e",
+        inputs=(X,),
+        outputs=(),
+        batch_sizes=(1, 3),
+        sample=None,
+        exact=False,
+        engines=True,
+    )
+    return check._verification(*check._compare(function, request), made)
+
+
+A, B = [4.0, 0.0], [0.0, 4.0]
+
+
+def answering(first: list[float], *others: list[float]) -> Callable[..., Any]:
+    """A model with these answers to the three samples."""
+    answers = [first, *others]
+    return lambda x: {"scores": tf.constant([answers[int(sample[0]) // 2] for sample in x.numpy()])}
+
+
+def test_the_agreement_is_over_all_samples_and_the_error_is_the_largest(tmp_path: Path) -> None:
+    expected = [[A], [B], [A], [A, B, A]]
+    found = compared(tmp_path, expected, answering([3.0, 0.0], B, [1.0, 2.0]))
+    assert (found.samples, found.top1Agreement, found.maxRelativeError) == (6, "0.6666", "0.75")
+    assert found.uri == URI
+
+
+def test_one_sample_of_a_million_that_differs_is_not_hidden_by_rounding() -> None:
+    assert check.share_text(999_999, 1_000_000) == "0.9999"
+    assert check.share_text(1_000_000, 1_000_000) == "1"
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_answers_that_are_not_finite_never_pass(tmp_path: Path, bad: float) -> None:
+    with pytest.raises(AccuracyBelowThreshold, match=r"'scores'.*not finite"):
+        compared(tmp_path, [[A], [B]], answering(A, [bad, 0.0], A))
+
+
+@pytest.fixture
+def cnn(tmp_path: Path, models: Path) -> Box:
+    """A box with held-out samples for its model."""
+    box = Box(tmp_path, name="cnn", models=models)
+    images = np.random.default_rng(3).random((10, 16, 16, 3)).astype(np.float32)
+    (box.pvc / "data/held-out").mkdir(parents=True)
+    np.savez(box.pvc / "data/held-out/images.npz", images=images)
+    box.spec["verification"] = {"uri": URI}
+    return box
+
+
+def test_the_users_data_is_what_is_compared(cnn: Box) -> None:
+    cnn.convert_and_publish()
+    verification = cnn.manifest["summary"]["verification"]
+    assert verification["uri"] == URI
+    assert verification["samples"] == 10 + 8
+    assert float(verification["maxRelativeError"]) < 1e-4
+    findings = data.read(cnn.product / "builds/build-1" / data.FILE).findings
+    assert [(found.batchSize, found.samples) for found in findings.comparisons] == [(1, 10), (4, 8)]
+
+
+def test_data_of_another_shape_is_refused_before_anything_is_converted(cnn: Box) -> None:
+    np.savez(cnn.pvc / "data/held-out/images.npz", images=np.zeros((10, 8, 8, 3), np.float32))
+    ended = fetched(cnn).run("convert")
+    assert (ended.code, ended.termination["reason"]) == (15, "CalibrationDataUnfit")
+    assert "[8, 8, 3]" in ended.message
+    assert not (cnn.workspace / "convert.json").exists()
+
+
+def test_a_published_artifact_is_compared_on_other_data_without_a_conversion(
+    converted: Callable[..., Box], cnn: Box
+) -> None:
+    (cnn.pvc / "store").rmdir()
+    (cnn.pvc / "store").symlink_to(converted("cnn").pvc / "store")
+    cnn.build = "build-2"
+    assert cnn.manifest["summary"]["verification"]["uri"] is None
+    ended = fetched(cnn).run("convert")
+    assert ended.code == 0, ended.log
+    assert message(ended.lines, "Compared the artifact with the unconverted model on other data")
+    assert not (cnn.workspace / "artifact").exists()
+    summary = cnn.run("publish").termination
+    assert (summary["result"], summary["build"]) == ("Reused", "build-1")
+    assert (summary["verification"]["uri"], summary["verification"]["samples"]) == (URI, 18)

@@ -1,0 +1,49 @@
+"""The batches on which the converted model is compared with the unconverted one: the same for both of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tftrt_runtime import data, samples
+from tftrt_runtime.artifact import Sample, Tensor
+from tftrt_runtime.convert.messages import ComparisonData
+from tftrt_runtime.errors import CalibrationDataUnfit
+
+WHAT = "verification"
+# Of the user's data the largest batches see all; the other batch sizes, whose engines are others, see so much.
+FEW_SAMPLES = 128
+
+
+def batches(
+    inputs: Sequence[Tensor], batch_sizes: Sequence[int], sample: Sample | None, given: ComparisonData | None
+) -> Iterator[samples.Batch]:
+    """Batches of the user's data where it is given, else one made-up batch of each size; none without either.
+
+    The sizes ascend.
+
+    Raises:
+        CalibrationDataUnfit: the data does not fit the inputs, or is not enough for the smallest batch.
+    """
+    if given is not None:
+        yield from _of_data(inputs, batch_sizes, Path(given.folder))
+    elif sample is not None:
+        for size in batch_sizes:
+            yield samples.batch(inputs, size, sample)
+
+
+def _of_data(inputs: Sequence[Tensor], batch_sizes: Sequence[int], folder: Path) -> Iterator[samples.Batch]:
+    there = sum(1 for _ in data.batches(folder, inputs, 1, max(batch_sizes), WHAT))
+    sizes = [size for size in batch_sizes if size <= there]
+    if not sizes:
+        raise CalibrationDataUnfit(
+            f"The {WHAT} data has {there} samples, fewer than the smallest batch of {min(batch_sizes)}: give more "
+            "samples or add a smaller batch size."
+        )
+    for size in sizes:
+        yield from data.batches(folder, inputs, size, None if size == sizes[-1] else max(size, FEW_SAMPLES), WHAT)
+
+
+def size(batch: samples.Batch) -> int:
+    """How many samples are in a batch."""
+    return len(next(iter(batch.values())))

@@ -1,0 +1,78 @@
+"""The parent of a comparison without a conversion: a converted model that is there already, against its source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tftrt_runtime import child, log
+from tftrt_runtime.artifact import Tensor
+from tftrt_runtime.convert import messages
+from tftrt_runtime.convert.build_log import BuildLog
+from tftrt_runtime.spec import JobSpec
+from tftrt_runtime.tensorrt import NO_FALLBACK
+
+
+def run(
+    spec: JobSpec,
+    source: Path,
+    model: Path,
+    inputs: tuple[Tensor, ...],
+    outputs: tuple[Tensor, ...],
+    data: messages.ComparisonData | None,
+    workplace: Path,
+) -> messages.CheckAnswer:
+    """Compare the SavedModel in `model` with the one in `source`, on `data` or on made-up input.
+
+    `spec` is what the former was made by, and `workplace` has room for the answers of the latter.
+
+    Raises:
+        AccuracyBelowThreshold: an answer is not finite where the unconverted model's is.
+        CalibrationDataUnfit: the data does not fit the model.
+        Failure: as the conversion has it.
+    """
+    on_gpu = spec.runtime.accelerator == "GPU"
+    with TemporaryDirectory(prefix="verify-", dir=workplace) as folder:
+        answer = reference(spec, source, Path(folder), Path(folder, "before"), data)
+        request = messages.CheckRequest(
+            model=str(model),
+            signature=spec.source.signature,
+            references=folder,
+            compared=answer.compared,
+            data=data,
+            events=str(Path(folder, "after")),
+            inputs=inputs,
+            outputs=outputs,
+            batch_sizes=spec.conversion.batchSizes,
+            sample=answer.sample,
+            exact=not on_gpu,
+            engines=on_gpu,
+            dynamic=spec.conversion.dynamicShapes is not None,
+        )
+        return check(request)
+
+
+def reference(
+    spec: JobSpec, source: Path, references: Path, events: Path, data: messages.ComparisonData | None
+) -> messages.ReferenceAnswer:
+    """Ask the unconverted model, without TF32; its answers are in `references`."""
+    request = messages.ReferenceRequest(
+        uri=spec.source.uri,
+        source=str(source),
+        signature=spec.source.signature,
+        tensorflow=spec.runtime.tensorflow,
+        batch_sizes=spec.conversion.batchSizes,
+        input_shapes=spec.conversion.inputShapes,
+        references=str(references),
+        data=data,
+        events=str(events),
+    )
+    return child.run("tftrt_runtime.convert.reference", request, messages.ReferenceAnswer, "convert")
+
+
+def check(request: messages.CheckRequest) -> messages.CheckAnswer:
+    """Compare the converted model with the answers in `request.references`."""
+    watched: tuple[Mapping[str, str], BuildLog] = (NO_FALLBACK, BuildLog())
+    with log.timed("convert", "Checked the converted model in a fresh process"):
+        return child.run("tftrt_runtime.convert.check", request, messages.CheckAnswer, "convert", *watched)
