@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.box import Box
@@ -19,6 +21,7 @@ from tftrt_runtime.cli import options
 from tftrt_runtime.cli.gates import Gates
 from tftrt_runtime.errors import AccuracyBelowThreshold, SpeedupBelowThreshold, UsageError
 
+IMAGE = (16, 16, 3)
 TFTRT = (sys.executable, "-m", "tftrt_runtime")
 
 
@@ -87,6 +90,24 @@ def test_a_converted_model_is_timed_again(by_hand: tuple[Path, Ended]) -> None:
     ]
 
 
+def test_a_converted_model_is_compared_again_on_ones_own_data(by_hand: tuple[Path, Ended], tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).random((6, *IMAGE)).astype(np.float32))
+    ended = tftrt("verify", by_hand[0], "--data", tmp_path / "images.npy", "--min-top1-agreement", "1")
+    assert ended.code == 0, ended.told
+    # Six samples one at a time, and a batch of four.
+    assert re.search(r"Top-1 agreement: +1 of 10 samples", ended.output)
+    refused = tftrt("verify", by_hand[0], "--data", tmp_path / "images.npy", "--min-top1-agreement", "1.1")
+    assert refused.code == 17
+    assert "AccuracyBelowThreshold" in refused.told
+
+
+def test_data_that_does_not_fit_is_told(by_hand: tuple[Path, Ended], tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.zeros((6, 2, 2, 3), np.float32))
+    ended = tftrt("verify", by_hand[0], "--data", tmp_path / "images.npy")
+    assert ended.code == 15
+    assert "images.npy in the verification data" in ended.told
+
+
 def test_another_source_than_the_one_that_was_converted_is_told(by_hand: tuple[Path, Ended], models: Path) -> None:
     ended = tftrt("benchmark", by_hand[0], "--source", models / "two")
     assert ended.code == 21
@@ -118,7 +139,7 @@ def test_what_is_there_is_never_written_over(tmp_path: Path) -> None:
 def test_a_failure_is_told_in_the_words_of_the_command_line(models: Path, tmp_path: Path) -> None:
     ended = tftrt("convert", models / "cnn", tmp_path / "converted", "--signature", "nothing")
     assert ended.code == 14
-    assert ended.told.rstrip().endswith("it has serve. Set --signature.")
+    assert ended.told.rstrip().endswith("serve, serving_default. Set --signature.")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -138,7 +159,7 @@ def test_a_command_line_that_makes_no_sense_exits_2(arguments: list[str], told: 
     assert told in ended.told
 
 
-@pytest.mark.parametrize("command", ["convert", "benchmark", "report", "fetch"])
+@pytest.mark.parametrize("command", ["convert", "verify", "benchmark", "report", "fetch"])
 def test_help_has_examples(command: str) -> None:
     assert f"tftrt {command} ./" in tftrt(command, "--help").output.replace("s3://models/resnet50 ", "")
 

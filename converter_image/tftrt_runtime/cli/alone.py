@@ -13,6 +13,8 @@ from tftrt_runtime.benchmark import run
 from tftrt_runtime.benchmark.rows import Row
 from tftrt_runtime.cli.options import ConvertOptions, place, runtime, spec_of
 from tftrt_runtime.convert import sources, step
+from tftrt_runtime.convert import verify as comparison
+from tftrt_runtime.convert.messages import CheckAnswer, ComparisonData
 from tftrt_runtime.errors import NothingConvertible, SourceChanged, StoreUnavailable, UsageError
 from tftrt_runtime.fetching import trees
 from tftrt_runtime.report import data
@@ -56,11 +58,27 @@ def benchmark(folder: Path, source: str | None, batch_sizes: tuple[int, ...]) ->
             f"{folder} has no engine for the batch size {missing[0]}, only for "
             f"{', '.join(map(str, conversion.batchSizes))}."
         )
-    with _source(report, source, folder) as unconverted:
+    with _fetched(report, source, folder, None) as (unconverted, _):
         given = (unconverted, folder / MODEL, report.spec.source.signature, conversion.inputs, conversion.sample, sizes)
         if report.spec.runtime.accelerator == "GPU":
             return run.on_gpu(*given, conversion.device.computeCapability)
         return run.on_cpu(*given)
+
+
+def verify(folder: Path, source: str | None, samples: str | None) -> CheckAnswer:
+    """Compare a converted model with the one that it was made from; on the same data as then if no other is named.
+
+    Raises:
+        AccuracyBelowThreshold: an answer is not finite where the unconverted model's is.
+        CalibrationDataUnfit: the data does not fit the model.
+    """
+    report = read(folder)
+    conversion = report.findings.conversion
+    uri = report.spec.verification.uri if samples is None else place(samples)
+    with _fetched(report, source, folder, uri) as (unconverted, workspace):
+        compared = None if uri is None else ComparisonData(uri=uri, folder=str(workspace.verification))
+        places = (unconverted, folder / MODEL)
+        return comparison.run(report.spec, *places, conversion.inputs, conversion.outputs, compared, workspace.root)
 
 
 def bring(uri: str, target: Path) -> str:
@@ -103,8 +121,8 @@ def read(folder: Path) -> Report:
 
 
 @contextlib.contextmanager
-def _source(report: Report, source: str | None, folder: Path) -> Iterator[Path]:
-    """The folder of the SavedModel that was converted, for a while.
+def _fetched(report: Report, source: str | None, folder: Path, samples: str | None) -> Iterator[tuple[Path, Workspace]]:
+    """The folder of the SavedModel that was converted, and the workspace with the data to compare on, for a while.
 
     Raises:
         SourceChanged: it is another one now.
@@ -112,9 +130,9 @@ def _source(report: Report, source: str | None, folder: Path) -> Iterator[Path]:
     spec = report.spec
     if source is not None:
         spec = spec.model_copy(update={"source": spec.source.model_copy(update={"uri": place(source)})})
-    # Calibration is over, and made-up input is at hand.
+    # Calibration is over.
     conversion = spec.conversion.model_copy(update={"calibration": None})
-    verification = spec.verification.model_copy(update={"uri": None})
+    verification = spec.verification.model_copy(update={"uri": samples})
     spec = spec.model_copy(update={"conversion": conversion, "verification": verification})
     with _workspace(None) as workspace:
         fetched = fetch.run(spec, workspace, trees.open_here)
@@ -123,7 +141,7 @@ def _source(report: Report, source: str | None, folder: Path) -> Iterator[Path]:
                 f"{spec.source.uri} is not what {folder} was converted from: its digest is "
                 f"{fetched.sourceDigest[:19]}... instead of {report.sourceDigest[:19]}... Convert it again."
             )
-        yield sources.saved_model(spec, workspace.source, workspace.root / "saved_model")
+        yield sources.saved_model(spec, workspace.source, workspace.root / "saved_model"), workspace
 
 
 @contextlib.contextmanager

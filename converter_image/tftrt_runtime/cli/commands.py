@@ -49,6 +49,10 @@ source_option = click.option(
 batch_size_option = click.option(
     "--batch-size", "-b", "batch_sizes", type=SIZES, multiple=True, help="May be given several times."
 )
+agreement_option = click.option(
+    "--min-top1-agreement", type=FLOATS, help="Exit 17 where a smaller share of samples keeps its largest class."
+)
+error_option = click.option("--max-relative-error", type=FLOATS, help="Exit 17 where an answer differs by more.")
 converted_argument = click.argument("converted", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
@@ -109,8 +113,8 @@ def cli() -> None:
 @click.option("--calibration-samples", type=SIZES, default=512, show_default=True)
 @click.option("--calibration-batch-size", type=SIZES, default=8, show_default=True)
 @click.option("--verification-data", metavar="PATH", help="To compare on, instead of made-up input; the same formats.")
-@click.option("--min-top1-agreement", type=FLOATS, help="Exit 17 where fewer samples keep their largest class.")
-@click.option("--max-relative-error", type=FLOATS, help="Exit 17 where an answer differs by more.")
+@agreement_option
+@error_option
 @click.option("--min-speedup", type=FLOATS, help="Exit 18 where the converted model is not so much faster.")
 @verbose_option
 @job_spec_option
@@ -161,6 +165,43 @@ def convert(
     conversion = report.findings.conversion
     with _told(verbose):
         gates.judge(conversion.verification, conversion.benchmark)
+
+
+@cli.command()
+@converted_argument
+@source_option
+@click.option(
+    "--data", "samples", metavar="PATH", help="Samples to compare on: .npz, .npy or TFRecord, a file or a folder."
+)
+@agreement_option
+@error_option
+@verbose_option
+def verify(
+    converted: Path,
+    source: str | None,
+    samples: str | None,
+    min_top1_agreement: float | None,
+    max_relative_error: float | None,
+    verbose: bool,
+) -> None:
+    """Compare a converted model with the one that it was made from.
+
+    CONVERTED is a folder that `tftrt convert` wrote. Without --data, on what it was compared on then: data, or made-up
+    input of the model's own shapes, of which a classifier's agreement says little.
+
+    \b
+    Examples:
+      tftrt verify ./converted
+      tftrt verify ./converted --data ./samples.npz --min-top1-agreement 0.99
+    """
+    from tftrt_runtime.cli import alone, console
+    from tftrt_runtime.cli.gates import Gates
+
+    with _told(verbose):
+        answer = alone.verify(converted, source, samples)
+    console.verified(answer.verification, answer.comparisons)
+    with _told(verbose):
+        Gates(min_top1_agreement, max_relative_error).judge(answer.verification, None)
 
 
 @cli.command()

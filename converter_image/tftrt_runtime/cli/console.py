@@ -81,7 +81,8 @@ class Progressing:
                 self._task, description=f"Timing the {str(line['way']).lower()} model, batch {line['batchSize']}"
             )
         elif "seconds" in line:
-            self._print(f"{message}: {line['seconds']} s")
+            what = f" {line['uri']}" if "uri" in line else ""
+            self._print(f"{message}{what}: {line['seconds']} s")
 
     def _print(self, text: str) -> None:
         self._progress.console.print(text, markup=False)
@@ -100,14 +101,12 @@ def converted(report: Report) -> None:
     """The results of a conversion."""
     conversion = report.findings.conversion
     share = f"{conversion.convertedOps} of {conversion.totalOps} operations" if conversion.engines else "no TensorRT"
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("Device", conversion.device.name)
-    table.add_row("Engines", f"{conversion.engines} ({share})")
-    for name, value in (*_agreement(conversion.verification), *_speed(conversion.benchmark)):
-        table.add_row(name, value)
+    found = [("Device", conversion.device.name), ("Engines", f"{conversion.engines} ({share})")]
+    found += (*_agreement(conversion.verification), *_speed(conversion.benchmark))
     if conversion.memory:
-        table.add_row("Peak GPU memory", f"{conversion.memory.peakBytes / 2**20:.0f} MiB of TensorFlow's pool")
-    _out().print(table)
+        found.append(("Peak GPU memory", f"{conversion.memory.peakBytes / 2**20:.0f} MiB of TensorFlow's pool"))
+    for name, value in found:
+        _out().print(f"{name + ':':24}{value}")
 
 
 def verified(verification: Verification | None, comparisons: Sequence[Comparison]) -> None:
@@ -123,7 +122,7 @@ def verified(verification: Verification | None, comparisons: Sequence[Comparison
     if len(comparisons) > SHOWN_COMPARISONS:
         _out().print(f"... and {len(comparisons) - SHOWN_COMPARISONS} more")
     for name, value in _agreement(verification):
-        _out().print(f"{name}: {value}")
+        _out().print(f"{name + ':':24}{value}")
 
 
 def timed(rows: Sequence[Row]) -> None:
