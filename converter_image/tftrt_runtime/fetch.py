@@ -36,6 +36,7 @@ def run(spec: JobSpec, workspace: Workspace, opened: Open = open_tree) -> Fetche
     """
     source_tree = opened(spec.source.uri, "source")
     try:
+        workspace.fetched.unlink(missing_ok=True)  # first: it says that the rest is whole
         for left in (workspace.source, workspace.calibration, workspace.verification):
             shutil.rmtree(left, ignore_errors=True)
         workspace.root.mkdir(parents=True, exist_ok=True)

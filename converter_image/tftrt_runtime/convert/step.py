@@ -35,8 +35,8 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
     product, convert = _recipe(spec, workspace)
     fetched = _fetched(workspace)
     try:
+        workspace.converted.unlink(missing_ok=True)  # first: it says that the artifact is whole
         shutil.rmtree(workspace.artifact, ignore_errors=True)
-        workspace.converted.unlink(missing_ok=True)
         manifest = _published(spec, workspace, fetched, product)
         if manifest is not None:
             log.event("convert", "The store has this artifact: nothing to convert", product=product)
