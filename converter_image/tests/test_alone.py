@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.box import Box
+from tests.box import Box, until
 from tftrt_runtime.artifact import Benchmark, Verification
 from tftrt_runtime.cli import options
 from tftrt_runtime.cli.gates import Gates
@@ -186,6 +187,20 @@ def test_on_a_terminal_there_is_motion(by_hand: tuple[Path, Ended]) -> None:
     assert b"\x1b[2K" in seen
 
 
+def test_what_is_given_up_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/saved_model.pb").write_text("fetched well, and looked at later")
+    command = [*TFTRT, "convert", str(tmp_path / "model"), str(tmp_path / "out/converted")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for _ in until("the model is fetched"):
+        if list(tmp_path.glob("out/.tftrt-*/fetch.json")):
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("4G", 4 * 10**9), ("512Mi", 512 * 2**20), ("0", 0), ("1Ki", 1024), ("7", 7)]
 )
@@ -240,9 +255,18 @@ RUNTIME = {"name": "cpu", "accelerator": "None", "tensorflow": "2.14.1", "tensor
 def test_options_become_the_spec_that_the_operator_would_make() -> None:
     spec = options.spec_of(made(precision="INT8", calibration_data="s3://bucket/data"), RUNTIME)
     assert spec.source.uri == str(Path("model").absolute())
+    assert spec.model.name == "model"
     assert spec.conversion.batchSizes == (1, 8)
     assert spec.conversion.calibration is not None
     assert spec.conversion.calibration.uri == "s3://bucket/data"
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("./ResNet_50.tar.gz", "resnet-50"), ("s3://models/resnet50/", "resnet50"), ("/", "model"), ("__", "model")],
+)
+def test_the_model_is_called_as_its_file_is(source: str, name: str) -> None:
+    assert options.spec_of(made(source=source), RUNTIME).model.name == name
 
 
 @pytest.mark.parametrize(

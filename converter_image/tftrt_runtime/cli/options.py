@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,9 +14,10 @@ from tftrt_runtime.convert.messages import DevicesAnswer, DevicesRequest
 from tftrt_runtime.errors import UsageError
 from tftrt_runtime.spec import JobSpec
 
-# A spec is a model's in a cluster; here there is neither.
-NAME = {"namespace": "local", "name": "model"}
+# A spec is that of a TRTModel in a cluster; here there is neither.
+NAMESPACE = "local"
 FINGERPRINT = "0" * 32
+MAX_NAME = 63
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
@@ -51,7 +52,7 @@ def spec_of(options: ConvertOptions, runtime: dict[str, str]) -> JobSpec:
     frozen = bool(options.inputs or options.outputs)
     made: dict[str, Any] = {
         "version": 1,
-        "model": NAME,
+        "model": {"namespace": NAMESPACE, "name": name_of(options.source)},
         "fingerprint": FINGERPRINT,
         "source": {
             "uri": place(options.source),
@@ -84,6 +85,12 @@ def spec_of(options: ConvertOptions, runtime: dict[str, str]) -> JobSpec:
     except ValidationError as error:
         told = "; ".join(str(wrong["msg"]).removeprefix("Value error, ") for wrong in error.errors(include_input=False))
         raise UsageError(f"These options do not fit together: {told}.") from error
+
+
+def name_of(source: str) -> str:
+    """What to call the model: its file's or folder's name, as far as that can be a name."""
+    name = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(source).name.partition(".")[0].lower())
+    return name[:MAX_NAME].strip("-") or "model"
 
 
 def place(text: str) -> str:
