@@ -15,7 +15,7 @@ import pytest
 from tests import reports
 from tests.box import Box
 from tftrt_runtime.artifact import REPORT
-from tftrt_runtime.report import data, layout, page
+from tftrt_runtime.report import data, layout, page, plots
 from tftrt_runtime.report.data import Graph, Node
 
 # Run in the page: what of it a person would see, and what it asked of the network.
@@ -127,6 +127,13 @@ def test_the_page_loads_nothing() -> None:
     assert [link for link in links.found if not link.startswith(("#", "data:"))] == []
     assert "@import" not in html
     assert len(html) < 2_000_000
+
+
+def test_calls_in_flight_that_there_was_no_time_for_are_not_plotted() -> None:
+    rows = [row for row in reports.measurements() if row.inFlight < 3 or row.way == "Native"]
+    text = plots.throughput(rows, "Device", {"FP32": "a", "Native": "b", "Converted": "c"})
+    assert "2 calls in flight" in text
+    assert "3 calls in flight" not in text
 
 
 def test_what_a_model_calls_its_nodes_is_no_markup() -> None:

@@ -38,7 +38,8 @@ def _rows(request: TimingRequest, functions: dict[Any, Any]) -> Iterator[Row]:
     spent = 0.0  # without warming up, in which a GPU newer than TensorFlow compiles its kernels
     each = request.seconds / (len(IN_FLIGHT) * len(request.batch_sizes) * len(request.places) * len(functions))
     for in_flight, size, place, way in product(IN_FLIGHT, request.batch_sizes, request.places, functions):
-        if in_flight > 1 and spent > request.seconds:
+        # Ways are compared with each other: what was begun for one is ended for all.
+        if in_flight > 1 and spent > request.seconds and way == request.models[0].way:
             log.event("convert", "No time left to measure more calls in flight", in_flight=in_flight, batch_size=size)
             return
         call = _call(functions[way], samples.batch(request.inputs, size, request.sample), place)

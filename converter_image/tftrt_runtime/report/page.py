@@ -82,7 +82,7 @@ def _tiles(findings: Findings) -> list[tuple[str, str, str]]:
             )
         )
     else:
-        made.append((str(len(findings.after.nodes)), "nodes drawn after", f"{len(findings.before.nodes)} before"))
+        made.append((str(findings.after.operations), "operations after", f"{findings.before.operations} before"))
     if verification is not None and verification.top1Agreement is not None:
         agreement = f"{100 * Decimal(verification.top1Agreement):.1f} %"
         made.append((agreement, "the same top-1", f"{verification.samples} samples"))

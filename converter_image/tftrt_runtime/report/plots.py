@@ -38,7 +38,7 @@ PANEL = (5.2, 3.0)  # inches
 
 
 def throughput(rows: Sequence[Row], place: Place, names: dict[Way, str]) -> str:
-    """Items a second by batch size: one call at a time, and the most calls in flight that were measured."""
+    """Items a second by batch size: one call at a time, and the most in flight that all ways were measured with."""
 
     def draw(axes: Axes, found: Sequence[Row]) -> None:
         _bars(axes, found, names, lambda row: row.itemsPerSecond)
@@ -68,8 +68,14 @@ def short(value: float) -> str:
 
 def _panels(rows: Sequence[Row], place: Place, draw: Callable[[Axes, Sequence[Row]], None], title: str) -> str:
     measured = [row for row in rows if row.input == place]
-    most = max(row.inFlight for row in measured)
-    chosen = [1] if most == 1 else [1, most]
+    # There was not always time for all.
+    whole = {(row.way, row.batchSize) for row in measured}
+    complete = [
+        in_flight
+        for in_flight in sorted({row.inFlight for row in measured})
+        if {(row.way, row.batchSize) for row in measured if row.inFlight == in_flight} == whole
+    ]
+    chosen = sorted({complete[0], complete[-1]})
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(PANEL[0] * len(chosen), PANEL[1]), layout="constrained")
         for number, in_flight in enumerate(chosen, start=1):
