@@ -84,6 +84,18 @@ def test_a_missing_engine_fails_the_run_as_without_the_verbose_log() -> None:
     assert isinstance(failure, NothingConvertible)
 
 
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        "input to PWN(PWN(a))[Half(1,64,8,8)] -> output[Float(1,64,8,8)]",
+        "input to PWN(PWN(a)) (Half[1,64:4,8,8]) -> output (Float[1,64,8,8])",
+    ],
+)
+def test_tensors_are_read_as_every_version_of_tensorrt_writes_them(tensors: str) -> None:
+    layer = layer_log._layer(f"Layer(PointWiseV2): PWN(PWN(a)), Tactic: 0x000000000000001c, {tensors}")
+    assert layer == Layer(name="PWN(PWN(a))", kind="PointWiseV2", precision="FP16")
+
+
 def test_the_layers_of_one_engine_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layer_log, "MAX_LAYERS", 2)
     log, _ = seen(BUILD)

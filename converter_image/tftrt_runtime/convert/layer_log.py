@@ -27,7 +27,8 @@ _OTHERS = ("Traceback ", "terminate called", "Fatal Python error", "INFO:", "WAR
 _BUILDING = re.compile(r"Building a new TensorRT engine for (\S+) with input shapes: (.*)")
 _INFORMATION = "Engine Layer Information:"
 _LAYER = re.compile(r"Layer\((?P<kind>[^)]*)\): (?P<name>.*), Tactic: [^,]*, (?P<inputs>.*?) ?-> (?P<outputs>.*)")
-_TYPE = re.compile(r"\[([A-Z]\w*)\(")
+# `name[Half(1,64)]`, and `name (Half[1,64])` in later versions of TensorRT.
+_TYPE = re.compile(r"(?:\[(?=\w+\()|\((?=\w+\[))([A-Z]\w*)")
 _PRECISIONS = {"Float": "FP32", "Half": "FP16", "Int8": "INT8", "Int32": "INT32", "Bool": "BOOL"}
 _NUMBERS = ("INT8", "FP16", "FP32")
 
