@@ -96,7 +96,7 @@ def test_a_converted_model_is_compared_again_on_ones_own_data(by_hand: tuple[Pat
     ended = tftrt("verify", by_hand[0], "--data", tmp_path / "images.npy", "--min-top1-agreement", "1")
     assert ended.code == 0, ended.told
     # Six samples one at a time, and a batch of four.
-    assert re.search(r"Top-1 agreement: +1 of 10 samples", ended.output)
+    assert re.search(r"Top-1 agreement: +1 \(a share of 10 samples\)", ended.output)
     refused = tftrt("verify", by_hand[0], "--data", tmp_path / "images.npy", "--min-top1-agreement", "1.1")
     assert refused.code == 17
     assert "AccuracyBelowThreshold" in refused.told

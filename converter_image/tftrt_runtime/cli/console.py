@@ -148,7 +148,7 @@ def _agreement(verification: Verification | None) -> Iterator[tuple[str, str]]:
         yield "Agreement", "not compared"
         return
     if verification.top1Agreement is not None:
-        yield "Top-1 agreement", f"{verification.top1Agreement} of {verification.samples} samples"
+        yield "Top-1 agreement", f"{verification.top1Agreement} (a share of {verification.samples} samples)"
     if verification.maxRelativeError is not None:
         yield "Largest relative error", verification.maxRelativeError
 

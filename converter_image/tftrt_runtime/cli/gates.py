@@ -45,8 +45,8 @@ class Gates:
                 )
             if not float(agreement) >= self.min_top1_agreement:
                 raise AccuracyBelowThreshold(
-                    f"The converted model's largest class is the unconverted one's in {agreement} of {samples} "
-                    f"samples, and --min-top1-agreement asks for {self.min_top1_agreement}."
+                    f"The converted model's largest class is the unconverted one's in a share of {agreement} of "
+                    f"{samples} samples, and --min-top1-agreement asks for {self.min_top1_agreement}."
                 )
         if self.max_relative_error is not None:
             if error is None:
