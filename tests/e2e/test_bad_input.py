@@ -52,7 +52,9 @@ spec:
 """
     with pytest.raises(subprocess.CalledProcessError) as refused:
         workspace.kubectl("apply", "-f", "-", stdin=manifest)
-    assert "must be pvc://claim/path: a PersistentVolumeClaim in the TRTModel's namespace" in refused.value.stderr
+    assert (
+        "must be one of pvc://claim/path (a PersistentVolumeClaim in the TRTModel's namespace)" in refused.value.stderr
+    )
 
 
 def test_without_a_gpu_a_tensorrt_conversion_ends_with_a_sentence(workspace: Workspace) -> None:
