@@ -24,6 +24,7 @@ WAYS = {
 }
 BASELINE, PURE = "time-native-fp32", "time-onnx"
 PRECISIONS = ("FP32", "FP16", "INT8")
+ACCURACIES = ("native", *PRECISIONS)
 # Ratio, of which way, to which other one, at least: the project's own goals for batches 32 and 128.
 GOALS = (
     ("FP16 at least 8 x true FP32", "time-FP16", BASELINE, 8.0),
@@ -38,6 +39,13 @@ Written by `make gpu-results` from the JSON files in [benchmarks/results](../ben
 `benchmarks/gpu/run.py` printed on the GPU named; a test fails when page and files differ. TensorFlow FP32 is true FP32:
 TF32 is switched off. Every way runs in a process of its own, warm, the median of three rounds; the result is copied to
 host memory at every call. "In flight" is how many threads call at a time. "x" is against TensorFlow FP32 in that row.
+
+The figures "served" of run 1 were made with a queue policy that has gone since
+([decision 7](decisions/0007-no-queue-policy.md)): it made Triton wait for half a second at a time.
+
+![ResNet-50 before and after: 233 nodes become one engine](graph-before-after.png)
+
+The picture is from the report that the conversion of run 2 wrote.
 """
 
 
@@ -47,7 +55,7 @@ def page(results: Path) -> str:
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
         files = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
         any_file = next(iter(files.values()))
-        parts.append(f"## {any_file['device']['name']}\n\n{_versions(files.values())}\n")
+        parts.append(f"## {any_file['device']['name']}: {folder.name}\n\n{_versions(files.values())}\n")
         for model in sorted({name.split("-")[0] for name in files}):
             steps = {
                 name.removeprefix(f"{model}-"): file for name, file in files.items() if name.startswith(f"{model}-")
@@ -60,7 +68,7 @@ def _versions(files: Iterable[dict[str, Any]]) -> str:
     found = sorted(
         {
             f"TensorFlow {file['versions']['tensorflow']}, TensorRT {file['device']['tensorrt']}, "
-            f"driver {file['device']['driver']}"
+            f"driver {file['device']['driver']}, {file['finishedAt'][:10]}, commit {file['commit']}"
             for file in files
         }
     )
@@ -70,7 +78,9 @@ def _versions(files: Iterable[dict[str, Any]]) -> str:
 def _model(model: str, steps: dict[str, Any]) -> Iterable[str]:
     yield f"### {model}\n"
     converted = {
-        precision: steps[f"convert-{precision}"] for precision in PRECISIONS if f"convert-{precision}" in steps
+        precision: steps[f"convert-{precision}"]
+        for precision in PRECISIONS
+        if "summary" in steps.get(f"convert-{precision}", {})
     }
     if converted:
         yield _table(
@@ -88,6 +98,13 @@ def _model(model: str, steps: dict[str, Any]) -> Iterable[str]:
             ),
             [_conversion(precision, file) for precision, file in converted.items()],
         )
+    accuracy = [_accuracy(what, steps[f"accuracy-{what}"]) for what in ACCURACIES if f"accuracy-{what}" in steps]
+    if accuracy:
+        yield "On held-out data, which neither training nor calibration saw:\n"
+        yield _table(("", "right answers", "accuracy"), accuracy)
+    for step, file in steps.items():
+        if "error" in file:
+            yield f"`{step}` failed: {_first_sentence(file['error'])}\n"
     timed = {way: _rows(steps[way]) for way in WAYS if way in steps}
     for place, words in (("device", "Images/s, input on the device"), ("host", "Images/s, input in host memory")):
         rows = [key for key in next(iter(timed.values()), {}) if key[0] == place]
@@ -101,7 +118,7 @@ def _model(model: str, steps: dict[str, Any]) -> Iterable[str]:
                     for _, batch, flight in rows
                 ],
             )
-    goals = list(_goals(timed))
+    goals = list(_goals(timed)) if timed else []
     if goals:
         yield "Against the goals, input on the device:\n"
         yield _table(("goal", "batch", "in flight", "measured", ""), goals)
@@ -125,6 +142,16 @@ def _conversion(precision: str, file: dict[str, Any]) -> Sequence[object]:
         round(memory["peakBytes"] / mib),
         round(memory["overheadBytes"] / mib),
     )
+
+
+def _accuracy(what: str, file: dict[str, Any]) -> Sequence[object]:
+    name = "TensorFlow FP32" if what == "native" else f"TF-TRT {what}"
+    return name, f"{file['right']} of {file['samples']}", f"{100 * file['accuracy']:.2f} %"
+
+
+def _first_sentence(error: str) -> str:
+    told = error.partition("'message': '")[2] or error
+    return told.partition(". ")[0] + "."
 
 
 def _rows(file: dict[str, Any]) -> dict[tuple[str, int, int], dict[str, Any]]:
