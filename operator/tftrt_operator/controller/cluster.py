@@ -39,7 +39,7 @@ _COLLECTIONS = {
 
 
 class ApiError(Exception):
-    """The API server refused, with its HTTP status and its own words."""
+    """The API server refused, with its HTTP status and its own words; status 0 where it was not reached."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{status} {reason}: {message}")
@@ -226,11 +226,14 @@ class Cluster:
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
-        response = await self._send(method, path, query, body, content_type, REQUEST_TIMEOUT_SECONDS)
         try:
-            content = await response.read()
-        finally:
-            response.release()
+            response = await self._send(method, path, query, body, content_type, REQUEST_TIMEOUT_SECONDS)
+            try:
+                content = await response.read()
+            finally:
+                response.release()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiError(0, "Unreachable", f"{type(error).__name__}: {error}") from error
         if response.status >= 400:
             raise _error(response.status, content)
         result: dict[str, Any] = json.loads(content)

@@ -57,6 +57,9 @@ class Reconciler:
             except _ModelGoneError:
                 self.queue.forget(key)
             except ApiError as error:
+                if error.status == 404 and await self._is_gone(key):
+                    self.queue.forget(key)
+                    continue
                 level = logging.DEBUG if error.status == 409 else logging.WARNING
                 logger.log(level, "%s/%s: %s; again in %.1f s", *key, error, self.queue.retry(key))
             except Exception:
@@ -111,6 +114,19 @@ class Reconciler:
         if live is None or live["metadata"]["uid"] != model.metadata.uid:
             self.observed.forget_model(model.key, model.metadata.uid)
             raise _ModelGoneError
+
+    async def _is_gone(self, key: Key) -> bool:
+        """Look whether a model that something was not found for is there itself, and forget it if it is not."""
+        model = self.observed.model(key)
+        if model is None:
+            return True
+        try:
+            await self._confirm(model)
+        except _ModelGoneError:
+            return True
+        except ApiError:
+            pass  # not known: the next attempt looks again
+        return False
 
     async def _terminating(self, model: TRTModel) -> bool:
         namespace = model.metadata.namespace
