@@ -151,6 +151,20 @@ def test_a_batch_above_the_largest_is_refused(served: Callable[[str], Server]) -
         ask(module, client, "cnn", {"image": np.zeros((5, 16, 16, 3), np.float32)}, ["output_0"])
 
 
+def unregistered(client: Any, region: str) -> bool:
+    """Whether a region of shared memory could be given up.
+
+    Triton counts it as used for a moment after the response is sent, whatever the backend:
+    https://github.com/triton-inference-server/server/issues/7688
+    """
+    try:
+        client.unregister_system_shared_memory(region)
+    except InferenceServerException as error:
+        assert "currently in use" in str(error)
+        return False
+    return True
+
+
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="this machine has no shared memory")
 def test_inputs_travel_through_shared_memory(served: Callable[[str], Server], models: Path) -> None:
     inputs, outputs = reference(models, "cnn")
@@ -164,7 +178,9 @@ def test_inputs_travel_through_shared_memory(served: Callable[[str], Server], mo
         tensor.set_shared_memory("image", image.nbytes)
         answer = client.infer("cnn", [tensor])
         expect_equal({out: answer.as_numpy(out) for out in outputs}, outputs)
-        client.unregister_system_shared_memory("image")
+        for _ in until("the region to be given back"):
+            if unregistered(client, "image"):
+                break
     finally:
         region.unlink()
 
