@@ -26,7 +26,7 @@ MODEL = "resnet50"
 TOLERANCE = 1e-4
 LONGEST_SECONDS = 600
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
@@ -56,7 +56,7 @@ def main() -> int:
         return 1
 
     console.print("\n$ kubectl get trtmodels -o wide")
-    console.print(cluster.kubectl("get", "trtmodels", "-o", "wide"), soft_wrap=True)
+    console.print(cluster.kubectl("get", "trtmodels", "-o", "wide"))
     console.print(f"In the cluster:    {status['serving']['url']}")
     console.print(f"On this machine:   {url(cluster)}")
     console.print(f"\nLook around:       export KUBECONFIG={cluster.kubeconfig}")
@@ -109,7 +109,7 @@ def follow(cluster: Cluster) -> dict[str, Any]:
         ready = conditions["Ready"]
         line = f"{ready['reason']:20} {ready['message']}"
         if line != seen:
-            console.print(f"  [dim]{time.monotonic() - started:5.1f} s[/dim]  {line}", soft_wrap=True)
+            console.print(f"  [dim]{time.monotonic() - started:5.1f} s[/dim]  {line}")
             seen = line
         if "Stalled" in conditions:
             raise RuntimeError(f"{MODEL} is stalled: {ready['reason']}: {ready['message']}")

@@ -150,10 +150,15 @@ class Benchmark:
         (folder,) = (self.work / "pvc/store/tftrt" / NAMESPACE / spec["fingerprint"]).iterdir()
         return Path(folder)
 
+    def converted(self, precision: str) -> Path:
+        """The converted SavedModel."""
+        folder = self.artifact(precision)
+        return folder / "builds" / json.loads((folder / "manifest.json").read_text())["build"] / "model"
+
     def time(self, way: str) -> dict[str, Any]:
         """Throughput and latency of one way to run the model."""
         native = way in {"tf32", "fp32"}
-        model = self.source() if native or way == "onnx" else self.artifact(way) / "builds/benchmark/model"
+        model = self.source() if native or way == "onnx" else self.converted(way)
         request, answer = self.work / "timing.json", self.work / "timed.json"
         asked = {
             "way": way,
@@ -228,7 +233,7 @@ class Benchmark:
 
     def accuracy(self, way: str) -> dict[str, Any]:
         """How often the network is right on held-out data: `native`, or converted to a precision."""
-        model = self.source() if way == "native" else self.artifact(way) / "builds/benchmark/model"
+        model = self.source() if way == "native" else self.converted(way)
         answer = self.work / "accuracy.json"
         command = [sys.executable, "-m", "benchmarks.gpu.accuracy", str(model)]
         command += [str(self.models / f"{self.name}-held-out.npz"), str(max(self.options.batch_sizes)), str(answer)]

@@ -11,10 +11,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+
+Mount = Callable[[Path, str], None]
+"""Mounts an empty file system (tmpfs) on a folder, with these options."""
 
 FINGERPRINT = "0123456789abcdef0123456789abcdef"
 WAIT_SECONDS = 60
@@ -78,6 +81,11 @@ class Box:
     def manifest(self) -> dict[str, Any]:
         made: dict[str, Any] = json.loads((self.product / "manifest.json").read_text())
         return made
+
+    @property
+    def published(self) -> Path:
+        """The folder of the build that the manifest names."""
+        return self.product / "builds" / str(self.manifest["build"])
 
     def environment(self, log: Path) -> dict[str, str]:
         return {

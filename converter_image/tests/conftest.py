@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.box import Box, Server
+from tests.box import Box, Mount, Server
 from tests.object_store import ObjectStore
 
 MODELS = (
@@ -45,6 +46,26 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def box(tmp_path: Path) -> Box:
     """A box without models, for what needs no TensorFlow."""
     return Box(tmp_path)
+
+
+@pytest.fixture
+def mount() -> Iterator[Mount]:
+    """A function that mounts an empty file system on a folder, or changes the options of one that it mounted."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount file systems")
+    mounted: list[Path] = []
+
+    def make(folder: Path, options: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder in mounted:
+            options = f"remount,{options}"
+        else:
+            mounted.append(folder)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tftrt-test", folder], check=True)
+
+    yield make
+    for folder in mounted:
+        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import json
 import re
+import socket
+import socketserver
+import struct
 import subprocess
 import sys
 import threading
@@ -38,13 +43,12 @@ class ObjectStore:
                 break
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 continue
-        self.client: Any = boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
-            region_name=KEYS["AWS_REGION"],
-        )
+        self._keys: Any = {
+            "aws_access_key_id": KEYS["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": KEYS["AWS_SECRET_ACCESS_KEY"],
+            "region_name": KEYS["AWS_REGION"],
+        }
+        self.client: Any = boto3.client("s3", endpoint_url=self.endpoint, **self._keys)
         self.client.create_bucket(Bucket=BUCKET)
 
     def close(self) -> None:
@@ -74,12 +78,91 @@ class ObjectStore:
         for role in roles:
             secret(box, role, KEYS | {"AWS_ENDPOINT_URL": self.endpoint})
 
+    @contextmanager
+    def reader(self) -> Iterator[dict[str, str]]:
+        """The keys of a user who may read and not write, in a store that asks for them."""
+        iam = boto3.client("iam", endpoint_url=self.endpoint, **self._keys)
+        iam.create_user(UserName="reader")
+        policy = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [policy]})
+        iam.put_user_policy(UserName="reader", PolicyName="read", PolicyDocument=document)
+        made = iam.create_access_key(UserName="reader")["AccessKey"]
+        self._ask_for_keys(after=0)
+        try:
+            yield {"AWS_ACCESS_KEY_ID": made["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"]}
+        finally:
+            self._ask_for_keys(after=1 << 60)
+            iam.delete_access_key(UserName="reader", AccessKeyId=made["AccessKeyId"])
+            iam.delete_user_policy(UserName="reader", PolicyName="read")
+            iam.delete_user(UserName="reader")
+
+    def _ask_for_keys(self, after: int) -> None:
+        """Have moto hold users to their policies, after so many requests."""
+        place, plain = f"{self.endpoint}/moto-api/reset-auth", {"Content-Type": "text/plain"}
+        request = urllib.request.Request(place, data=str(after).encode(), headers=plain)
+        urllib.request.urlopen(request, timeout=5).close()
+
 
 def secret(box: Box, role: str, keys: dict[str, str]) -> None:
     folder = box.secrets / role
     folder.mkdir(parents=True, exist_ok=True)
     for name, value in keys.items():
         (folder / name).write_text(value + "\n")
+
+
+@dataclass
+class Line:
+    """A connection to a server that is cut: `cuts` times, each when the client has sent `after` bytes over it."""
+
+    endpoint: str  # http://host:port
+    cuts: int
+    after: int
+    url: str = ""
+
+    @contextmanager
+    def running(self) -> Iterator[Line]:
+        told = self
+        host, _, port = self.endpoint.removeprefix("http://").partition(":")
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with socket.create_connection((host, int(port))) as server:
+                    back = threading.Thread(target=self._back, args=(server,))
+                    back.start()
+                    sent = 0
+                    while piece := self._received():
+                        sent += len(piece)
+                        if told.cuts > 0 and sent > told.after:
+                            told.cuts -= 1
+                            # A reset, not an orderly end.
+                            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                            break
+                        server.sendall(piece)
+                    server.shutdown(socket.SHUT_RDWR)
+                    back.join()
+
+            def _received(self) -> bytes:
+                try:
+                    return bytes(self.request.recv(1 << 14))
+                except ConnectionError:
+                    return b""
+
+            def _back(self, server: socket.socket) -> None:
+                with contextlib.suppress(OSError):
+                    while piece := server.recv(1 << 14):
+                        self.request.sendall(piece)
+                    self.request.shutdown(socket.SHUT_WR)
+
+        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+            server.daemon_threads = True
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+            thread.start()
+            self.url = f"http://127.0.0.1:{server.server_address[1]}"
+            try:
+                yield self
+            finally:
+                server.shutdown()
+                thread.join()
 
 
 @dataclass

@@ -72,7 +72,7 @@ def test_without_measurements_there_is_no_summary() -> None:
 
 def test_without_a_gpu_the_models_are_timed_from_the_host(converted: Callable[..., Box]) -> None:
     box = converted("cnn")
-    report = data.read(box.product / "builds/build-1" / data.FILE)
+    report = data.read(box.published / data.FILE)
     found = {(row.way, row.batchSize, row.inFlight) for row in report.findings.rows}
     assert found == {
         (way, size, at_once) for way in ("Native", "Converted") for size in (1, 4) for at_once in (1, 2, 3)
@@ -94,7 +94,7 @@ def test_the_summary_tells_the_speedup(converted: Callable[..., Box]) -> None:
 
 def test_the_report_compares_each_output_at_each_batch_size(converted: Callable[..., Box]) -> None:
     box = converted("two")
-    comparisons = data.read(box.product / "builds/build-1" / data.FILE).findings.comparisons
+    comparisons = data.read(box.published / data.FILE).findings.comparisons
     names = [output["name"] for output in box.manifest["summary"]["outputs"]]
     assert [(found.batchSize, found.output) for found in comparisons] == [
         (size, name) for size in (1, 4) for name in sorted(names)
@@ -104,6 +104,6 @@ def test_the_report_compares_each_output_at_each_batch_size(converted: Callable[
 
 def test_the_benchmark_of_a_large_model_is_bounded(converted: Callable[..., Box]) -> None:
     box = converted("resnet50")
-    findings = data.read(box.product / "builds/build-1" / data.FILE).findings
+    findings = data.read(box.published / data.FILE).findings
     assert sum(row.calls * row.p50Microseconds / row.inFlight for row in findings.rows) < 25e6
     assert {row.batchSize for row in findings.rows} == {1, 4}

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.box import FINGERPRINT, Box, Ended
-from tests.object_store import BUCKET, ObjectStore, secret
+from tests.box import FINGERPRINT, Box, Ended, Mount
+from tests.object_store import BUCKET, KEYS, Line, ObjectStore, secret
 from tests.test_publish import DIGEST, KILLED, prepare, start_and_stop
 
 STORE = f"s3://{BUCKET}/tftrt"
@@ -44,6 +44,10 @@ def manifest(s3: ObjectStore) -> dict[str, Any]:
 
 def builds(s3: ObjectStore) -> set[str]:
     return {key.split("/")[5] for key in s3.keys(f"{PRODUCT}/builds/")}
+
+
+def uploaded(box: Box, path: str) -> bytes:
+    return (box.workspace / "artifact" / path).read_bytes()
 
 
 def run(box: Box, command: str, spec: dict[str, Any]) -> Ended:
@@ -124,6 +128,41 @@ def test_an_attempt_that_was_given_up_and_lives_on_publishes_nothing_half(box: B
     assert s3.keys() == [*(f"{PRODUCT}/builds/{found['build']}/{path}" for path in FILES), f"{PRODUCT}/manifest.json"]
 
 
+def test_an_upload_that_is_cut_off_is_begun_again(box: Box, s3: ObjectStore) -> None:
+    with Line(s3.endpoint, cuts=2, after=100_000).running() as line:
+        secret(box, "artifacts", KEYS | {"AWS_ENDPOINT_URL": line.url})
+        ended = box.run("publish")
+        assert ended.code == 0, ended.log
+        assert line.cuts == 0
+    assert s3.get(f"{PRODUCT}/builds/{manifest(s3)['build']}/{FILES[0]}") == uploaded(box, FILES[0])
+
+
+def test_a_connection_that_is_always_cut_off_is_a_passing_fault_and_nothing_half_counts(
+    box: Box, s3: ObjectStore
+) -> None:
+    with Line(s3.endpoint, cuts=1000, after=100_000).running() as line:
+        secret(box, "artifacts", KEYS | {"AWS_ENDPOINT_URL": line.url})
+        ended = box.run("publish")
+    assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable"), ended.log
+    assert f"{STORE}/default" in ended.message
+    assert f"{PRODUCT}/manifest.json" not in s3.keys("tftrt")
+    s3.secret(box, "artifacts")
+    assert box.run("publish").termination["result"] == "Published"
+    assert builds(s3) == {manifest(s3)["build"]}
+
+
+def test_a_bucket_that_may_only_be_read_is_told_with_the_secret_to_look_at(box: Box, s3: ObjectStore) -> None:
+    with s3.reader() as keys:
+        secret(box, "artifacts", KEYS | keys | {"AWS_ENDPOINT_URL": s3.endpoint})
+        assert box.run("lookup").code == 0
+        ended = box.run("publish")
+    assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable"), ended.log
+    assert "spec.artifacts.secretName" in ended.message
+    assert s3.keys("tftrt") == []
+    s3.secret(box, "artifacts")
+    assert box.run("publish").termination["result"] == "Published"
+
+
 def test_a_server_gets_the_artifact_as_it_was_published_however_often_it_starts(box: Box, s3: ObjectStore) -> None:
     box.run("publish")
     for _ in range(2):
@@ -131,11 +170,22 @@ def test_a_server_gets_the_artifact_as_it_was_published_however_often_it_starts(
         assert ended.code == 0, ended.log
         found = box.product / "builds" / manifest(s3)["build"]
         for path in FILES:
-            assert (found / path).read_bytes() == (box.workspace / "artifact" / path).read_bytes()
+            assert (found / path).read_bytes() == uploaded(box, path)
         assert json.loads((box.product / "manifest.json").read_text()) == manifest(s3)
         (box.product / "builds" / "left by a killed one").mkdir()
     assert pull(box).code == 0
     assert len(list((box.product / "builds").iterdir())) == 1, "what a killed attempt left is gone"
+
+
+def test_a_server_without_room_for_the_artifact_is_told(box: Box, mount: Mount) -> None:
+    box.run("publish")
+    mount(box.product, "size=100k")
+    ended = pull(box)
+    assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable"), ended.log
+    assert "No space left on device" in ended.message
+    assert not (box.product / "manifest.json").exists()
+    mount(box.product, "size=10m")
+    assert pull(box).code == 0
 
 
 def test_an_artifact_that_is_gone_or_somebody_elses_is_not_pulled(box: Box) -> None:

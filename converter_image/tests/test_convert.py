@@ -4,13 +4,13 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.box import Box
+from tests.box import Box, Mount
 
 
 @pytest.fixture
@@ -188,3 +188,64 @@ def test_sigterm_ends_the_child_too(cnn: Box) -> None:
     assert cnn.finish(process).code == 128 + signal.SIGTERM
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+@pytest.mark.parametrize("kibibytes", [0, 64])
+def test_a_workspace_that_runs_full_is_told_and_more_room_is_all_it_takes(
+    cnn: Box, mount: Mount, kibibytes: int
+) -> None:
+    mount(cnn.workspace, "size=1g")
+    fetched(cnn)
+    used = sum(path.stat().st_size for path in cnn.workspace.rglob("*")) // 1024
+    mount(cnn.workspace, f"size={used + 16 + kibibytes}k")
+    ended = cnn.run("convert")
+    assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable"), ended.log
+    assert "No space left on device" in ended.message
+    assert cnn.run("publish").code == 2, "there is nothing to publish"
+    mount(cnn.workspace, "size=1g")
+    assert cnn.run("convert").code == 0
+
+
+def test_a_full_disk_for_temporary_files_is_told(cnn: Box, mount: Mount, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = cnn.root / "temporary"
+    mount(temporary, "size=8k")
+    (temporary / "filling").write_bytes(b"x" * 4096)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    ended = fetched(cnn).run("convert")
+    assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable"), ended.log
+    assert "No space left on device" in ended.message
+
+
+@pytest.fixture
+def memory_limit() -> Iterator[Callable[[int], Path]]:
+    """A function that makes a group of processes which together may use so many bytes; the file to join it by."""
+    root = Path("/sys/fs/cgroup")
+    unified = (root / "cgroup.controllers").exists()
+    group = root / ("" if unified else "memory") / f"tftrt-test-{os.getpid()}"
+
+    def make(size: int) -> Path:
+        try:
+            group.mkdir()
+            (group / ("memory.max" if unified else "memory.limit_in_bytes")).write_text(str(size))
+        except OSError as error:
+            pytest.skip(f"no group of processes can be given a limit here: {error}")
+        return group / "cgroup.procs"
+
+    yield make
+    if group.exists():
+        group.rmdir()
+
+
+def test_a_tensorflow_that_the_kernel_kills_for_its_memory_is_told_as_such(
+    cnn: Box, memory_limit: Callable[[int], Path]
+) -> None:
+    """TensorFlow alone, imported, takes more than this, and the parent much less."""
+    members = memory_limit(200 << 20)
+    command = fetched(cnn).command("convert")
+    joined = ["sh", "-c", f'echo $$ > {members} && exec "$@"', "sh", *command]
+    process = subprocess.Popen(
+        joined, env=cnn.environment(cnn.root / "termination"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    ended = cnn.finish(process)
+    assert (ended.code, ended.termination["reason"]) == (32, "OutOfMemory"), ended.log
+    assert "spec.conversion.resources" in ended.message

@@ -50,7 +50,7 @@ def test_weights_are_neither_drawn_nor_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "least"), [("resnet50", 200), ("two", 5)])
 def test_tensorboard_reads_the_graph_before_and_after(converted: Callable[..., Box], name: str, least: int) -> None:
-    build = converted(name).product / "builds/build-1"
+    build = converted(name).published
     findings = data.read(build / data.FILE).findings
     for when, graph in {"before": findings.before, "after": findings.after}.items():
         assert len(graph.nodes) >= least

@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.box import Box
+from tests.box import Box, Mount
 from tftrt_runtime import artifact, log, publish
 from tftrt_runtime.artifact import Conversion, Device, Manifest, Tensor, Versions
 from tftrt_runtime.spec import JobSpec
@@ -80,7 +79,8 @@ def start_and_stop(box: Box, kind: str, text: str, count: int) -> subprocess.Pop
 
 
 def builds(box: Box) -> list[str]:
-    return sorted(path.name for path in (box.product / "builds").iterdir())
+    """Whose builds lie in the store, each in a folder `<build>.<attempt>`."""
+    return sorted(path.name.partition(".")[0] for path in (box.product / "builds").iterdir())
 
 
 def other(box: Box, build: str) -> Box:
@@ -102,7 +102,7 @@ def test_the_summary_is_the_termination_message_and_the_manifest_lists_every_fil
     manifest = Manifest.model_validate_json((box.product / "manifest.json").read_bytes())
     assert [file.path for file in manifest.files] == ["model/saved_model.pb", "model/variables/variables.index"]
     assert (box.product / "manifest.json").stat().st_mode & 0o777 == 0o644
-    for folder in (box.product, box.product / "builds" / "build-1" / "model" / "variables"):
+    for folder in (box.product, box.product / "builds" / manifest.build / "model" / "variables"):
         assert folder.stat().st_mode & 0o777 == 0o775
 
 
@@ -135,7 +135,6 @@ def test_of_writers_that_race_one_wins_and_all_report_it(box: Box) -> None:
         ("open", "builds/build-1.", 1),  # before the first file
         ("open", "builds/build-1.", 2),
         ("os.chmod", "builds/build-1.", 1),  # the files are there, the manifest too
-        ("os.rename", "builds/build-1.", 1),
         ("os.link", "builds/build-1", 1),
     ],
 )
@@ -159,9 +158,10 @@ def test_a_writer_that_is_killed_after_its_manifest_is_there_has_published(box: 
     assert box.run("publish").termination["result"] == "Published"
 
 
-def test_an_attempt_that_was_given_up_and_lives_on_publishes_nothing_half(box: Box) -> None:
+@pytest.mark.parametrize(("kind", "count"), [("open", 2), ("os.link", 1)])
+def test_an_attempt_that_was_given_up_and_lives_on_publishes_nothing_half(box: Box, kind: str, count: int) -> None:
     """Its node came back: the next attempt has cleared what it had written, and it writes on."""
-    lost = start_and_stop(box, "open", "builds/build-1.", 2)
+    lost = start_and_stop(box, kind, "builds/build-1.", count)
     following = start_and_stop(box, "open", "builds/build-1.", 1)
     lost.send_signal(signal.SIGCONT)
     ended = box.finish(lost)
@@ -170,6 +170,19 @@ def test_an_attempt_that_was_given_up_and_lives_on_publishes_nothing_half(box: B
     following.send_signal(signal.SIGCONT)
     assert box.finish(following).code == 0
     artifact.check_files(Manifest.model_validate(box.manifest), box.product)
+
+
+def test_an_attempt_that_publishes_just_before_it_is_cleared_away_has_published(box: Box) -> None:
+    lost = start_and_stop(box, "os.link", "builds/build-1.", 1)
+    following = start_and_stop(box, "os.rename", "builds/build-1.", 1)
+    lost.send_signal(signal.SIGCONT)
+    assert box.finish(lost).code == 0
+    published = box.manifest
+    following.send_signal(signal.SIGCONT)
+    assert box.finish(following).code == 0
+    assert box.manifest == published
+    artifact.check_files(Manifest.model_validate(published), box.product)
+    assert builds(box) == ["build-1"]
 
 
 def test_an_artifact_made_from_other_bytes_is_never_reused(box: Box) -> None:
@@ -182,18 +195,29 @@ def test_an_artifact_made_from_other_bytes_is_never_reused(box: Box) -> None:
     assert "spec.source.revision" in ended.message
 
 
-def test_a_store_that_is_full_is_told_and_nothing_half_is_left(box: Box) -> None:
-    def limit() -> None:  # files of this process end at 100 kB, as on a full disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
-    termination = box.root / "termination"
-    environment = box.environment(termination)
-    done = subprocess.run(box.command("publish"), env=environment, preexec_fn=limit, capture_output=True, text=True)
-    told = json.loads(termination.read_text())
-    assert (done.returncode, told["reason"]) == (31, "StoreUnavailable")
-    assert "pvc://store/tftrt" in told["message"]
+def test_a_store_that_is_full_is_told_and_nothing_half_is_left(box: Box, mount: Mount) -> None:
+    store = box.pvc / "store"
+    mount(store, "size=100k")
+    (store / "somebody").write_bytes(b"x" * 4096)
+    ended = box.run("publish")
+    assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable")
+    assert "pvc://store/tftrt" in ended.message
+    assert "No space left on device" in ended.message
     assert builds(box) == []
     assert not (box.product / "manifest.json").exists()
+    assert (store / "somebody").stat().st_size == 4096
+    mount(store, "size=10m")
+    assert box.run("publish").termination["result"] == "Published"
+
+
+def test_a_store_that_may_only_be_read_is_told_and_what_was_converted_is_not_lost(box: Box, mount: Mount) -> None:
+    mount(box.pvc / "store", "ro")
+    ended = box.run("publish")
+    assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable")
+    assert "pvc://store/tftrt" in ended.message
+    assert "Read-only file system" in ended.message
+    mount(box.pvc / "store", "rw")
+    assert box.run("publish").termination["result"] == "Published"
 
 
 def test_a_store_that_is_not_mounted_is_told(box: Box) -> None:
@@ -220,9 +244,8 @@ def test_a_store_without_hard_links_is_written_exclusively_too(box: Box, monkeyp
     monkeypatch.setattr(os, "link", refuse)
     summary = publish.run(JobSpec.model_validate_json(json.dumps(box.spec)), Workspace(box.workspace))
     assert summary.result == "Published"
-    assert not claim_store._create_exclusively(
-        box.product / "builds/build-1/manifest.json", box.product / "manifest.json"
-    )
+    written = box.product / "builds" / box.manifest["build"] / "manifest.json"
+    assert not claim_store._create_exclusively(written, box.product / "manifest.json")
 
 
 def test_lookup_brings_every_products_manifest(box: Box) -> None:

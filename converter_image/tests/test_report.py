@@ -95,7 +95,7 @@ def test_hundreds_of_nodes_become_one_highlighted_engine(gpu_page: dict[str, Any
 def test_the_page_of_a_model_that_was_converted_without_a_gpu_opens(
     converted: Callable[..., Box], tmp_path: Path
 ) -> None:
-    seen = look((converted("cnn").product / "builds/build-1" / REPORT).read_text(), tmp_path)
+    seen = look((converted("cnn").published / REPORT).read_text(), tmp_path)
     assert len(seen["plots"]) == 2
     assert seen["engines"] == []
     assert seen["errors"] == []
@@ -104,12 +104,12 @@ def test_the_page_of_a_model_that_was_converted_without_a_gpu_opens(
 
 def test_the_report_is_published_and_the_summary_says_where(converted: Callable[..., Box]) -> None:
     summary = converted("cnn").manifest["summary"]
-    assert summary["reportUri"] == f"{summary['artifact']}/builds/build-1/report.html"
+    assert summary["reportUri"] == f"{summary['artifact']}/builds/{converted('cnn').manifest['build']}/report.html"
     assert {"report.html", "report.json"} <= {file["path"] for file in converted("cnn").manifest["files"]}
 
 
 def test_the_page_is_made_of_the_data_beside_it(converted: Callable[..., Box]) -> None:
-    build = converted("cnn").product / "builds/build-1"
+    build = converted("cnn").published
     assert page.render(data.read(build / data.FILE)) == (build / REPORT).read_text()
 
 

@@ -248,7 +248,7 @@ def copy_of(box: Box, folder: Path) -> Box:
 
 def test_an_artifact_with_a_changed_byte_is_not_served(converted: Callable[..., Box], tmp_path: Path) -> None:
     box = copy_of(converted("cnn"), tmp_path)
-    file = box.product / "builds/build-1/model/saved_model.pb"
+    file = box.published / "model/saved_model.pb"
     content = bytearray(file.read_bytes())
     content[100] ^= 1
     file.write_bytes(content)
@@ -259,7 +259,7 @@ def test_an_artifact_with_a_changed_byte_is_not_served(converted: Callable[..., 
 
 def test_an_artifact_with_a_file_missing_is_not_served(converted: Callable[..., Box], tmp_path: Path) -> None:
     box = copy_of(converted("cnn"), tmp_path)
-    (box.product / "builds/build-1/model/saved_model.pb").unlink()
+    (box.published / "model/saved_model.pb").unlink()
     assert box.serve().ended().code == 22
 
 

@@ -118,7 +118,7 @@ def test_the_users_data_is_what_is_compared(cnn: Box) -> None:
     assert verification["uri"] == URI
     assert verification["samples"] == 10 + 8
     assert float(verification["maxRelativeError"]) < 1e-4
-    findings = data.read(cnn.product / "builds/build-1" / data.FILE).findings
+    findings = data.read(cnn.published / data.FILE).findings
     assert [(found.batchSize, found.samples) for found in findings.comparisons] == [(1, 10), (4, 8)]
 
 

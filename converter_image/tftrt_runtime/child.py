@@ -6,6 +6,7 @@ The parent never imports TensorFlow. It hands the child a request in a file; an 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -21,13 +22,14 @@ from typing import Protocol, TypeVar
 from pydantic import BaseModel
 
 from tftrt_runtime import cgroup, log
-from tftrt_runtime.errors import ChildAborted, Failure, Internal, OutOfMemory, failure
+from tftrt_runtime.errors import ChildAborted, Failure, Internal, OutOfMemory, StoreUnavailable, failure
 
 Request = TypeVar("Request", bound=BaseModel)
 Answer = TypeVar("Answer", bound=BaseModel)
 
 END_SECONDS = 5  # how long a child that is told to end may take before it is killed
 KEPT_LINES = 50
+DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class Watch(Protocol):
@@ -146,6 +148,8 @@ def _failure(code: int, answered: str, last: str, kills: int | None) -> Failure:
     if answered:
         told = json.loads(answered)
         return failure(told["reason"], told["message"])
+    if code == StoreUnavailable.code:  # not even that could be written
+        return StoreUnavailable(last)
     return Internal(f"The TensorFlow process ended with exit code {code} and no answer; its last error line: {last}")
 
 
@@ -169,10 +173,27 @@ def answer(kind: type[Request], work: Callable[[Request], BaseModel]) -> None:
         answered, code = json.dumps({"reason": error.reason, "message": error.message}), error.code
     except Exception as error:
         traceback.print_tb(error.__traceback__)
-        told = Internal(f"Unexpected error: {one_line(error)}")
+        told = unforeseen(error)
         answered, code = json.dumps({"reason": told.reason, "message": told.message}), told.code
-    answer_path.write_text(answered)
+    try:
+        written = answer_path.with_suffix(".part")
+        written.write_text(answered)
+        written.rename(answer_path)
+    except OSError as error:
+        # The parent reads this line and the code.
+        print(unforeseen(error).message, file=sys.stderr)
+        code = StoreUnavailable.code
     sys.exit(code)
+
+
+def unforeseen(error: Exception) -> Failure:
+    """What nobody expected, as a failure. A disk's troubles reach TensorFlow as errors of many types with C's words."""
+    if any(os.strerror(number) in str(error) for number in DISK_TROUBLES):
+        return StoreUnavailable(
+            f"A file could not be written, for the disk is full or read-only: {one_line(error)}. Give the node's "
+            "volumes more room, or spec.conversion.resources more ephemeral-storage."
+        )
+    return Internal(f"Unexpected error: {one_line(error)}")
 
 
 def _end_with_parent() -> None:

@@ -35,6 +35,19 @@ def test_a_wrong_source_stalls_once_and_a_corrected_spec_recovers(
     assert is_serving(api, "tiny")
 
 
+def test_a_conversion_that_needs_more_memory_than_it_may_use_is_told_as_such_and_more_is_all_it_takes(
+    workspace: Workspace,
+) -> None:
+    api = workspace.api
+    little = {"retries": 0, "resources": {"limits": {"memory": "200Mi"}}}
+    api.create(trtmodel("tiny", source={"uri": "pvc://models/tiny"}, conversion=little))
+    eventually(lambda: conditions(api, "tiny")["Stalled"] == ("True", "OutOfMemory"), seconds=120)
+    assert "spec.conversion.resources" in message(api, "Stalled", "tiny")
+
+    api.patch("TRTModel", "tiny", {"spec": {"conversion": {"resources": {"limits": {"memory": "4Gi"}}}}})
+    eventually(lambda: conditions(api, "tiny")["Ready"] == ("True", "Serving"), seconds=180)
+
+
 def test_a_claim_that_does_not_exist_is_named(workspace: Workspace) -> None:
     api = workspace.api
     api.create(trtmodel("tiny", source={"uri": "pvc://nowhere/tiny"}))

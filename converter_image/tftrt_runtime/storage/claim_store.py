@@ -1,8 +1,8 @@
 """Artifacts in a claim.
 
-A build is written beside its place and moved there, and `manifest.json` comes last, created exclusively. A writer that
-is killed anywhere leaves nothing that the next attempt does not clear away or that a reader could mistake for an
-artifact.
+Each attempt writes into a folder of its own, and `manifest.json` comes last, created exclusively from a file in that
+folder. A writer that is killed anywhere leaves nothing that the next attempt does not clear away or that a reader could
+mistake for an artifact.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tftrt_runtime import digest, log
 from tftrt_runtime.artifact import BUILDS, MANIFEST, File, Manifest, read_manifest
-from tftrt_runtime.errors import StoreUnavailable
+from tftrt_runtime.errors import ArtifactCorrupt, StoreUnavailable
 from tftrt_runtime.storage import claims
 from tftrt_runtime.storage.store import MakeManifest
 
@@ -103,43 +103,48 @@ def _told(store: str, claim: Path) -> Iterator[None]:
 def _publish(artifact: Path, build: str, product: Path, claim: Path, make_manifest: MakeManifest) -> None:
     builds = product / BUILDS
     _make_folders(builds, claim)
-    for leftover in (builds / build, *builds.glob(f"{build}.*")):
-        _clear(leftover)
-    # An attempt whose node was lost may still be writing: each attempt has a folder of its own until it is complete.
-    staged = Path(tempfile.mkdtemp(prefix=f"{build}.", dir=builds))
+    for leftover in builds.glob(f"{build}.*"):
+        _clear(leftover, product)
+    # An attempt whose node was lost may still be writing: each attempt has a folder of its own.
+    folder = Path(tempfile.mkdtemp(prefix=f"{build}.", dir=builds))
     try:
-        files = _copy(artifact, staged)
-        manifest = make_manifest(build, files)
-        _write(staged / MANIFEST, manifest.model_dump_json(indent=1).encode())
-        _open_to_readers(staged)
-        _expect_whole(staged, files)
-        staged.rename(builds / build)
+        files = _copy(artifact, folder)
+        manifest = make_manifest(folder.name, files)
+        _write(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+        _open_to_readers(folder)
         _sync_folder(builds)
-        won = _create_exclusively(builds / build / MANIFEST, product / MANIFEST)
+        won = _create_exclusively(folder / MANIFEST, product / MANIFEST)
     except BaseException:
-        shutil.rmtree(staged, ignore_errors=True)
-        if not (product / MANIFEST).exists():
-            shutil.rmtree(builds / build, ignore_errors=True)
+        if not _is_named(folder, product):
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     if not won:
         log.event("publish", "Another writer was first", folder=product)
-        winner = read_manifest(product / MANIFEST)
-        if winner is not None and winner.build != build:
-            shutil.rmtree(builds / build, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _clear(leftover: Path) -> None:
-    """Delete a folder that its writer, should it still be alive, loses at once and not file by file."""
-    doomed = leftover.with_name(f"{leftover.name.partition('.')[0]}.{secrets.token_hex(8)}")
+def _clear(leftover: Path, product: Path) -> None:
+    """Delete what an attempt that was given up left, unless it has published meanwhile.
+
+    Its writer, should it still be alive, loses the folder at once and not file by file: from then on it has nothing
+    that it could make a manifest of. What it published before that is given back.
+    """
+    aside = leftover.with_name(f"{leftover.name.partition('.')[0]}.{secrets.token_hex(8)}")
     with contextlib.suppress(FileNotFoundError):
-        leftover.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        leftover.rename(aside)
+        if _is_named(leftover, product):
+            aside.rename(leftover)
+        else:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
-def _expect_whole(staged: Path, files: Sequence[File]) -> None:
-    """Hold that the next attempt has not taken the folder away meanwhile, for this one to go on in a new one."""
-    if not all((staged / file.path).is_file() for file in files):
-        raise FileNotFoundError(errno.ENOENT, "another attempt cleared the build away", str(staged))
+def _is_named(folder: Path, product: Path) -> bool:
+    """Whether the manifest that is there names this build."""
+    try:
+        found = read_manifest(product / MANIFEST)
+    except (OSError, ArtifactCorrupt):
+        return True  # not known: what may be an artifact is left alone
+    return found is not None and found.build == folder.name
 
 
 def _copy(artifact: Path, target: Path) -> tuple[File, ...]:
@@ -211,6 +216,9 @@ def _create_exclusively(written: Path, manifest: Path) -> bool:
         except BaseException:
             manifest.unlink(missing_ok=True)
             raise
+        if not written.exists():  # cleared away since it was read
+            manifest.unlink(missing_ok=True)
+            raise FileNotFoundError(errno.ENOENT, "another attempt cleared the build away", str(written)) from error
     _sync_folder(manifest.parent)
     return True
 
