@@ -105,7 +105,8 @@ def write(name: str, folder: Path) -> None:
     elif name != "digits":
         shape = (CALIBRATION_SAMPLES, *model.input_shape[1:])
         images = np.random.default_rng(SEED).uniform(0, 1, shape).astype(np.float32)
-        np.savez(folder / f"{name}-calibration.npz", **{model.input_names[0]: images})
+        arrays: dict[str, Any] = {model.input_names[0]: images}
+        np.savez(folder / f"{name}-calibration.npz", **arrays)
     shape = (2, *(size or LENGTHS["opt"][0] for size in model.input_shape[1:]))
     random = np.random.default_rng(SEED + 1)
     asked = random.integers(0, VOCABULARY, shape) if name == "transformer" else random.uniform(0, 1, shape)

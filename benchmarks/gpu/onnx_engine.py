@@ -1,5 +1,8 @@
 """Times a pure TensorRT engine, built from the same SavedModel through ONNX: `onnx_engine.py REQUEST.json ANSWER.json`.
 
+The request names the `model`, its `signature`, where the `onnx` file goes, `workspaceBytes`, `batchSizes` and the
+`seconds` of one measurement; the answer is a list of rows as `run.py` writes them.
+
 This is what TF-TRT is held against: the same TensorRT, precision and workspace, one engine for each batch size, its
 input on the device and its result copied back at every call, with one stream for each call in flight.
 """
@@ -15,11 +18,14 @@ from typing import Any
 
 import numpy as np
 import tensorrt as trt
+from tftrt_runtime.benchmark import rounds
 
-from benchmarks.gpu import rounds
+from benchmarks.gpu.rows import row
 
 HOST_TO_DEVICE, DEVICE_TO_HOST = 1, 2
 OPSET = 13
+WARM_UP_CALLS = 10
+SEED = 20180327
 
 
 class Cuda:
@@ -90,7 +96,7 @@ class Caller:
 
 
 def main(request: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows like those of `timing.py`, with the seconds that the build took."""
+    """One row for each batch size and number of calls in flight, with the seconds that the build took."""
     cuda, rows = Cuda(), []
     onnx = Path(request["onnx"])
     export(request["model"], request["signature"], onnx)
@@ -100,15 +106,19 @@ def main(request: dict[str, Any]) -> list[dict[str, Any]]:
         seconds = round(time.monotonic() - started, 1)
         engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(serialized)
         shape = (size, *tuple(engine.get_binding_shape(0))[1:])
-        images = np.random.default_rng(rounds.SEED).random(shape).astype(np.float32)
-        callers = [Caller(cuda, engine, images) for _ in range(max(request["inFlight"]))]
+        images = np.random.default_rng(SEED).random(shape).astype(np.float32)
+        callers = [Caller(cuda, engine, images) for _ in range(max(rounds.IN_FLIGHT))]
         for caller in callers:
-            for _ in range(rounds.WARM_UP_CALLS):
+            for _ in range(WARM_UP_CALLS):
                 caller()
-        for in_flight in request["inFlight"]:
-            row = {"batchSize": size, "input": "device", "inFlight": in_flight, "buildSeconds": seconds}
-            rows.append({**row, **rounds.measure(callers[:in_flight], size, request["seconds"])})
-            print(json.dumps({"way": request["way"], **rows[-1]}), flush=True)
+        for in_flight in rounds.IN_FLIGHT:
+            measured = rounds.measure(callers[:in_flight], request["seconds"])
+            percentiles = measured.microseconds(50), measured.microseconds(99)
+            made = row(
+                size, "Device", in_flight, measured.calls_per_second * size, *percentiles, len(measured.latencies)
+            )
+            rows.append({**made, "buildSeconds": seconds})
+            print(json.dumps(rows[-1]), flush=True)
     return rows
 
 

@@ -4,11 +4,12 @@
 
 STEP is convert-PRECISION, time-WAY, serve-PRECISION or accuracy-WAY, where WAY is tf32 or fp32 (unconverted TensorFlow;
 `native` for the accuracy), a precision, or onnx (a pure TensorRT FP16 engine). Each step is independent of how the
-others ended, but for the conversion that it needs. With `--accelerator None` the `cpu` runtime does the same without a
-GPU, to try the benchmark out.
+others ended, but for the conversion that it needs (tf32 and fp32: any). With `--accelerator None` the `cpu` runtime
+does the same without a GPU, to try the benchmark out.
 """
 
 import argparse
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -26,10 +27,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.gpu.rows import row
+
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "benchmarks"
 WORKSPACE_BYTES = 4 << 30
 READY_SECONDS = 180
+LIMIT_SECONDS = 3600.0  # nothing is left out for want of time
+PRECISIONS = ("FP16", "FP32", "INT8")
 # Files' names that differ by more than case from those of the conversions to FP32.
 FILES = {"time-tf32": "time-native-tf32", "time-fp32": "time-native-fp32"}
 PACKAGES = ("tensorflow", "tensorrt", "nvidia-pytriton", "numpy")
@@ -40,10 +45,12 @@ class Benchmark:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.out, self.work = options.out, options.work
+        self.out: Path = options.out
+        self.work: Path = options.work
         self.log = (self.out / "log.txt").open("a")
         self.gpu = options.accelerator == "GPU"
-        self.name, self.models = options.model, self.work / "pvc/models"
+        self.name: str = options.model
+        self.models: Path = self.work / "pvc/models"
         self.device: dict[str, Any] = {}
         self.models.mkdir(parents=True, exist_ok=True)
         (self.work / "pvc/store").mkdir(parents=True, exist_ok=True)
@@ -153,32 +160,56 @@ class Benchmark:
     def converted(self, precision: str) -> Path:
         """The converted SavedModel."""
         folder = self.artifact(precision)
-        return folder / "builds" / json.loads((folder / "manifest.json").read_text())["build"] / "model"
+        build: str = json.loads((folder / "manifest.json").read_text())["build"]
+        return folder / "builds" / build / "model"
 
     def time(self, way: str) -> dict[str, Any]:
-        """Throughput and latency of one way to run the model."""
+        """Throughput and latency of one way to run the model, in a process of its own."""
+        rows = self.time_onnx() if way == "onnx" else self.time_tensorflow(way)
+        return {"way": way, "environment": self.options.environment, "rows": rows}
+
+    def time_tensorflow(self, way: str) -> list[dict[str, Any]]:
+        """By the converter's own benchmark; what the inputs are is read from any conversion of this model."""
         native = way in {"tf32", "fp32"}
-        model = self.source() if native or way == "onnx" else self.converted(way)
-        request, answer = self.work / "timing.json", self.work / "timed.json"
-        asked = {
-            "way": way,
-            "model": str(model),
+        described = self.any_manifest() if native else json.loads((self.artifact(way) / "manifest.json").read_text())
+        model = {
+            "way": {"tf32": "Native", "fp32": "FP32"}.get(way, "Converted"),
+            "folder": str(self.source() if native else self.converted(way)),
             "signature": "serving_default",
-            "tf32": way != "fp32",
-            "batchSizes": self.options.batch_sizes,
-            "inFlight": [1, 2, 3],
-            "seconds": self.options.seconds,
-            "environment": self.options.environment,
         }
-        if way == "onnx":
-            asked |= {"onnx": str(self.work / f"{self.name}.onnx"), "workspaceBytes": WORKSPACE_BYTES}
-        request.write_text(json.dumps(asked))
-        answer.unlink(missing_ok=True)
-        extra = {"TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION": "False"}
-        module = "benchmarks.gpu.onnx_engine" if way == "onnx" else "benchmarks.gpu.timing"
-        extra |= self.options.environment
-        self.call([sys.executable, "-m", module, str(request), str(answer)], extra=extra)
-        return {"way": way, "environment": self.options.environment, "rows": json.loads(answer.read_text())}
+        asked = {
+            "models": [model],
+            "tf32": way != "fp32",
+            "inputs": described["summary"]["inputs"],
+            "sample": described["sample"],
+            "batch_sizes": self.options.batch_sizes,
+            "places": ["Device", "Host"],
+            "each_seconds": self.options.seconds,
+            "limit_seconds": LIMIT_SECONDS,
+        }
+        extra = {"TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION": "False", **self.options.environment}
+        answer = self.child("tftrt_runtime.benchmark.timing", asked, extra)
+        keys = ("batchSize", "input", "inFlight", "itemsPerSecond", "p50Microseconds", "p99Microseconds", "calls")
+        return [row(*(one[key] for key in keys)) for one in answer["rows"]]
+
+    def time_onnx(self) -> list[dict[str, Any]]:
+        """A pure TensorRT engine."""
+        asked = {
+            "model": str(self.source()),
+            "signature": "serving_default",
+            "onnx": str(self.work / f"{self.name}.onnx"),
+            "workspaceBytes": WORKSPACE_BYTES,
+            "batchSizes": self.options.batch_sizes,
+            "seconds": self.options.seconds,
+        }
+        return list(self.child("benchmarks.gpu.onnx_engine", asked, self.options.environment))
+
+    def any_manifest(self) -> dict[str, Any]:
+        """The manifest of a conversion of this model, whatever its precision."""
+        for precision in PRECISIONS:
+            with contextlib.suppress(FileNotFoundError):
+                return dict(json.loads((self.artifact(precision) / "manifest.json").read_text()))
+        raise RuntimeError(f"convert {self.name} first, for what its inputs are: convert-FP16, say")
 
     def serve(self, precision: str) -> dict[str, Any]:
         """`tftrt serve` under a memory fraction: is it ready, is it right, how fast does it answer."""
@@ -214,7 +245,7 @@ class Benchmark:
             for size in sorted({min(32, max(self.options.batch_sizes)), max(self.options.batch_sizes)}):
                 batch = np.resize(images, (size, *images.shape[1:]))
                 for way, clients in (("inline", 1), ("inline", 8), ("sharedMemory", 1), ("sharedMemory", 4)):
-                    rows.append(serving.load(address, self.name, batch, clients, way, 2 * self.options.seconds))
+                    rows.append(serving.load(address, self.name, batch, clients, way, self.options.seconds))
                     print(json.dumps(rows[-1]), flush=True)
             loaded = self.used()
         finally:
@@ -239,6 +270,14 @@ class Benchmark:
         command += [str(self.models / f"{self.name}-held-out.npz"), str(max(self.options.batch_sizes)), str(answer)]
         self.call(command, extra={"TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION": "False"})
         return dict(json.loads(answer.read_text()))
+
+    def child(self, module: str, asked: dict[str, Any], extra: dict[str, str]) -> Any:
+        """What a module answers that reads a request and writes an answer, each a JSON file."""
+        request, answer = self.work / "request.json", self.work / "answer.json"
+        request.write_text(json.dumps(asked))
+        answer.unlink(missing_ok=True)
+        self.call([sys.executable, "-m", module, str(request), str(answer)], extra=extra)
+        return json.loads(answer.read_text())
 
     def fraction(self, memory: dict[str, int]) -> str:
         """The fraction of policy Measured: a tenth more than the peak, of all that the device has."""
@@ -319,7 +358,7 @@ def main() -> int:
     parser.add_argument(
         "--batch-sizes", type=lambda text: [int(one) for one in text.split(",")], default=[1, 8, 32, 128]
     )
-    parser.add_argument("--seconds", type=float, default=1.0, help="length of one round of timing")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement, of three rounds")
     parser.add_argument("--model", default="resnet50", help="a network of benchmarks/gpu/models.py")
     parser.add_argument("--commit", default="", help="the commit that is measured, for the record")
     parser.add_argument(

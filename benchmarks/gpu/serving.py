@@ -43,7 +43,7 @@ def shared(client: Any, model: str, images: Any, number: int) -> Any:
         tensor = tritonclient.grpc.InferInput(described.name, list(images.shape), described.datatype)
         tensor.set_shared_memory(name, images.nbytes)
         yield tensor
-        client.unregister_system_shared_memory(name)
+        # It is not given up again: Triton may count it as used for a moment longer, and the server ends with the run.
     finally:
         region.unlink(missing_ok=True)
 

@@ -13,7 +13,10 @@ class Model(Frozen):
 
 
 class TimingRequest(Frozen):
-    """Time these models in one process, for `seconds` in all."""
+    """Time these models in one process.
+
+    Each measurement takes `each_seconds`. When all have taken `limit_seconds`, no more calls are tried at a time.
+    """
 
     models: tuple[Model, ...]
     tf32: bool
@@ -21,7 +24,8 @@ class TimingRequest(Frozen):
     sample: Sample
     batch_sizes: tuple[int, ...]
     places: tuple[Place, ...]
-    seconds: float
+    each_seconds: float
+    limit_seconds: float
 
 
 class TimingAnswer(Frozen):

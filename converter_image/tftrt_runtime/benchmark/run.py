@@ -7,6 +7,7 @@ from pathlib import Path
 from tftrt_runtime import child, log
 from tftrt_runtime.artifact import Sample, Tensor
 from tftrt_runtime.benchmark.messages import Model, TimingAnswer, TimingRequest
+from tftrt_runtime.benchmark.rounds import IN_FLIGHT
 from tftrt_runtime.benchmark.rows import Place, Row
 from tftrt_runtime.convert.build_log import BuildLog
 from tftrt_runtime.tensorrt import NO_FALLBACK
@@ -24,17 +25,8 @@ def on_cpu(
         Model(way="Native", folder=str(source), signature=signature),
         Model(way="Converted", folder=str(target), signature=signature),
     )
-    request = TimingRequest(
-        models=models,
-        tf32=True,
-        inputs=inputs,
-        sample=sample,
-        batch_sizes=sizes,
-        places=("Host",),
-        seconds=CPU_SECONDS,
-    )
     with log.timed("convert", "Timed the converted and the unconverted model"):
-        return _time(request)
+        return _time(models, inputs, sample, sizes, ("Host",), CPU_SECONDS)
 
 
 def on_gpu(
@@ -54,20 +46,29 @@ def on_gpu(
     has_tf32 = int(compute_capability.partition(".")[0]) >= TF32_SINCE
     rows: list[Row] = []
     for model in (native, without, converted) if has_tf32 else (native, converted):
-        request = TimingRequest(
-            models=(model,),
-            tf32=model.way != "FP32",
-            inputs=inputs,
-            sample=sample,
-            batch_sizes=sizes,
-            places=places,
-            seconds=GPU_SECONDS,
-        )
         with log.timed("convert", "Timed", way=model.way):
-            rows += _time(request)
+            rows += _time((model,), inputs, sample, sizes, places, GPU_SECONDS)
     return tuple(rows)
 
 
-def _time(request: TimingRequest) -> tuple[Row, ...]:
+def _time(
+    models: tuple[Model, ...],
+    inputs: tuple[Tensor, ...],
+    sample: Sample,
+    sizes: tuple[int, ...],
+    places: tuple[Place, ...],
+    seconds: float,
+) -> tuple[Row, ...]:
+    """Time models in one process, for `seconds` in all."""
+    request = TimingRequest(
+        models=models,
+        tf32=all(model.way != "FP32" for model in models),
+        inputs=inputs,
+        sample=sample,
+        batch_sizes=sizes,
+        places=places,
+        each_seconds=seconds / (len(IN_FLIGHT) * len(sizes) * len(places) * len(models)),
+        limit_seconds=seconds,
+    )
     module = "tftrt_runtime.benchmark.timing"
     return child.run(module, request, TimingAnswer, "convert", NO_FALLBACK, BuildLog()).rows

@@ -15,7 +15,6 @@ from tftrt_runtime.benchmark.messages import TimingAnswer, TimingRequest
 from tftrt_runtime.benchmark.rows import Place, Row
 from tftrt_runtime.errors import GPUOutOfMemory
 
-IN_FLIGHT = (1, 2, 3)
 # The first call makes plans, chooses algorithms and compiles, however long that takes; the next ones fill caches.
 WARM_UP_CALLS = 10
 WARM_UP_SECONDS = 0.5
@@ -36,18 +35,18 @@ def time_models(request: TimingRequest) -> TimingAnswer:
 def _rows(request: TimingRequest, functions: dict[Any, Any]) -> Iterator[Row]:
     """One call at a time first, which the summary is made of; what else there is time for goes in the rest."""
     spent = 0.0  # without warming up, in which a GPU newer than TensorFlow compiles its kernels
-    each = request.seconds / (len(IN_FLIGHT) * len(request.batch_sizes) * len(request.places) * len(functions))
-    for in_flight, size, place, way in product(IN_FLIGHT, request.batch_sizes, request.places, functions):
+    for in_flight, size, place, way in product(rounds.IN_FLIGHT, request.batch_sizes, request.places, functions):
         # Ways are compared with each other: what was begun for one is ended for all.
-        if in_flight > 1 and spent > request.seconds and way == request.models[0].way:
+        if in_flight > 1 and spent > request.limit_seconds and way == request.models[0].way:
             log.event("convert", "No time left to measure more calls in flight", in_flight=in_flight, batch_size=size)
             return
         call = _call(functions[way], samples.batch(request.inputs, size, request.sample), place)
         try:
             if in_flight == 1:
                 _warm_up(call)
-            round_ = rounds.measure(call, in_flight, each)
-            spent += round_.seconds
+            started = time.perf_counter()
+            measured = rounds.measure([call] * in_flight, request.each_seconds)
+            spent += time.perf_counter() - started
         except tf.errors.ResourceExhaustedError as error:
             if in_flight == 1:
                 raise GPUOutOfMemory(
@@ -61,10 +60,10 @@ def _rows(request: TimingRequest, functions: dict[Any, Any]) -> Iterator[Row]:
             batchSize=size,
             input=place,
             inFlight=in_flight,
-            itemsPerSecond=round(round_.calls_per_second * size, 1),
-            p50Microseconds=round_.microseconds(50),
-            p99Microseconds=round_.microseconds(99),
-            calls=len(round_.latencies),
+            itemsPerSecond=round(measured.calls_per_second * size, 1),
+            p50Microseconds=measured.microseconds(50),
+            p99Microseconds=measured.microseconds(99),
+            calls=len(measured.latencies),
         )
         log.event("convert", "Timed", **row.model_dump())
         yield row

@@ -15,6 +15,7 @@ from tftrt_runtime import child, data, log, samples
 from tftrt_runtime.convert import segments
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
 from tftrt_runtime.errors import NothingConvertible
+from tftrt_runtime.serve import memory
 
 REPORT = "TF_TRT_SHOW_DETAILED_REPORT"  # a path: TF-TRT writes there which operations it did not take, and why
 TOLD_REASONS = 5
@@ -28,7 +29,11 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
     Raises:
         NothingConvertible: no engine came of it; the reasons are told.
         CalibrationDataUnfit: the calibration data does not fit the model.
+        InsufficientGPUMemory: another process uses the device.
     """
+    # By itself TensorFlow takes all but a few hundred MiB. TensorRT allocates some of what it tries its kernels in past
+    # TensorFlow's allocator, and an encoder failed to be built on a GPU of 139 GiB for want of 0.3.
+    memory.reserve_mib(memory.most_mib(), os.environ)
     converter = new_converter(request)
     with tempfile.TemporaryDirectory(prefix="tftrt-report-") as folder:
         report = Path(folder, "report.csv")

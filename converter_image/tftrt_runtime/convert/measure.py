@@ -13,8 +13,6 @@ from tftrt_runtime.convert.messages import MeasureAnswer, MeasureRequest
 from tftrt_runtime.errors import GPUOutOfMemory
 from tftrt_runtime.serve import limits, memory
 
-# Of what is free: the rest is for what lies outside of the pool.
-POOL_SHARE = 0.8
 CALLS = 8  # in each of the threads
 
 
@@ -26,7 +24,7 @@ def measure(request: MeasureRequest) -> MeasureAnswer:
     """
     with cuda.meter() as free:
         before = free()
-        limit = request.limit_mib or int(before * POOL_SHARE) // memory.MIB
+        limit = request.limit_mib or memory.most_mib()
         memory.reserve_mib(limit, os.environ)
 
         import tensorflow as tf

@@ -14,6 +14,9 @@ from tftrt_runtime.errors import GPUUnfit, InsufficientGPUMemory
 
 MIB = 1 << 20
 
+# Of what is free: the rest is for what lies outside of the pool, such as what TensorRT's builder tries its kernels in.
+POOL_SHARE = 0.8
+
 # Each of these would change what the limit means, or override it.
 OVERRIDES = (
     "TF_FORCE_GPU_ALLOW_GROWTH",
@@ -80,6 +83,11 @@ def reserve(fraction: str, environment: MutableMapping[str, str]) -> int:
     limit = limit_mib(fraction, Cuda().free_and_total()[1])
     reserve_mib(limit, environment)
     return limit
+
+
+def most_mib() -> int:
+    """The largest limit in MiB that leaves room outside of the pool, where a process has the device to itself."""
+    return int(Cuda().free_and_total()[0] * POOL_SHARE) // MIB
 
 
 def reserve_mib(limit: int, environment: MutableMapping[str, str]) -> None:
