@@ -116,6 +116,17 @@ def test_a_writer_that_is_killed_leaves_nothing_that_counts_and_its_next_attempt
     assert builds(s3) == {manifest(s3)["build"]}
 
 
+def test_a_writer_that_is_killed_before_it_has_cleared_up_is_followed_by_one_that_does(
+    box: Box, s3: ObjectStore
+) -> None:
+    s3.put(f"{PRODUCT}/builds/build-1.0000/{FILES[0]}", b"left by an attempt that was killed")
+    assert box.run("publish").code == 0
+    assert builds(s3) == {manifest(s3)["build"]}
+    s3.put(f"{PRODUCT}/builds/build-1.0000/{FILES[0]}", b"as if this one had been killed at once")
+    assert box.run("publish").code == 0
+    assert builds(s3) == {manifest(s3)["build"]}
+
+
 def test_an_attempt_that_was_given_up_and_lives_on_publishes_nothing_half(box: Box, s3: ObjectStore) -> None:
     """The following attempt has begun when the first goes on, with a file uploaded, and is the first to end."""
     lost = start_and_stop(box, "open", "workspace/artifact/model", 3)

@@ -44,6 +44,7 @@ def run(spec: JobSpec, workspace: Workspace) -> Summary:
     there = store.manifest(converted.product)
     if there is None:
         there = _publish(spec, workspace, converted, fetched, build, store)
+    store.clear(build, converted.product, there)
     expect_unchanged(spec, place, there, fetched)
     summary = there.summary
     if summary.build != build:

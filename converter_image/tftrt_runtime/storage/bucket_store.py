@@ -69,11 +69,15 @@ class BucketStore:
         if not won:
             log.event("publish", "Another writer was first", folder=self.uri(product))
             self._clear(f"{builds}/{folder}/")
-        # What attempts of this build that were killed left goes only now: one whose node was lost may still be
-        # writing, and could until now have named its files in the manifest, some of them cleared away.
-        there = self.manifest(product)
-        if there is not None:
-            self._clear(f"{builds}/{build}.", but=f"{builds}/{there.build}/")
+
+    def clear(self, build: str, product: str, manifest: Manifest) -> None:
+        """Delete other attempts' files.
+
+        Not before there is a manifest: one whose node was lost may still be writing, and could until then name its
+        files in the manifest, some of them cleared away.
+        """
+        builds = self._remote.child(f"{product}/{BUILDS}")
+        self._clear(f"{builds}/{build}.", but=f"{builds}/{manifest.build}/")
 
     def bring(self, product: str, manifest: Manifest, target: Path) -> None:
         """Download the artifact."""

@@ -62,6 +62,14 @@ class ClaimStore:
         with _told(self._store, self._claim):
             _publish(artifact, build, self._folder / product, self._claim, make_manifest)
 
+    def clear(self, build: str, product: str, manifest: Manifest) -> None:
+        """Delete other attempts' folders; most went before this one wrote its own, for the room that they took."""
+        folder = self._folder / product
+        with _told(self._store, self._claim):
+            for leftover in folder.glob(f"{BUILDS}/{build}.*"):
+                if leftover.name != manifest.build:
+                    _clear(leftover, folder)
+
     def bring(self, product: str, manifest: Manifest, target: Path) -> None:
         """Copy the artifact."""
         build = Path(BUILDS, manifest.build)

@@ -40,6 +40,10 @@ class Store(Protocol):
         """Write the build, and then its manifest, exclusively; another writer's manifest that is there first stays."""
         ...
 
+    def clear(self, build: str, product: str, manifest: Manifest) -> None:
+        """Delete what attempts of this build that were killed left, now that the manifest names another's files."""
+        ...
+
     def bring(self, product: str, manifest: Manifest, target: Path) -> None:
         """Copy the artifact to `target`, in the store's own layout, its manifest last."""
         ...
