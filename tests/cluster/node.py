@@ -2,8 +2,10 @@
 
 import json
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
+import grpc
 import yaml
 
 from . import cgroups, processes
@@ -30,6 +32,7 @@ def up(layout: Layout, binaries: Path, pause_archive: Path) -> None:
     kubelet += [f"--kubeconfig={layout.kubeconfig('kubelet')}", f"--root-dir={layout.folder / 'kubelet'}"]
     kubelet += [f"--cert-dir={layout.folder / 'kubelet-pki'}", f"--hostname-override={layout.node}"]
     kubelet += [f"--node-ip={layout.node_address}"]
+    started = None if processes.is_alive(layout, "kubelet") else datetime.now(UTC).replace(microsecond=0)
     processes.start(layout, "kubelet", kubelet)
     processes.start(layout, "proxy", [binaries / "kube-proxy", f"--config={layout.folder / 'etc' / 'proxy.yaml'}"])
     processes.start(layout, "coredns", [binaries / "coredns", "-conf", layout.folder / "etc" / "Corefile"])
@@ -37,10 +40,12 @@ def up(layout: Layout, binaries: Path, pause_archive: Path) -> None:
     def ready() -> bool:
         if not processes.is_alive(layout, "kubelet"):
             raise RuntimeError(f"the kubelet ended:\n{processes.log_tail(layout, 'kubelet')}")
-        path = "{.status.conditions[?(@.type=='Ready')].status}"
+        condition = "{range .status.conditions[?(@.type=='Ready')]}{.status} {.lastHeartbeatTime}{end}"
         command = [str(binaries / "kubectl"), f"--kubeconfig={layout.kubeconfig()}", "get", "node", layout.node]
-        done = subprocess.run([*command, f"-o=jsonpath={path}"], capture_output=True, text=True, check=False)
-        return done.stdout == "True"
+        done = subprocess.run([*command, f"-o=jsonpath={condition}"], capture_output=True, text=True, check=False)
+        status, _, heartbeat = done.stdout.partition(" ")
+        # What an earlier kubelet said is no news.
+        return status == "True" and (started is None or datetime.fromisoformat(heartbeat) >= started)
 
     wait_for("the node is ready", ready, 120)
     say(f"{layout.node} ready")
@@ -101,13 +106,20 @@ def _socket(layout: Layout) -> Path:
 def _start_containerd(layout: Layout) -> None:
     processes.start(layout, "containerd", ["containerd", "-c", layout.folder / "etc" / "containerd.toml", "-l", "warn"])
 
-    def answers() -> bool:
-        if not processes.is_alive(layout, "containerd"):
-            raise RuntimeError(f"containerd ended:\n{processes.log_tail(layout, 'containerd')}")
-        command = [_program("ctr"), "-a", str(_socket(layout)), "version"]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    # Its runtime service, the one that the kubelet asks, and ends if it gets no answer, is initialized last.
+    with grpc.insecure_channel(f"unix://{_socket(layout)}") as channel:
+        version = channel.unary_unary("/runtime.v1.RuntimeService/Version")
 
-    wait_for("containerd answers", answers, 30)
+        def answers() -> bool:
+            if not processes.is_alive(layout, "containerd"):
+                raise RuntimeError(f"containerd ended:\n{processes.log_tail(layout, 'containerd')}")
+            try:
+                version(b"", timeout=5)  # a VersionRequest without fields
+            except grpc.RpcError:
+                return False
+            return True
+
+        wait_for("containerd answers", answers, 30)
 
 
 def _ctr(layout: Layout, *arguments: str, check: bool = True) -> str:
