@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tftrt_runtime.convert.build_log import BuildLog
+from tftrt_runtime.build_log import BuildLog
 from tftrt_runtime.errors import GPUOutOfMemory, NothingConvertible
 
 PREFIX = "2026-01-01 00:00:00.0: E tensorflow/compiler/tf2tensorrt/kernels/trt_engine_op.cc:1]"

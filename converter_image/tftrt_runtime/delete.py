@@ -7,7 +7,7 @@ what is gone already is as it should be.
 from __future__ import annotations
 
 from tftrt_runtime.spec import DeleteSpec
-from tftrt_runtime.storage import store
+from tftrt_runtime.storage import stores
 
 
 def run(spec: DeleteSpec) -> None:
@@ -16,4 +16,4 @@ def run(spec: DeleteSpec) -> None:
     Raises:
         StoreUnavailable: the store is not there or cannot be written.
     """
-    store.delete(spec.artifacts, spec.model, spec.fingerprints)
+    stores.delete(spec.artifacts, spec.model, spec.fingerprints)

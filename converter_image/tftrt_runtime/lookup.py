@@ -11,7 +11,8 @@ from tftrt_runtime import log
 from tftrt_runtime.artifact import Manifest, parse_manifest
 from tftrt_runtime.errors import ArtifactCorrupt, StoreUnavailable
 from tftrt_runtime.spec import JobSpec
-from tftrt_runtime.storage.store import Store, open_store
+from tftrt_runtime.storage.store import Store
+from tftrt_runtime.storage.stores import open_store
 from tftrt_runtime.workspace import Workspace
 
 

@@ -13,7 +13,8 @@ from tftrt_runtime import log
 from tftrt_runtime.artifact import REPORT, File, Manifest, Summary
 from tftrt_runtime.errors import SourceChanged, StoreUnavailable, UsageError
 from tftrt_runtime.spec import JobSpec
-from tftrt_runtime.storage.store import Store, open_store
+from tftrt_runtime.storage.store import Store
+from tftrt_runtime.storage.stores import open_store
 from tftrt_runtime.workspace import Converted, Fetched, Workspace
 
 

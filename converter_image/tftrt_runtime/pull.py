@@ -9,7 +9,7 @@ from tftrt_runtime import log
 from tftrt_runtime.artifact import MANIFEST
 from tftrt_runtime.errors import ArtifactNotFound, StoreUnavailable, UsageError
 from tftrt_runtime.spec import Artifacts, ServerSpec
-from tftrt_runtime.storage.store import open_store
+from tftrt_runtime.storage.stores import open_store
 
 
 def run(spec: ServerSpec, target: Path) -> None:

@@ -9,7 +9,7 @@ from tftrt_runtime.artifact import Sample, Tensor
 from tftrt_runtime.benchmark.messages import Model, TimingAnswer, TimingRequest
 from tftrt_runtime.benchmark.rounds import IN_FLIGHT
 from tftrt_runtime.benchmark.rows import Place, Row
-from tftrt_runtime.convert.build_log import BuildLog
+from tftrt_runtime.build_log import BuildLog
 from tftrt_runtime.tensorrt import NO_FALLBACK
 
 TF32_SINCE = 8  # the compute capability's major number of the first GPUs that have it

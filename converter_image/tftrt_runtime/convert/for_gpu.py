@@ -7,8 +7,8 @@ from pathlib import Path
 from tftrt_runtime import child, cuda, log
 from tftrt_runtime.artifact import Conversion, Device, Memory, Sample, Tensor, Versions
 from tftrt_runtime.benchmark import rows, run
+from tftrt_runtime.build_log import BuildLog
 from tftrt_runtime.convert import messages, shapes, sources, verify
-from tftrt_runtime.convert.build_log import BuildLog
 from tftrt_runtime.convert.layer_log import VERBOSE, LayerLog
 from tftrt_runtime.errors import GPUOutOfMemory, GPUUnfit, NothingConvertible
 from tftrt_runtime.report.data import TENSORBOARD, EngineLayers, Findings

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from tftrt_runtime.convert.build_log import BuildLog
+from tftrt_runtime.build_log import BuildLog
 from tftrt_runtime.errors import Failure
 from tftrt_runtime.report.data import EngineLayers, Layer
 

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 from tftrt_runtime import child, log
 from tftrt_runtime.artifact import Tensor
+from tftrt_runtime.build_log import BuildLog
 from tftrt_runtime.convert import messages
-from tftrt_runtime.convert.build_log import BuildLog
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.tensorrt import NO_FALLBACK
 
