@@ -25,6 +25,7 @@ def test_a_model_becomes_ready_through_one_job(api: Api) -> None:
     assert set(conditions(api)) == {"Ready", "Converted", "Verified", "Available"}
     shown = status["conversion"]
     assert (shown["speedup"], shown["top1Agreement"], shown["maxRelativeError"]) == ("2.5", "1.0000", "0.0001")
+    assert (shown["engines"], shown["convertedShare"]) == (0, "0.0000")
     assert shown["latency"] == {"nativeMicroseconds": 5000, "convertedMicroseconds": 2000}
     assert shown["reportUri"].endswith("/report.html")
     (event,) = [event for event in api.list("Event") if event["reason"] == "Converted"]

@@ -17,6 +17,17 @@ def test_the_crd_is_far_under_what_client_side_apply_can_carry() -> None:
     assert len(crd_yaml()) < 262_144 / 4
 
 
+def test_every_print_column_leads_to_a_field() -> None:
+    version = custom_resource_definition()["spec"]["versions"][0]
+    for column in version["additionalPrinterColumns"]:
+        first, *rest = column["jsonPath"].partition("[?")[0].removeprefix(".").split(".")
+        if first == "metadata":
+            continue
+        node = version["schema"]["openAPIV3Schema"]["properties"][first]
+        for name in rest:
+            node = node["properties"][name]
+
+
 def test_every_field_is_explained() -> None:
     spec = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     missing = []

@@ -194,6 +194,7 @@ def test_a_gate_that_fails_rolls_nothing_out_and_a_loosened_one_needs_no_convers
     assert made.status is not None
     assert made.status.conversion is not None
     assert made.status.conversion.top1_agreement == "0.9756"
+    assert made.status.conversion.converted_share == "0.9846"  # 450 of 457
 
 
 def test_while_a_gate_fails_the_old_revision_serves_on() -> None:

@@ -41,9 +41,11 @@ _COLUMNS = [
     ("Status", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
     ("GPU", "string", ".status.conversion.device.name", 1),
+    ("Share", "string", ".status.conversion.convertedShare", 1),
     ("Top1", "string", ".status.conversion.top1Agreement", 1),
     ("Runtime", "string", ".status.conversion.versions.runtime", 1),
     ("URL", "string", ".status.serving.url", 1),
+    ("Report", "string", ".status.conversion.reportUri", 1),
 ]
 
 

@@ -75,6 +75,7 @@ class ConversionStatus(ApiModel):
     engines: int | None = Field(default=None, description="TensorRT engines in the converted graph.")
     converted_ops: int | None = Field(default=None, description="Operations that run in TensorRT.")
     total_ops: int | None = Field(default=None, description="Operations in the graph.")
+    converted_share: str | None = Field(default=None, description="Share of the operations that run in TensorRT.")
     source_digest: str | None = None
     top1_agreement: str | None = Field(default=None, description="Share of samples with the same largest class.")
     max_relative_error: str | None = Field(default=None, description="Largest difference to the unconverted model.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
 from typing import Literal
 
 from ..api.status import (
@@ -129,6 +130,7 @@ def _conversion(
             engines=summary.engines,
             converted_ops=summary.converted_ops,
             total_ops=summary.total_ops,
+            converted_share=_share(summary),
             source_digest=summary.source_digest,
             top1_agreement=summary.verification.top1_agreement if summary.verification else None,
             max_relative_error=summary.verification.max_relative_error if summary.verification else None,
@@ -151,6 +153,12 @@ def _conversion(
         finished_at=job.finished_at,
         reason=why_convert(target, observation),
     )
+
+
+def _share(summary: Summary) -> str:
+    """Return the share of operations that run in TensorRT, rounded down: 1.0000 is all of them."""
+    share = Decimal(summary.converted_ops) / max(summary.total_ops, 1)
+    return str(share.quantize(Decimal("0.0001"), ROUND_FLOOR))
 
 
 def _latency(summary: Summary) -> Latency | None:
