@@ -44,7 +44,7 @@ def test_the_example_is_served_scaled_and_deleted(workspace: Workspace, tmp_path
     assert 'nv_inference_request_success{model="resnet50",version="1"}' in metrics
 
     columns = workspace.kubectl("get", "trtmodels", "-o", "wide")
-    heads = "NAME PRECISION ENGINES SPEEDUP FRACTION READY STATUS AGE GPU TOP1 RUNTIME URL"
+    heads = "NAME PRECISION ENGINES SPEEDUP FRACTION READY STATUS AGE GPU SHARE TOP1 RUNTIME URL REPORT"
     assert " ".join(columns.split("\n")[0].split()) == heads
     assert f"http://resnet50.{api.namespace}.svc:8000/v2/models/resnet50" in columns
     assert "resnet50" in asked_from_inside(workspace, api.get("TRTModel", "resnet50")["status"]["serving"]["url"])
