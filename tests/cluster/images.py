@@ -48,13 +48,14 @@ class Image:
 def operator_image() -> Image:
     """Return the operator's image, building it if its sources have changed."""
     sources = ["Dockerfile", "pyproject.toml", "uv.lock", "README.md", "LICENSE", "operator"]
-    return _built("tftrt-operator", REPOSITORY, "Dockerfile", sources, target=None)
+    return _built("tftrt-operator", REPOSITORY, sources)
 
 
 def converter_image() -> Image:
     """Return the converter image for machines without a GPU, building it if its sources have changed."""
     sources = ["Dockerfile", "pyproject.toml", "uv.lock", "README.md", "tftrt_runtime"]
-    return _built("tftrt-converter", REPOSITORY / "converter_image", "Dockerfile", sources, target="cpu")
+    context = REPOSITORY / "converter_image"
+    return _built("tftrt-converter", context, sources, target="cpu", dependencies="cpu-dependencies")
 
 
 def pause_archive() -> Path:
@@ -81,25 +82,27 @@ def pause_archive() -> Path:
     return archive
 
 
-def _built(repository: str, context: Path, dockerfile: str, sources: Iterable[str], target: str | None) -> Image:
+def _built(
+    repository: str, context: Path, sources: Iterable[str], target: str | None = None, dependencies: str | None = None
+) -> Image:
     base = _base()
     tag = "dev-" + _hash([*(context / source for source in sources)], base)
     image = Image(repository, tag)
     if image.archive.exists():
         return image
     say(f"building {image.name}")
-    arguments = [
-        "build",
-        "--isolation",
-        "chroot",
-        "--layers",
-        "--force-rm",
-        "--format",
-        "docker",
-        "--file",
-        str(context / dockerfile),
-    ]
-    arguments += ["--build-arg", f"BASE_IMAGE={base}", "--tag", f"localhost/{image.name}"]
+    if dependencies is not None:
+        # Under a name, or this stage is forgotten with all that no image is based on, and TensorFlow is installed again.
+        _build(context, base, dependencies, f"localhost/{repository}-{dependencies}")
+    _build(context, base, target, f"localhost/{image.name}")
+    _save(f"localhost/{image.name}", image.full_name, image.archive)
+    _forget_old(repository)
+    return image
+
+
+def _build(context: Path, base: str, target: str | None, name: str) -> None:
+    arguments = ["build", "--isolation", "chroot", "--layers", "--force-rm", "--format", "docker"]
+    arguments += ["--file", str(context / "Dockerfile"), "--build-arg", f"BASE_IMAGE={base}", "--tag", name]
     if target is not None:
         arguments += ["--target", target]
     if CERTIFICATES.exists():
@@ -111,9 +114,6 @@ def _built(repository: str, context: Path, dockerfile: str, sources: Iterable[st
         Path(packages).mkdir(parents=True, exist_ok=True)
         arguments += ["--volume", f"{packages}:/root/.cache/uv:rw"]
     _buildah(*arguments, str(context))
-    _save(f"localhost/{image.name}", image.full_name, image.archive)
-    _forget_old(repository)
-    return image
 
 
 def _forget_old(repository: str) -> None:
