@@ -21,6 +21,7 @@ MODELS = (
     "counter",
     "slow",
     "picky",
+    "hungry",
     "scalar",
     "frozen",
     "written",

@@ -175,6 +175,15 @@ class Picky(tf.Module):
             return {"y": x * 2.0}
 
 
+class Hungry(tf.Module):
+    """Needs more memory for a sample than a process can have: 256 TiB."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32, name="x")])
+    def __call__(self, x: Any) -> dict[str, Any]:
+        shape = tf.stack([tf.shape(x, out_type=tf.int64)[0], tf.constant(1 << 46, tf.int64)])
+        return {"y": x + tf.reduce_sum(tf.random.stateless_uniform(shape, [1, 2]), axis=1, keepdims=True)}
+
+
 class Scalar(tf.Module):
     """Has no batch dimension."""
 
@@ -257,6 +266,7 @@ def main(folder: Path, names: list[str]) -> None:
         "counter": lambda path: save(Counter(), path),
         "slow": lambda path: save(Slow(), path),
         "picky": lambda path: save(Picky(), path),
+        "hungry": lambda path: save(Hungry(), path),
         "scalar": lambda path: save(Scalar(), path),
         "frozen": frozen,
     }

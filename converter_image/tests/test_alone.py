@@ -137,6 +137,27 @@ def test_what_is_there_is_never_written_over(tmp_path: Path) -> None:
         assert "is there already" in ended.told
 
 
+def test_a_precision_that_needs_a_gpu_says_what_this_machine_lacks(models: Path, tmp_path: Path) -> None:
+    ended = tftrt("convert", models / "cnn", tmp_path / "converted", "--precision", "FP16")
+    assert ended.code == 20
+    assert "TensorFlow sees no GPU on this machine" in ended.told
+    assert ended.told.rstrip().endswith("Without a GPU only --precision FP32 goes.")
+
+
+@pytest.mark.parametrize("command", ["verify", "benchmark"])
+def test_engines_are_not_asked_without_the_device_that_they_were_built_on(
+    by_hand: tuple[Path, Ended], tmp_path: Path, command: str
+) -> None:
+    """Only the report says here that they are engines: there is no GPU to make some on."""
+    report = json.loads((by_hand[0] / "report.json").read_text())
+    report["spec"]["runtime"]["accelerator"] = "GPU"
+    (tmp_path / "converted").mkdir()
+    (tmp_path / "converted/report.json").write_text(json.dumps(report))
+    ended = tftrt(command, tmp_path / "converted")
+    assert ended.code == 20
+    assert "TensorFlow sees none" in ended.told
+
+
 def test_a_failure_is_told_in_the_words_of_the_command_line(models: Path, tmp_path: Path) -> None:
     ended = tftrt("convert", models / "cnn", tmp_path / "converted", "--signature", "nothing")
     assert ended.code == 14
@@ -151,6 +172,8 @@ def test_a_failure_is_told_in_the_words_of_the_command_line(models: Path, tmp_pa
         (["convert", "model"], "Name a TARGET"),
         (["convert", "model", "target", "--spec", "spec.json"], "not both"),
         (["fetch", "model", "target", "--spec", "spec.json"], "not both"),
+        (["convert", "--spec", "spec.json", "--min-speedup", "2"], "--min-speedup is not for a Job"),
+        (["convert", "--spec", "spec.json", "-b", "8"], "--batch-size is not for a Job"),
         (["benchmark", "nowhere"], "'nowhere' does not exist"),
     ],
 )

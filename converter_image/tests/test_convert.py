@@ -125,6 +125,13 @@ def test_made_up_input_has_the_shapes_that_the_spec_gives(tmp_path: Path, models
     assert box.manifest["sample"]["shapes"] == {"extra": [3], "ids": [7], "unused": [1]}
 
 
+def test_a_model_that_needs_more_memory_than_there_is_is_told_as_such(tmp_path: Path, models: Path) -> None:
+    ended = fetched(Box(tmp_path, name="hungry", models=models)).run("convert")
+    assert (ended.code, ended.termination["reason"]) == (32, "OutOfMemory")
+    assert ended.message.startswith("The host had too little memory: ResourceExhaustedError: OOM when allocating")
+    assert ended.message.endswith("Raise spec.conversion.resources.")
+
+
 def test_shapes_for_what_is_no_input_are_refused_with_the_nearest_name(tmp_path: Path, models: Path) -> None:
     box = Box(tmp_path, name="two", models=models)
     box.spec["conversion"]["inputShapes"] = {"id": {"min": [2], "opt": [2], "max": [2]}}

@@ -43,7 +43,7 @@ def expect(model: Path, batch_sizes: tuple[int, ...], dynamic: bool = False) -> 
         inputs=(Tensor(name="x", dtype="FP32", shape=(-1, 3)),),
         outputs=(),
         batch_sizes=batch_sizes,
-        sample=None,
+        samples=(),
         exact=False,
         engines=True,
         dynamic=dynamic,

@@ -33,7 +33,7 @@ def request(source: Path, target: Path, **changes: Any) -> EnginesRequest:
             "target": str(target),
             "frozen": False,
             "inputs": (IDS,),
-            "samples": shapes.distinct([IDS], {}),
+            "samples": (shapes.usual([IDS], {}, open_dimension=1),),
             "precision": "FP32",
             "max_workspace_size_bytes": 1 << 30,
             "minimum_segment_size": 3,
@@ -96,7 +96,8 @@ def test_engines_are_built_for_every_shape_and_ranges_begin_at_one_item(
     tmp_path: Path, dynamic_shapes: str | None, fed: list[tuple[int, int]]
 ) -> None:
     sizes = RANGE if dynamic_shapes else {"ids": given(1, 1, 1)}
-    asked = request(tmp_path, tmp_path, samples=shapes.distinct([IDS], sizes), dynamic_shapes=dynamic_shapes)
+    every = shapes.distinct(shapes.usual([IDS], sizes, open_dimension=1), sizes)
+    asked = request(tmp_path, tmp_path, samples=every, dynamic_shapes=dynamic_shapes)
     assert [batch["ids"].shape for batch in engines.shapes_to_build(asked)] == fed
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tftrt_runtime import samples
 from tftrt_runtime.artifact import Sample, Tensor
 from tftrt_runtime.convert import shapes
-from tftrt_runtime.errors import SignatureNotFound
+from tftrt_runtime.errors import CalibrationDataUnfit, SignatureNotFound
 from tftrt_runtime.spec import ShapeRange
 
 IDS = Tensor(name="input_ids", dtype="INT32", shape=(-1, -1))
@@ -46,7 +47,37 @@ def test_made_up_input_has_the_usual_sizes_and_guesses_the_rest() -> None:
 
 
 def test_sizes_that_are_the_same_are_one_sample() -> None:
-    assert [one.shapes["input_ids"] for one in shapes.distinct([IDS], {"input_ids": given(1, 16, 16)})] == [(1,), (16,)]
+    sizes = {"input_ids": given(1, 16, 16)}
+    usual = shapes.usual([IDS, IMAGE], sizes, open_dimension=32)
+    assert [one.shapes for one in shapes.distinct(usual, sizes)] == [
+        {"input_ids": (1,), "image": (32, 32, 3)},
+        {"input_ids": (16,), "image": (32, 32, 3)},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "length", "told"),
+    [
+        (None, 17, r"'input_ids' have shape \[17\], outside of spec.conversion.inputShapes, \[1\] to \[16\]"),
+        ("Range+Optimal", 0, "outside of"),
+        (
+            "Optimal",
+            5,
+            r"'input_ids' \[5\].* take exactly 'input_ids' \[1\] or 'input_ids' \[8\] or 'input_ids' \[16\]",
+        ),
+        ("Optimal", 17, "take exactly"),
+    ],
+)
+def test_data_of_a_shape_without_an_engine_is_refused(strategy: str | None, length: int, told: str) -> None:
+    batch: samples.Batch = {"input_ids": np.zeros((2, length), np.int32)}
+    with pytest.raises(CalibrationDataUnfit, match=told):
+        shapes.expect_in_range(batch, {"input_ids": given(1, 8, 16)}, strategy, "Verification")
+
+
+@pytest.mark.parametrize(("strategy", "length"), [(None, 5), ("Range", 16), ("Optimal", 8), ("Optimal", 16)])
+def test_data_of_a_shape_with_an_engine_is_taken(strategy: str | None, length: int) -> None:
+    batch: samples.Batch = {"input_ids": np.zeros((2, length), np.int32)}
+    shapes.expect_in_range(batch, {"input_ids": given(1, 8, 16)}, strategy, "Verification")
 
 
 def test_samples_of_artifacts_without_shapes_are_still_read() -> None:

@@ -29,8 +29,8 @@ def given(folder: Path, count: int) -> ComparisonData:
     return ComparisonData(uri=URI, folder=str(folder))
 
 
-def sizes(made: ComparisonData | None, *batch_sizes: int, sample: Sample | None = None) -> list[int]:
-    return [comparisons.size(batch) for batch in comparisons.batches([X], batch_sizes, sample, made)]
+def sizes(made: ComparisonData | None, *batch_sizes: int, every: tuple[Sample, ...] = ()) -> list[int]:
+    return [comparisons.size(batch) for batch in comparisons.batches([X], batch_sizes, every, made)]
 
 
 def test_the_largest_batch_sees_all_data_and_the_others_some(tmp_path: Path) -> None:
@@ -46,17 +46,20 @@ def test_data_that_fills_no_batch_is_refused(tmp_path: Path) -> None:
         sizes(given(tmp_path, 3), 4, 8)
 
 
-def test_without_data_one_made_up_batch_of_each_size_is_compared() -> None:
-    assert sizes(None, 1, 8, sample=Sample(shapes={"x": (2,)})) == [1, 8]
+def test_without_data_one_made_up_batch_of_each_size_and_shape_is_compared() -> None:
+    short, long = Sample(shapes={"x": (2,)}), Sample(shapes={"x": (5,)})
+    assert sizes(None, 1, 8, every=(short,)) == [1, 8]
+    assert sizes(None, 1, 8, every=(short, long)) == [1, 1, 8, 8]
     assert sizes(None, 1, 8) == []
 
 
 def compared(folder: Path, expected: list[Any], function: Callable[..., Any]) -> Any:
-    """Compare the function with answers to batches of one and of three samples."""
+    """Compare the function with answers to batches of one and of three samples; None is one that was not saved."""
     made = given(folder / "data", 3)
     (folder / "references").mkdir()
     for number, answers in enumerate(expected):
-        np.savez(folder / "references" / REFERENCE.format(number), output0=np.array(answers, np.float32))
+        if answers is not None:
+            np.savez(folder / "references" / REFERENCE.format(number), output0=np.array(answers, np.float32))
     request = CheckRequest(
         model="m",
         signature="s",
@@ -67,7 +70,7 @@ def compared(folder: Path, expected: list[Any], function: Callable[..., Any]) ->
         inputs=(X,),
         outputs=(),
         batch_sizes=(1, 3),
-        sample=None,
+        samples=(),
         exact=False,
         engines=True,
     )
@@ -90,9 +93,16 @@ def test_the_agreement_is_over_all_samples_and_the_error_is_the_largest(tmp_path
     assert found.uri == URI
 
 
-def test_one_sample_of_a_million_that_differs_is_not_hidden_by_rounding() -> None:
-    assert check.share_text(999_999, 1_000_000) == "0.9999"
-    assert check.share_text(1_000_000, 1_000_000) == "1"
+def test_small_answers_count_beside_the_large_ones_of_other_batches(tmp_path: Path) -> None:
+    """Relative to the output's largest value, not to that of the batch that the sample happens to be in."""
+    expected = [[A], [[0.0, 0.01]], [A], [A, [0.0, 0.01], A]]
+    found = compared(tmp_path, expected, answering(A, [0.0, 0.02], A))
+    assert (found.top1Agreement, found.maxRelativeError) == ("1", "0.0025")
+
+
+def test_batches_whose_answers_were_not_kept_are_left_out(tmp_path: Path) -> None:
+    found = compared(tmp_path, [[A], None, None, [A, B, A]], answering(A, B, A))
+    assert (found.samples, found.top1Agreement) == (4, "1")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

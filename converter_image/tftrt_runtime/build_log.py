@@ -14,7 +14,14 @@ FAILURES = (
     "Failed to add optimization profile",
     "Failed to add calibration optimization profile",
 )
-OUT_OF_MEMORY = ("out of memory", "OutOfMemory", "OOM when allocating", "insufficient memory", "ran out of memory")
+OUT_OF_MEMORY = (
+    "out of memory",
+    "Out of GPU memory",
+    "OutOfMemory",
+    "OOM when allocating",
+    "insufficient memory",
+    "ran out of memory",
+)
 TOLD_CHARACTERS = 400
 
 

@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 from pydantic import BaseModel
 
 from tftrt_runtime import cgroup, log
-from tftrt_runtime.errors import ChildAborted, Failure, Internal, OutOfMemory, StoreUnavailable, failure
+from tftrt_runtime.errors import ChildAborted, Failure, GPUOutOfMemory, Internal, OutOfMemory, StoreUnavailable, failure
 
 Request = TypeVar("Request", bound=BaseModel)
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -60,7 +60,7 @@ def run(
         request_path, answer_path = Path(folder, "request.json"), Path(folder, "answer.json")
         request_path.write_text(request.model_dump_json())
         # TensorFlow's information lines (1 leaves them out) tell nothing of the model; its warnings do.
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1", **(extra or {})}
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1", **_first_device(os.environ), **(extra or {})}
         command = [sys.executable, "-m", module, str(request_path), str(answer_path)]
         process = start(command, environment)
         try:
@@ -77,6 +77,12 @@ def run(
     if process.returncode == 0 and answered:
         return kind.model_validate_json(answered)
     raise _failure(process.returncode, answered, last, kills)
+
+
+def _first_device(environment: Mapping[str, str]) -> dict[str, str]:
+    """Show a process the first GPU only: TensorFlow takes the memory of all that it sees."""
+    visible = "CUDA_VISIBLE_DEVICES"
+    return {visible: environment.get(visible, "0").split(",")[0]}
 
 
 def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
@@ -188,12 +194,22 @@ def answer(kind: type[Request], work: Callable[[Request], BaseModel]) -> None:
 
 def unforeseen(error: Exception) -> Failure:
     """What nobody expected, as a failure. A disk's troubles reach TensorFlow as errors of many types with C's words."""
+    told = one_line(error)
     if any(os.strerror(number) in str(error) for number in DISK_TROUBLES):
         return StoreUnavailable(
-            f"A file could not be written, for the disk is full or read-only: {one_line(error)}. Give the node's "
-            "volumes more room, or spec.conversion.resources more ephemeral-storage."
+            f"A file could not be written, for the disk is full or read-only: {told}. Give the node's volumes more "
+            "room, or spec.conversion.resources more ephemeral-storage."
         )
-    return Internal(f"Unexpected error: {one_line(error)}")
+    # TensorFlow, which this module does not import, names the device in the same words.
+    exhausted = type(error).__name__ == "ResourceExhaustedError"
+    if exhausted and "GPU" in str(error):
+        return GPUOutOfMemory(
+            f"The device had too little memory for the model: {told}. Lower spec.conversion.maxBatchSize, see what "
+            "else uses the device, or use a larger one."
+        )
+    if exhausted or isinstance(error, MemoryError):
+        return OutOfMemory(f"The host had too little memory: {told}. Raise spec.conversion.resources.")
+    return Internal(f"Unexpected error: {told}")
 
 
 def _end_with_parent() -> None:

@@ -12,6 +12,16 @@ from tftrt_runtime.child import one_line
 from tftrt_runtime.dtypes import TRITON_NAMES
 from tftrt_runtime.errors import NotAModel, SignatureNotFound
 
+# What says something of the machine, not of the model: the device's memory, its libraries, its driver.
+MACHINE_FAULTS = (
+    MemoryError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.InternalError,
+    tf.errors.UnknownError,
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+)
+
 
 def load(folder: Path, uri: str) -> Any:
     """The loaded SavedModel.
@@ -21,6 +31,8 @@ def load(folder: Path, uri: str) -> Any:
     """
     try:
         return tf.saved_model.load(str(folder))
+    except MACHINE_FAULTS:
+        raise
     except Exception as error:  # TensorFlow raises nearly every kind here
         raise NotAModel(
             f"{uri} is no SavedModel that TensorFlow {tf.__version__} can load: {one_line(error)}"

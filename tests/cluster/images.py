@@ -92,7 +92,7 @@ def _built(
         return image
     say(f"building {image.name}")
     if dependencies is not None:
-        # Under a name, or this stage is forgotten with all that no image is based on, and TensorFlow is installed again.
+        # Under a name, or this stage is forgotten as what no image is based on, and TensorFlow is installed again.
         _build(context, base, dependencies, f"localhost/{repository}-{dependencies}")
     _build(context, base, target, f"localhost/{image.name}")
     _save(f"localhost/{image.name}", image.full_name, image.archive)

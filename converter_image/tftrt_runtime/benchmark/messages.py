@@ -13,7 +13,7 @@ class Model(Frozen):
 
 
 class TimingRequest(Frozen):
-    """Time these models in one process.
+    """Time these models in one process, with so many calls at a time as `in_flight` has, one number after the other.
 
     Each measurement takes `each_seconds`. When all have taken `limit_seconds`, no more calls are tried at a time.
     """
@@ -24,6 +24,7 @@ class TimingRequest(Frozen):
     sample: Sample
     batch_sizes: tuple[int, ...]
     places: tuple[Place, ...]
+    in_flight: tuple[int, ...]
     each_seconds: float
     limit_seconds: float
 

@@ -10,6 +10,7 @@ from tftrt_runtime.benchmark.messages import Model, TimingAnswer, TimingRequest
 from tftrt_runtime.benchmark.rounds import IN_FLIGHT
 from tftrt_runtime.benchmark.rows import Place, Row
 from tftrt_runtime.build_log import BuildLog
+from tftrt_runtime.errors import GPUOutOfMemory, NothingConvertible
 from tftrt_runtime.tensorrt import NO_FALLBACK
 
 TF32_SINCE = 8  # the compute capability's major number of the first GPUs that have it
@@ -45,9 +46,17 @@ def on_gpu(
     without = native.model_copy(update={"way": "FP32"})
     has_tf32 = int(compute_capability.partition(".")[0]) >= TF32_SINCE
     rows: list[Row] = []
-    for model in (native, without, converted) if has_tf32 else (native, converted):
+    for model in (native, without) if has_tf32 else (native,):
         with log.timed("convert", "Timed", way=model.way):
             rows += _time((model,), inputs, sample, sizes, places, GPU_SECONDS)
+    one, *more = IN_FLIGHT
+    with log.timed("convert", "Timed", way=converted.way):
+        rows += _time((converted,), inputs, sample, sizes, places, GPU_SECONDS, (one,))
+        try:
+            rows += _time((converted,), inputs, sample, sizes, places, GPU_SECONDS, tuple(more))
+        except (GPUOutOfMemory, NothingConvertible) as error:
+            # TF-TRT takes an engine that lacks memory for one more call for one that is broken.
+            log.event("convert", "More calls at a time could not be timed", why=error.message)
     return tuple(rows)
 
 
@@ -58,8 +67,9 @@ def _time(
     sizes: tuple[int, ...],
     places: tuple[Place, ...],
     seconds: float,
+    in_flight: tuple[int, ...] = IN_FLIGHT,
 ) -> tuple[Row, ...]:
-    """Time models in one process, for `seconds` in all."""
+    """Time models in one process, for `seconds` in all where they are timed for every number of calls in flight."""
     request = TimingRequest(
         models=models,
         tf32=all(model.way != "FP32" for model in models),
@@ -67,6 +77,7 @@ def _time(
         sample=sample,
         batch_sizes=sizes,
         places=places,
+        in_flight=in_flight,
         each_seconds=seconds / (len(IN_FLIGHT) * len(sizes) * len(places) * len(models)),
         limit_seconds=seconds,
     )

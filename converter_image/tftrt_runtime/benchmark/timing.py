@@ -35,14 +35,14 @@ def time_models(request: TimingRequest) -> TimingAnswer:
 def _rows(request: TimingRequest, functions: dict[Any, Any]) -> Iterator[Row]:
     """One call at a time first, which the summary is made of; what else there is time for goes in the rest."""
     spent = 0.0  # without warming up, in which a GPU newer than TensorFlow compiles its kernels
-    for in_flight, size, place, way in product(rounds.IN_FLIGHT, request.batch_sizes, request.places, functions):
+    for in_flight, size, place, way in product(request.in_flight, request.batch_sizes, request.places, functions):
         # Ways are compared with each other: what was begun for one is ended for all.
         if in_flight > 1 and spent > request.limit_seconds and way == request.models[0].way:
             log.event("convert", "No time left to measure more calls in flight", in_flight=in_flight, batch_size=size)
             return
         call = _call(functions[way], samples.batch(request.inputs, size, request.sample), place)
         try:
-            if in_flight == 1:
+            if in_flight == request.in_flight[0]:
                 _warm_up(call)
             started = time.perf_counter()
             measured = rounds.measure([call] * in_flight, request.each_seconds)

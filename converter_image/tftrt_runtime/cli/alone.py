@@ -12,10 +12,10 @@ from tftrt_runtime.artifact import MODEL, REPORT
 from tftrt_runtime.benchmark import run
 from tftrt_runtime.benchmark.rows import Row
 from tftrt_runtime.cli.options import ConvertOptions, place, runtime, spec_of
-from tftrt_runtime.convert import sources, step
+from tftrt_runtime.convert import for_gpu, sources, step
 from tftrt_runtime.convert import verify as comparison
 from tftrt_runtime.convert.messages import CheckAnswer, ComparisonData
-from tftrt_runtime.errors import NothingConvertible, SourceChanged, StoreUnavailable, UsageError
+from tftrt_runtime.errors import GPUUnfit, NothingConvertible, SourceChanged, StoreUnavailable, UsageError
 from tftrt_runtime.fetching import trees
 from tftrt_runtime.report import data
 from tftrt_runtime.report.data import Report
@@ -27,12 +27,19 @@ def convert(options: ConvertOptions) -> Report:
 
     Raises:
         UsageError: the target is there already, or the options do not fit together.
+        GPUUnfit: the precision needs a GPU, and there is none.
         Failure: as the steps have it.
     """
     target = options.target.absolute()
     if target.exists():
         raise UsageError(f"{options.target} is there already: name a folder that is not, or delete it.")
     spec = spec_of(options, runtime())
+    if spec.runtime.accelerator == "None" and spec.conversion.precision != "FP32":
+        raise GPUUnfit(
+            f"Precision {spec.conversion.precision} needs TensorRT, and TensorFlow sees no GPU on this machine: see "
+            "`nvidia-smi` and the libraries of CUDA and TensorRT on LD_LIBRARY_PATH; --verbose shows what TensorFlow "
+            "says of them. Without a GPU only spec.conversion.precision FP32 goes."
+        )
     with _workspace(target.parent) as workspace:
         fetch.run(spec, workspace, trees.open_here)
         step.run(spec, workspace)
@@ -45,6 +52,7 @@ def benchmark(folder: Path, source: str | None, batch_sizes: tuple[int, ...]) ->
 
     Raises:
         NothingConvertible: the model takes no made-up input.
+        GPUUnfit, EngineDeviceMismatch: it has engines, and not for the device that is here.
         UsageError: an engine for such a batch size was not built.
     """
     report = read(folder)
@@ -58,6 +66,7 @@ def benchmark(folder: Path, source: str | None, batch_sizes: tuple[int, ...]) ->
             f"{folder} has no engine for the batch size {missing[0]}, only for "
             f"{', '.join(map(str, conversion.batchSizes))}."
         )
+    _expect_device(report)
     with _fetched(report, source, folder, None) as (unconverted, _):
         given = (unconverted, folder / MODEL, report.spec.source.signature, conversion.inputs, conversion.sample, sizes)
         if report.spec.runtime.accelerator == "GPU":
@@ -71,9 +80,11 @@ def verify(folder: Path, source: str | None, samples: str | None) -> CheckAnswer
     Raises:
         AccuracyBelowThreshold: an answer is not finite where the unconverted model's is.
         CalibrationDataUnfit: the data does not fit the model.
+        GPUUnfit, EngineDeviceMismatch: it has engines, and not for the device that is here.
     """
     report = read(folder)
     conversion = report.findings.conversion
+    _expect_device(report)
     uri = report.spec.verification.uri if samples is None else place(samples)
     with _fetched(report, source, folder, uri) as (unconverted, workspace):
         compared = None if uri is None else ComparisonData(uri=uri, folder=str(workspace.verification))
@@ -118,6 +129,16 @@ def draw(report: Path, page: Path | None) -> Path:
 def read(folder: Path) -> Report:
     """The report of a converted model."""
     return data.read(folder / data.FILE)
+
+
+def _expect_device(report: Report) -> None:
+    """Hold that engines are asked on the kind of device that they were built on, by the same TensorRT.
+
+    Raises:
+        GPUUnfit, EngineDeviceMismatch: they are not.
+    """
+    if report.spec.runtime.accelerator == "GPU":
+        for_gpu.look_for(report.spec, report.findings.conversion.device)
 
 
 @contextlib.contextmanager

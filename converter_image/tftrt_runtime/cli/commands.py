@@ -139,6 +139,10 @@ def convert(
     one (s3://, gs://, az://, https://). TARGET is a new folder: the converted SavedModel is in TARGET/model, the
     report is TARGET/report.html. Without a GPU the graph is frozen and optimised, without TensorRT.
 
+    The engines take batches up to the largest --batch-size. A larger one, TensorFlow runs without TensorRT, unless
+    TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION=False is in the environment before TensorFlow is imported: then it is
+    an error.
+
     \b
     Examples:
       tftrt convert ./resnet50 ./converted
@@ -163,6 +167,11 @@ def convert(
     console.converted(report)
     click.echo(f"\n{target / 'model'} is the converted model, {target / 'report.html'} tells more.")
     conversion = report.findings.conversion
+    if conversion.engines:
+        click.echo(
+            f"Its engines take batches up to {max(conversion.batchSizes)}; a larger one runs without TensorRT, or "
+            "fails with TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION=False in the environment."
+        )
     with _told(verbose):
         gates.judge(conversion.verification, conversion.benchmark)
 
@@ -351,15 +360,23 @@ def delete(spec_path: Path) -> None:
     delete.run(spec.read(spec_path, spec.DeleteSpec))
 
 
+def _is_written(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+
+
 def _is_a_persons(context: click.Context, source: str | None, target: Path | None) -> bool:
     """Whether the command is a person's, with a SOURCE and a TARGET, and not a Job's, with a spec.
 
     Raises:
-        click.UsageError: it is both, or neither.
+        click.UsageError: it is both, or neither, or has options beside its spec.
     """
-    given = context.get_parameter_source("spec_path") is not click.core.ParameterSource.DEFAULT
+    written = {name for name in context.params if _is_written(context, name)}
+    given = "spec_path" in written
     if source is None:
         if given or spec.DEFAULT_PATH.exists():
+            if beside := sorted(written - {"spec_path", "workspace_path"}):
+                option = next(param for param in context.command.params if param.name == beside[0])
+                raise click.UsageError(f"{option.opts[0]} is not for a Job: all that it does is in its spec.", context)
             return False
         raise click.UsageError("Name a SOURCE and a TARGET.", context)
     if target is None:

@@ -34,6 +34,8 @@ OPTIONS = {
     "spec.source.inputs": "--input",
     "spec.source.outputs": "--output",
     "spec.conversion.precision": "--precision",
+    "spec.conversion.maxBatchSize": "--batch-size",
+    "spec.conversion.batchSizes": "--batch-size",
     "spec.conversion.maxWorkspaceSize": "--max-workspace-size",
     "spec.conversion.minimumSegmentSize": "--minimum-segment-size",
     "spec.conversion.dynamicShapes": "--dynamic-shapes",

@@ -27,7 +27,7 @@ def check(request: CalibrationRequest) -> CalibrationAnswer:
     with log.timed("convert", "Read the calibration data"):
         for batch in data.batches(Path(request.data.folder), inputs, request.data.batch_size, request.data.samples):
             if read == 0:
-                shapes.expect_in_range(batch, request.input_shapes, "Calibration")
+                shapes.expect_in_range(batch, request.input_shapes, None, "Calibration")
             read += 1
     if read < wanted:
         raise CalibrationDataUnfit(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from decimal import ROUND_DOWN, Decimal
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import tensorflow as tf
 from tftrt_runtime import child, samples
 from tftrt_runtime.artifact import Verification
 from tftrt_runtime.convert import comparisons
+from tftrt_runtime.convert.agreement import Deviation, decimal_text, deviation, share_text, top1_agreements
 from tftrt_runtime.convert.messages import REFERENCE, CheckAnswer, CheckRequest, ComparisonData
 from tftrt_runtime.errors import AccuracyBelowThreshold, Internal, NothingConvertible
 from tftrt_runtime.report import graphs
@@ -21,7 +20,6 @@ from tftrt_runtime.report.data import Comparison
 
 # Of our own rewriting, which only reorders sums; it says nothing about precisions.
 MAX_EXACT_ERROR = 1e-4
-DIGITS = 4  # of the decimals in the summary
 
 
 def check(request: CheckRequest) -> CheckAnswer:
@@ -43,12 +41,8 @@ def check(request: CheckRequest) -> CheckAnswer:
     if request.engines:
         _expect_engines(request, function.graph.as_graph_def())
     graph = graphs.show(function, Path(request.events))
-    # Where the answers are compared on the user's data, made-up input still asks for every batch size.
-    made_up = request.also if request.data is None or request.sample is None else (request.sample, *request.also)
-    for sample in made_up:
-        for size in request.batch_sizes:
-            batch = samples.batch(request.inputs, size, sample)
-            function(**{name: tf.constant(value) for name, value in batch.items()})
+    if request.data is not None:
+        _expect_finite(function, request)
     compared, agreeing = _compare(function, request)
     return CheckAnswer(
         verification=_verification(compared, agreeing, request.data) if compared else None,
@@ -57,17 +51,31 @@ def check(request: CheckRequest) -> CheckAnswer:
     )
 
 
+def _expect_finite(function: Any, request: CheckRequest) -> None:
+    """Ask for every shape that is served, for the user's data has hardly all of them.
+
+    Raises:
+        AccuracyBelowThreshold: an answer is not finite where the unconverted model's all are.
+    """
+    for batch in comparisons.made_up(request.inputs, request.batch_sizes, request.samples):
+        for name, answer in _answers(function, batch).items():
+            if name in request.finite and not np.isfinite(answer).all():
+                raise _not_finite(name, comparisons.size(batch))
+
+
 def _compare(function: Any, request: CheckRequest) -> tuple[tuple[Comparison, ...], dict[int, int] | None]:
     """Each output at each batch size, over all batches of that size; how many samples agree by batch size."""
-    errors: dict[tuple[int, str], float] = defaultdict(float)
+    deviations: dict[tuple[int, str], Deviation] = defaultdict(Deviation)
     agreeing: dict[int, int] | None = defaultdict(int)
     asked: dict[int, int] = defaultdict(int)
-    batches = comparisons.batches(request.inputs, request.batch_sizes, request.sample, request.data)
-    for number, batch in enumerate(islice(batches, request.compared)):
+    batches = comparisons.batches(request.inputs, request.batch_sizes, request.samples, request.data)
+    for number, batch in enumerate(batches if request.compared else ()):
+        reference = Path(request.references, REFERENCE.format(number))
+        if not reference.exists():
+            continue
         size = comparisons.size(batch)
-        answers = function(**{name: tf.constant(value) for name, value in batch.items()})
-        found = {name: np.asarray(answers[name].numpy()) for name in sorted(answers)}
-        with np.load(Path(request.references, REFERENCE.format(number)), allow_pickle=True) as references:
+        found = _answers(function, batch)
+        with np.load(reference, allow_pickle=True) as references:
             expected = {name: references[f"output{index}"] for index, name in enumerate(found)}
         asked[size] += size
         same = top1_agreements(list(found.values()), list(expected.values()))
@@ -76,19 +84,24 @@ def _compare(function: Any, request: CheckRequest) -> tuple[tuple[Comparison, ..
         else:
             agreeing[size] += same
         for name, value in found.items():
-            error = _error(name, size, value, expected[name], request.exact)
-            errors[size, name] = max(errors[size, name], error)
+            deviations[size, name] |= _deviation(name, size, value, expected[name], request.exact)
     compared = tuple(
         Comparison(
             output=name,
             batchSize=size,
             samples=asked[size],
-            maxRelativeError=decimal_text(error),
+            maxRelativeError=decimal_text(_error(name, size, seen, request.exact)),
             top1Agreement=None if agreeing is None else share_text(agreeing[size], asked[size]),
         )
-        for (size, name), error in errors.items()
+        for (size, name), seen in deviations.items()
     )
     return compared, agreeing
+
+
+def _answers(function: Any, batch: samples.Batch) -> dict[str, Any]:
+    """The outputs by name, in the order of the names."""
+    answers = function(**{name: tf.constant(value) for name, value in batch.items()})
+    return {name: np.asarray(answers[name].numpy()) for name in sorted(answers)}
 
 
 def _verification(
@@ -104,61 +117,35 @@ def _verification(
     )
 
 
-def _error(name: str, size: int, found: Any, expected: Any, exact: bool) -> float:
-    error = relative_error(found, expected)
-    if exact and expected.dtype.kind != "f":
-        error = 0.0 if error == 0 else float("inf")
-    if exact and not error <= MAX_EXACT_ERROR:
+def _deviation(name: str, size: int, found: Any, expected: Any, exact: bool) -> Deviation:
+    seen = deviation(found, expected)
+    if not np.isfinite(seen.difference):
+        raise Internal(_differs(name, size, "")) if exact else _not_finite(name, size)
+    if exact and expected.dtype.kind != "f" and seen.difference:
+        raise Internal(_differs(name, size, ""))
+    return seen
+
+
+def _error(name: str, size: int, seen: Deviation, exact: bool) -> float:
+    if exact and not seen.relative <= MAX_EXACT_ERROR:
         raise Internal(
-            f"At batch size {size} output {name!r} of the converted model differs from the unconverted "
-            f"one's by {error:.2g}, more than {MAX_EXACT_ERROR:.0e}, relative to its largest value."
+            _differs(
+                name, size, f" by {seen.relative:.2g}, more than {MAX_EXACT_ERROR:.0e}, relative to its largest value"
+            )
         )
-    if not np.isfinite(error):
-        raise AccuracyBelowThreshold(
-            f"At batch size {size} output {name!r} of the converted model is not finite, or of another shape or type, "
-            "where the unconverted one's is: the values are too large for this precision. Set "
-            "spec.conversion.precision to FP32."
-        )
-    return error
+    return seen.relative
 
 
-def relative_error(found: Any, expected: Any) -> float:
-    """The largest difference over the largest expected magnitude.
-
-    Infinite for other shapes and types, and where one is finite and the other not; 1 where texts or truths differ.
-    """
-    if found.shape != expected.shape or found.dtype != expected.dtype:
-        return float("inf")
-    if expected.dtype.kind not in "fiu":
-        return 0.0 if np.array_equal(found, expected) else 1.0
-    if not np.array_equal(np.isfinite(found), np.isfinite(expected)):
-        return float("inf")
-    finite = np.isfinite(expected)
-    found, expected = found[finite].astype(np.float64), expected[finite].astype(np.float64)
-    if expected.size == 0:
-        return 0.0
-    largest = float(np.max(np.abs(expected)))
-    return float(np.max(np.abs(found - expected))) / max(largest, float(np.finfo(np.float32).tiny))
+def _differs(name: str, size: int, how: str) -> str:
+    return f"At batch size {size} output {name!r} of the converted model differs from the unconverted one's{how}."
 
 
-def top1_agreements(found: list[Any], expected: list[Any]) -> int | None:
-    """In how many samples the largest class is the same; None for what is no classifier with one output of classes."""
-    if len(expected) != 1 or expected[0].dtype.kind != "f" or expected[0].ndim != 2 or expected[0].shape[1] < 2:
-        return None
-    if not np.isfinite(found[0]).all():
-        return 0
-    return int(np.sum(np.argmax(found[0], axis=1) == np.argmax(expected[0], axis=1)))
-
-
-def decimal_text(value: float) -> str:
-    """The number as a decimal without an exponent: `0.00012`."""
-    return f"{Decimal(f'{value:.{DIGITS}g}'):f}"
-
-
-def share_text(part: int, whole: int) -> str:
-    """The share as a decimal, rounded down: only all of them are 1."""
-    share = (Decimal(part) / Decimal(whole)).quantize(Decimal(1).scaleb(-DIGITS), ROUND_DOWN)
-    return f"{share.normalize():f}"
+def _not_finite(name: str, size: int) -> AccuracyBelowThreshold:
+    return AccuracyBelowThreshold(
+        f"At batch size {size} output {name!r} of the converted model is not finite, or of another shape or type, "
+        "where the unconverted one's is: the values are too large for this precision. Set "
+        "spec.conversion.precision to FP32."
+    )
 
 
 def _expect_names(what: str, found: dict[str, Any], expected: list[str]) -> None:

@@ -16,9 +16,9 @@ FEW_SAMPLES = 128
 
 
 def batches(
-    inputs: Sequence[Tensor], batch_sizes: Sequence[int], sample: Sample | None, given: ComparisonData | None
+    inputs: Sequence[Tensor], batch_sizes: Sequence[int], made: Sequence[Sample], given: ComparisonData | None
 ) -> Iterator[samples.Batch]:
-    """Batches of the user's data where it is given, else one made-up batch of each size; none without either.
+    """Batches of the user's data where it is given, else those of the samples `made` up; none without either.
 
     The sizes ascend.
 
@@ -27,8 +27,14 @@ def batches(
     """
     if given is not None:
         yield from _of_data(inputs, batch_sizes, Path(given.folder))
-    elif sample is not None:
-        for size in batch_sizes:
+    else:
+        yield from made_up(inputs, batch_sizes, made)
+
+
+def made_up(inputs: Sequence[Tensor], batch_sizes: Sequence[int], made: Sequence[Sample]) -> Iterator[samples.Batch]:
+    """One batch of each size for each sample."""
+    for size in batch_sizes:
+        for sample in made:
             yield samples.batch(inputs, size, sample)
 
 

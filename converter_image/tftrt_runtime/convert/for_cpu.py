@@ -58,7 +58,8 @@ def convert(
         inputs=answer.inputs,
         outputs=answer.outputs,
         batch_sizes=spec.conversion.batchSizes,
-        sample=answer.sample,
+        samples=answer.samples,
+        finite=answer.finite,
         exact=True,
         engines=False,
     )

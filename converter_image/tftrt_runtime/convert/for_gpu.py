@@ -10,7 +10,7 @@ from tftrt_runtime.benchmark import rows, run
 from tftrt_runtime.build_log import BuildLog
 from tftrt_runtime.convert import messages, shapes, sources, verify
 from tftrt_runtime.convert.layer_log import VERBOSE, LayerLog
-from tftrt_runtime.errors import GPUOutOfMemory, GPUUnfit, NothingConvertible
+from tftrt_runtime.errors import ChildAborted, GPUOutOfMemory, GPUUnfit, Internal, NothingConvertible
 from tftrt_runtime.report.data import TENSORBOARD, EngineLayers, Findings
 from tftrt_runtime.serve.memory import MIB
 from tftrt_runtime.spec import JobSpec
@@ -18,7 +18,7 @@ from tftrt_runtime.tensorrt import NO_FALLBACK
 
 # The measured peak is what the tensors took; a pool also breaks into pieces. The smallest of these that the model was
 # seen to run in is what is reported.
-POOL_FACTORS = (1.0, 1.1, 1.25, 1.5)
+POOL_FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0)
 
 
 def look(spec: JobSpec) -> messages.DevicesAnswer:
@@ -40,6 +40,16 @@ def look(spec: JobSpec) -> messages.DevicesAnswer:
             "the operator's runtime catalogue names the wrong image or the wrong version."
         )
     return seen
+
+
+def look_for(spec: JobSpec, device: Device) -> None:
+    """See whether engines that were built on `device` run on the one that is here.
+
+    Raises:
+        GPUUnfit: there is none, or not the runtime's TensorRT.
+        EngineDeviceMismatch: it is another kind of device.
+    """
+    cuda.expect_product(cuda.product(device.name), look(spec).name)
 
 
 def convert(
@@ -69,11 +79,10 @@ def convert(
             "checked by running it. Export the numeric part of it alone."
         )
     shapes.expect_closed(model.inputs, spec.conversion.inputShapes, spec.source.uri)
-    every = shapes.distinct(model.inputs, spec.conversion.inputShapes)
     numeric = sources.frozen(spec, source, references.parent / "frozen") if model.tables else source
-    built, layers = _build(spec, model, calibration, every, numeric, target)
-    checked = _check(spec, model, every, target, references, events / "after", data)
-    memory = _measure(spec, model.inputs, every[-1], target)
+    built, layers = _build(spec, model, calibration, numeric, target)
+    checked = _check(spec, model, target, references, events / "after", data)
+    memory = _measure(spec, model.inputs, model.samples[-1], target)
     timed = run.on_gpu(
         source,
         target,
@@ -125,7 +134,6 @@ def _build(
     spec: JobSpec,
     model: messages.ReferenceAnswer,
     calibration: messages.CalibrationData | None,
-    every: tuple[Sample, ...],
     source: Path,
     target: Path,
 ) -> tuple[messages.EnginesAnswer, tuple[EngineLayers, ...]]:
@@ -136,7 +144,7 @@ def _build(
         target=str(target),
         frozen=model.tables,
         inputs=model.inputs,
-        samples=every,
+        samples=model.samples,
         precision=spec.conversion.precision,
         max_workspace_size_bytes=spec.conversion.maxWorkspaceSizeBytes,
         minimum_segment_size=spec.conversion.minimumSegmentSize,
@@ -156,7 +164,6 @@ def _build(
 def _check(
     spec: JobSpec,
     model: messages.ReferenceAnswer,
-    every: tuple[Sample, ...],
     target: Path,
     references: Path,
     events: Path,
@@ -172,11 +179,11 @@ def _check(
         inputs=model.inputs,
         outputs=model.outputs,
         batch_sizes=spec.conversion.batchSizes,
-        sample=model.sample,
+        samples=model.samples,
+        finite=model.finite,
         exact=False,
         engines=True,
         dynamic=spec.conversion.dynamicShapes is not None,
-        also=tuple(sample for sample in every if sample != model.sample),
     )
     return verify.check(request)
 
@@ -196,11 +203,13 @@ def _measure(spec: JobSpec, inputs: tuple[Tensor, ...], sample: Sample, target: 
         for factor in POOL_FACTORS:
             limit_mib = -(-int(free.peakBytes * factor) // MIB)
             try:
-                run(limit_mib)
-            except GPUOutOfMemory as error:
+                limited = run(limit_mib)
+            except (GPUOutOfMemory, Internal, ChildAborted) as error:  # libraries tell the want of memory as they like
                 log.event("convert", "A pool was too small", mebibytes=limit_mib, why=error.message)
             else:
-                return free.model_copy(update={"peakBytes": limit_mib * MIB})
+                # What a neighbour took of the device in the meantime counts in one of them, and hardly in both.
+                overhead = min(free.overheadBytes, limited.overheadBytes)
+                return free.model_copy(update={"peakBytes": limit_mib * MIB, "overheadBytes": overhead})
     raise GPUOutOfMemory(
         f"The converted model did not run in a pool of {limit_mib} MiB, {POOL_FACTORS[-1]} times what its tensors take."
     )

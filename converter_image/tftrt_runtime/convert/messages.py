@@ -58,7 +58,8 @@ class ComparisonData(Message):
 class ReferenceRequest(Message):
     """Leave the answers of the SavedModel in `source` in `references`, its graph for TensorBoard in `events`.
 
-    It is asked `data`, or made-up input where that is None.
+    It is asked `data`, or made-up input where that is None. `dynamic_shapes` is the profile strategy of the engines
+    that come of it, where there is one.
     """
 
     uri: str
@@ -67,6 +68,7 @@ class ReferenceRequest(Message):
     tensorflow: str
     batch_sizes: tuple[int, ...]
     input_shapes: dict[str, ShapeRange]
+    dynamic_shapes: Optional[str] = None
     references: str
     data: Optional[ComparisonData]
     events: str
@@ -75,14 +77,18 @@ class ReferenceRequest(Message):
 class ReferenceAnswer(Message):
     """The signature, and how it was asked; `kept` tells why its graph cannot be frozen, where it cannot.
 
-    `compared` counts the batches that it answered. `tables`: it reads lookup tables, which stay beside a frozen graph.
+    `samples` are those of all sizes in the order of `shapes.distinct`, `sample` among them. `compared` counts the
+    batches whose answers were saved; `finite` are the outputs that were so for all samples. `tables`: it reads lookup
+    tables, which stay beside a frozen graph.
     """
 
     tensorflow: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     sample: Optional[Sample]
+    samples: tuple[Sample, ...]
     compared: int
+    finite: tuple[str, ...]
     kept: Optional[str]
     tables: bool
     graph: Graph
@@ -169,7 +175,8 @@ class CheckRequest(Message):
     """Load the SavedModel in `model` and compare its answers with those in `references`.
 
     `exact`: they must be the same up to the order of sums. `engines`: each of its engines must hold all batch sizes, or
-    be the only one where `dynamic`. It must run with the shapes of `also`, too. Its graph goes to `events`.
+    be the only one where `dynamic`. It is asked `samples` at all batch sizes, and must answer with numbers where the
+    output is one of `finite`. Its graph goes to `events`.
     """
 
     model: str
@@ -181,11 +188,11 @@ class CheckRequest(Message):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     batch_sizes: tuple[int, ...]
-    sample: Optional[Sample]
+    samples: tuple[Sample, ...]
+    finite: tuple[str, ...] = ()
     exact: bool
     engines: bool
     dynamic: bool = False
-    also: tuple[Sample, ...] = ()
 
 
 class CheckAnswer(Message):

@@ -6,6 +6,7 @@ As a child process of its own it answers in true FP32 (without TF32), on the GPU
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,20 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     outputs = saved_model.outputs(function, request.uri)
     shapes.expect_fit(inputs, request.input_shapes, request.uri)
     with log.timed("convert", "Asked the unconverted model"):
-        sample, outputs, compared = _ask(function, inputs, outputs, request)
+        sample = _sample(function, inputs, request)
+        every = () if sample is None else shapes.distinct(sample, request.input_shapes)
+        asked = _ask(function, inputs, every, request)
+        if asked is None:
+            sample, every = None, ()
+        finite = () if request.data is None or asked is None else _finite(function, inputs, every, request)
     answer = ReferenceAnswer(
         tensorflow=tf.__version__,
         inputs=inputs,
-        outputs=outputs,
+        outputs=_ranked(outputs, asked.first if asked else {}),
         sample=sample,
-        compared=compared,
+        samples=every,
+        compared=asked.compared if asked else 0,
+        finite=finite,
         kept=freeze.why_not(loaded, function),
         tables=freeze.has_tables(loaded, function),
         graph=graphs.show(function, Path(request.events)),
@@ -67,32 +75,52 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     return (loaded, function), answer
 
 
-def _ask(
-    function: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], request: ReferenceRequest
-) -> tuple[Sample | None, tuple[Tensor, ...], int]:
-    """The sample that the model takes, its outputs' shapes as far as they show, and how many answers were saved.
+@dataclass(frozen=True)
+class Asked:
+    """The answers to the first batch, and how many batches' answers were saved."""
 
-    A model may refuse made-up input (a decoder of JPEG gets none) or answer differently each time (it draws random
-    numbers): then there is no sample, and for the latter nothing to compare with.
+    first: samples.Batch
+    compared: int
+
+
+def _ask(
+    function: Any, inputs: tuple[Tensor, ...], every: tuple[Sample, ...], request: ReferenceRequest
+) -> Asked | None:
+    """Save the answers to the batches to compare; None where they differ each time, for it draws random numbers.
+
+    Each batch size has its share of the room for them.
     """
-    sample = _sample(function, inputs, request)
-    first: samples.Batch = {}
-    compared = written = 0
-    for batch in comparisons.batches(inputs, request.batch_sizes, sample, request.data):
-        answers = _answer_to_data(function, batch, request) if request.data else _answer(function, batch)
-        if compared == 0:
-            first, again = answers, _answer(function, batch)
-            if not all(same(first[name], again[name]) for name in first):
+    asked: Asked | None = None
+    room = dict.fromkeys(request.batch_sizes, MAX_REFERENCE_BYTES // len(request.batch_sizes))
+    for number, batch in enumerate(comparisons.batches(inputs, request.batch_sizes, every, request.data)):
+        size = comparisons.size(batch)
+        if room[size] <= 0:
+            continue
+        answers = _answer_to_data(function, batch, request) if request.data else _answer_to_made_up(function, batch)
+        if asked is None:
+            again = _answer(function, batch)
+            if not all(same(answers[name], again[name]) for name in answers):
                 log.event("convert", "The model answers differently each time: nothing to compare with")
-                return None, _ranked(outputs, first), 0
-        _expect_batch(answers, comparisons.size(batch), request.uri)
-        np.savez(Path(request.references, REFERENCE.format(compared)), **_picklable(answers))
-        compared += 1
-        written += sum(answer.nbytes for answer in answers.values())
-        if written > MAX_REFERENCE_BYTES:
-            log.event("convert", "The data's answers are many: the rest of it is not compared", batches=compared)
-            break
-    return sample, _ranked(outputs, first), compared
+                return None
+        _expect_batch(answers, size, request.uri)
+        np.savez(Path(request.references, REFERENCE.format(number)), **_picklable(answers))
+        asked = Asked(asked.first if asked else answers, asked.compared + 1 if asked else 1)
+        room[size] -= sum(answer.nbytes for answer in answers.values())
+        if room[size] <= 0:
+            log.event("convert", "The answers are large: the rest of the data is not compared", batch_size=size)
+    return asked or Asked({}, 0)
+
+
+def _finite(
+    function: Any, inputs: tuple[Tensor, ...], every: tuple[Sample, ...], request: ReferenceRequest
+) -> tuple[str, ...]:
+    """The outputs that are numbers, none of them infinite, for made-up input of every shape."""
+    finite: set[str] | None = None
+    for batch in comparisons.made_up(inputs, request.batch_sizes, every):
+        answers = _answer_to_made_up(function, batch)
+        numbers = {name for name, answer in answers.items() if answer.dtype.kind == "f" and np.isfinite(answer).all()}
+        finite = numbers if finite is None else finite & numbers
+    return tuple(sorted(finite or ()))
 
 
 def _sample(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest) -> Sample | None:
@@ -102,6 +130,8 @@ def _sample(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest
         sample = shapes.usual(inputs, request.input_shapes, open_dimension)
         try:
             _answer(function, samples.batch(inputs, request.batch_sizes[0], sample))
+        except saved_model.MACHINE_FAULTS:
+            raise
         except (tf.errors.OpError, ValueError) as error:
             log.event("convert", "The model does not take this sample", shapes=sample.shapes, error=str(error)[:500])
         else:
@@ -110,13 +140,29 @@ def _sample(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest
     return None
 
 
+def _answer_to_made_up(function: Any, batch: samples.Batch) -> samples.Batch:
+    """The answer to made-up input of a model that takes some.
+
+    Raises:
+        SignatureNotFound: it does not take all of `inputShapes`, or not so large a batch.
+    """
+    try:
+        return _answer(function, batch)
+    except (tf.errors.InvalidArgumentError, ValueError) as error:
+        told = ", ".join(f"{name!r} {list(values.shape)}" for name, values in batch.items())
+        raise SignatureNotFound(
+            f"The unconverted model does not take inputs of the shapes {told}, the batch first: "
+            f"{child.one_line(error)}. Set spec.conversion.inputShapes and batchSizes to what it takes."
+        ) from error
+
+
 def _answer_to_data(function: Any, batch: samples.Batch, request: ReferenceRequest) -> samples.Batch:
     """The answer to a batch of the user's own.
 
     Raises:
         CalibrationDataUnfit: the model does not take it.
     """
-    shapes.expect_in_range(batch, request.input_shapes, "Verification")
+    shapes.expect_in_range(batch, request.input_shapes, request.dynamic_shapes, "Verification")
     try:
         return _answer(function, batch)
     except (tf.errors.InvalidArgumentError, ValueError) as error:

@@ -11,6 +11,7 @@ from tftrt_runtime.errors import CalibrationDataUnfit, SignatureNotFound
 from tftrt_runtime.spec import ShapeRange
 
 InputShapes = Mapping[str, ShapeRange]  # by the input's name
+WHICH = ("min", "opt", "max")
 
 
 def expect_fit(inputs: Sequence[Tensor], given: InputShapes, uri: str) -> None:
@@ -49,17 +50,29 @@ def expect_closed(inputs: Sequence[Tensor], given: InputShapes, uri: str) -> Non
             )
 
 
-def expect_in_range(batch: samples.Batch, given: InputShapes, what: str) -> None:
-    """Hold that a batch of the user's data has shapes that the engines are built for; `what` names the data.
+def expect_in_range(batch: samples.Batch, given: InputShapes, strategy: str | None, what: str) -> None:
+    """Hold that a batch of the user's data has shapes that the engines take; `what` names the data.
+
+    Those of the profile strategy `Optimal` take exactly the `min`, the `opt` and the `max` sizes.
 
     Raises:
         CalibrationDataUnfit: it has not.
     """
-    for name, shape in given.items():
-        sizes = batch[name].shape[1:]
-        if not all(low <= size <= high for low, size, high in zip(shape.min, sizes, shape.max)):
+    if not given:
+        return
+    found = {name: tuple(batch[name].shape[1:]) for name in given}
+    if strategy == "Optimal":
+        built = [{name: getattr(shape, which) for name, shape in given.items()} for which in WHICH]
+        if found not in built:
             raise CalibrationDataUnfit(
-                f"{what} samples for the input {name!r} have shape {list(sizes)}, outside of "
+                f"{what} samples have the shapes {_shapes(found)}, and engines of the strategy Optimal take exactly "
+                f"{' or '.join(map(_shapes, built))}: give samples of these, or set spec.conversion.dynamicShapes to "
+                "Range."
+            )
+    for name, shape in given.items():
+        if not all(low <= size <= high for low, size, high in zip(shape.min, found[name], shape.max)):
+            raise CalibrationDataUnfit(
+                f"{what} samples for the input {name!r} have shape {list(found[name])}, outside of "
                 f"spec.conversion.inputShapes, {list(shape.min)} to {list(shape.max)}: give samples of a shape that "
                 "the engines are built for."
             )
@@ -70,11 +83,12 @@ def usual(inputs: Sequence[Tensor], given: InputShapes, open_dimension: int) -> 
     return samples.sample(inputs, open_dimension, {name: shape.opt for name, shape in given.items()})
 
 
-def distinct(inputs: Sequence[Tensor], given: InputShapes) -> tuple[Sample, ...]:
-    """The samples of the `min`, the `opt` and the `max` sizes, each once, in this order."""
+def distinct(usual: Sample, given: InputShapes) -> tuple[Sample, ...]:
+    """The samples of the `min`, the `opt` and the `max` sizes, each once, in this order; `usual` is that of `opt`."""
     found: list[Sample] = []
-    for which in ("min", "opt", "max"):
-        sample = samples.sample(inputs, 1, {name: getattr(shape, which) for name, shape in given.items()})
+    for which in WHICH:
+        sizes = {name: getattr(shape, which) for name, shape in given.items()}
+        sample = Sample(shapes={**usual.shapes, **sizes})
         if sample not in found:
             found.append(sample)
     return tuple(found)
@@ -91,3 +105,7 @@ def near(name: str, names: Mapping[str, object] | Sequence[str]) -> str:
 def told(lengths: Sequence[int]) -> str:
     """The sizes as a person writes them: `[any, 3]`."""
     return f"[{', '.join('any' if length < 0 else str(length) for length in lengths)}]"
+
+
+def _shapes(sizes: Mapping[str, Sequence[int]]) -> str:
+    return ", ".join(f"{name!r} {list(lengths)}" for name, lengths in sizes.items())

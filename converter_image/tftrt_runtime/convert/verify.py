@@ -45,7 +45,8 @@ def run(
             inputs=inputs,
             outputs=outputs,
             batch_sizes=spec.conversion.batchSizes,
-            sample=answer.sample,
+            samples=answer.samples,
+            finite=answer.finite,
             exact=not on_gpu,
             engines=on_gpu,
             dynamic=spec.conversion.dynamicShapes is not None,
@@ -64,6 +65,8 @@ def reference(
         tensorflow=spec.runtime.tensorflow,
         batch_sizes=spec.conversion.batchSizes,
         input_shapes=spec.conversion.inputShapes,
+        # Without TensorRT there is no engine, and any size is served.
+        dynamic_shapes=spec.conversion.dynamicShapes if spec.runtime.accelerator == "GPU" else None,
         references=str(references),
         data=data,
         events=str(events),

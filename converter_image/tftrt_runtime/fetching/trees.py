@@ -195,7 +195,7 @@ def _what_is_there(folder: Path) -> str:
     parent = next(path for path in folder.parents if path.is_dir())
     names = sorted(path.name for path in parent.iterdir())
     more = ", ..." if len(names) > TOLD_NAMES else ""
-    return f" ({parent.name} holds {', '.join(names[:TOLD_NAMES])}{more})" if names else ""
+    return f" ({parent.name or parent} holds {', '.join(names[:TOLD_NAMES])}{more})" if names else ""
 
 
 def _files(uri: str, root: Path, folder: Path, above: tuple[Path, ...]) -> Iterator[Entry]:

@@ -1,0 +1,93 @@
+# mypy: disable-error-code="no-untyped-call,misc,untyped-decorator"
+"""What is asked of the unconverted model, and what of its answers is kept to compare with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.test_shapes import given
+from tftrt_runtime.artifact import Sample, Tensor
+from tftrt_runtime.convert import reference
+from tftrt_runtime.convert.messages import REFERENCE, ComparisonData, ReferenceRequest
+from tftrt_runtime.errors import SignatureNotFound
+
+X = Tensor(name="x", dtype="FP32", shape=(-1, -1))
+
+
+def request(folder: Path, **changes: Any) -> ReferenceRequest:
+    asked: dict[str, Any] = {
+        "uri": "pvc://models/m",
+        "source": "s",
+        "signature": "s",
+        "tensorflow": tf.__version__,
+        "batch_sizes": (1, 4),
+        "input_shapes": {"x": given(1, 2, 8)},
+        "references": str(folder),
+        "data": None,
+        "events": "e",
+    }
+    return ReferenceRequest(**{**asked, **changes})
+
+
+@tf.function
+def double(x: Any) -> dict[str, Any]:
+    return {"y": x * 2.0}
+
+
+def samples(*lengths: int) -> tuple[Sample, ...]:
+    return tuple(Sample(shapes={"x": (length,)}) for length in lengths)
+
+
+def test_made_up_input_is_asked_at_every_batch_size_and_every_shape(tmp_path: Path) -> None:
+    asked = reference._ask(double, (X,), samples(1, 2, 8), request(tmp_path))
+    assert asked is not None
+    assert asked.compared == 6
+    shapes = [np.load(tmp_path / REFERENCE.format(number))["output0"].shape for number in range(6)]
+    assert shapes == [(1, 1), (1, 2), (1, 8), (4, 1), (4, 2), (4, 8)]
+
+
+def test_every_batch_size_has_its_share_of_the_room_for_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The small sizes come first, and once took all of it."""
+    np.savez(tmp_path / "samples.npz", x=np.ones((12, 2), np.float32))
+    data = ComparisonData(uri="pvc://data", folder=str(tmp_path))
+    monkeypatch.setattr(reference, "MAX_REFERENCE_BYTES", 2 * 64)  # a size has as much as 8 samples
+    asked = reference._ask(double, (X,), (), request(tmp_path, data=data))
+    assert asked is not None
+    assert asked.compared == 8 + 2
+    assert [number for number in range(15) if (tmp_path / REFERENCE.format(number)).exists()] == [*range(8), 12, 13]
+
+
+def test_a_shape_that_the_model_does_not_take_is_told(tmp_path: Path) -> None:
+    @tf.function
+    def wide(x: Any) -> dict[str, Any]:
+        with tf.control_dependencies([tf.debugging.assert_greater(tf.shape(x)[1], 1, message="x is too short")]):
+            return {"y": x * 2.0}
+
+    told = r"'x' \[1, 1\], the batch first: InvalidArgumentError.*Set spec.conversion.inputShapes"
+    with pytest.raises(SignatureNotFound, match=told):
+        reference._ask(wide, (X,), samples(1, 2, 8), request(tmp_path))
+
+
+def test_a_model_that_draws_random_numbers_has_nothing_to_compare_with(tmp_path: Path) -> None:
+    @tf.function
+    def noise(x: Any) -> dict[str, Any]:
+        return {"y": x + tf.random.normal(tf.shape(x))}
+
+    assert reference._ask(noise, (X,), samples(2), request(tmp_path)) is None
+
+
+def test_the_outputs_that_are_numbers_for_every_shape_must_be_so_after_conversion(tmp_path: Path) -> None:
+    @tf.function
+    def logarithms(x: Any) -> dict[str, Any]:
+        length = tf.cast(tf.shape(x)[1], tf.float32)
+        return {"any": x, "masked": x - 1.0 / (length - 1.0), "whole": tf.cast(x, tf.int32)}
+
+    assert reference._finite(logarithms, (X,), samples(2, 8), request(tmp_path)) == ("any", "masked")
+    assert reference._finite(logarithms, (X,), samples(1, 2, 8), request(tmp_path)) == ("any",)
