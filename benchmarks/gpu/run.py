@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tftrt_runtime.benchmark.rounds import IN_FLIGHT
 
 from benchmarks.gpu.rows import row
 
@@ -184,6 +185,7 @@ class Benchmark:
             "sample": described["sample"],
             "batch_sizes": self.options.batch_sizes,
             "places": ["Device", "Host"],
+            "in_flight": IN_FLIGHT,
             "each_seconds": self.options.seconds,
             "limit_seconds": LIMIT_SECONDS,
         }
