@@ -133,7 +133,7 @@ class StoreUnavailable(Failure):
 
 
 class OutOfMemory(Failure):
-    """The kernel killed the TensorFlow process at the container's memory limit."""
+    """The host has too little memory: the kernel killed TensorFlow at the container's limit, or gave it no more."""
 
     code = 32
 
