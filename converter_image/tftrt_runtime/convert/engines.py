@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.python.compiler.tensorrt import trt_convert
 
 from tftrt_runtime import child, data, log, samples
-from tftrt_runtime.convert import segments
+from tftrt_runtime.convert import padding, segments
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
 from tftrt_runtime.errors import NothingConvertible
 from tftrt_runtime.serve import memory
@@ -59,9 +59,18 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
     )
 
 
+class Converter(trt_convert.TrtGraphConverterV2):  # type: ignore[misc]  # TensorFlow has no types
+    """TF-TRT's converter, with what it lacks done to the frozen graph before it looks for segments."""
+
+    def _run_conversion(self, meta_graph_def: Any) -> Any:
+        folded = padding.fold(meta_graph_def.graph_def)
+        log.event("convert", "Folded padding into convolutions", folded=folded)
+        return super()._run_conversion(meta_graph_def)
+
+
 def new_converter(request: EnginesRequest) -> Any:
     """TF-TRT's converter, with all that the request says."""
-    converter = trt_convert.TrtGraphConverterV2(
+    converter = Converter(
         input_saved_model_dir=request.source,
         input_saved_model_signature_key=request.signature,
         use_dynamic_shape=request.dynamic_shapes is not None,
