@@ -2,10 +2,11 @@
 
     python -m benchmarks.gpu.run --out FOLDER [--work FOLDER] [--model NAME] STEP...
 
-STEP is convert-PRECISION, time-WAY, serve-PRECISION or accuracy-WAY, where WAY is tf32 or fp32 (unconverted TensorFlow;
-`native` for the accuracy), a precision, or onnx (a pure TensorRT FP16 engine). Each step is independent of how the
-others ended, but for the conversion that it needs (tf32 and fp32: any). With `--accelerator None` the `cpu` runtime
-does the same without a GPU, to try the benchmark out.
+STEP is convert-PRECISION, time-WAY, leads-PRECISION, serve-PRECISION or accuracy-WAY, where WAY is tf32 or fp32
+(unconverted TensorFlow; `native` for the accuracy), a precision, or onnx (a pure TensorRT FP16 engine). A conversion
+times its model and the unconverted one itself. Each step is independent of how the others ended, but for the
+conversion that it needs (tf32 and fp32: any). With `--accelerator None` the `cpu` runtime does the same without a GPU,
+to try the benchmark out.
 """
 
 import argparse
@@ -21,12 +22,15 @@ import time
 import traceback
 import urllib.error
 import urllib.request
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tftrt_runtime.benchmark.rounds import IN_FLIGHT
+from tftrt_runtime.tensorrt import NO_FALLBACK
 
 from benchmarks.gpu.rows import row
 
@@ -38,6 +42,19 @@ LIMIT_SECONDS = 3600.0  # nothing is left out for want of time
 PRECISIONS = ("FP16", "FP32", "INT8")
 # Files' names that differ by more than case from those of the conversions to FP32.
 FILES = {"time-tf32": "time-native-tf32", "time-fp32": "time-native-fp32"}
+# Of the ways that a conversion's report names.
+REPORTED = {"Native": "tf32", "FP32": "fp32", "Converted": "converted"}
+# Name, what the request has else than usual, the environment, and whether the kernel's timers are precise.
+LEADS: tuple[tuple[str, dict[str, Any], dict[str, str], bool], ...] = (
+    ("as it is", {}, {}, False),
+    ("signature called by name", {"byName": True}, {}, False),
+    ("timer slack of 1 ns", {}, {}, True),
+    ("one stream for each call in flight", {"streams": 3}, {}, False),
+    ("the same, timer slack of 1 ns", {"streams": 3}, {}, True),
+    ("TF_GPU_THREAD_MODE=gpu_private", {}, {"TF_GPU_THREAD_MODE": "gpu_private"}, False),
+    ("as it is, once more", {}, {}, False),
+)
+STREAM_MIB = 8 << 10  # of the device for each stream's own pool
 PACKAGES = ("tensorflow", "tensorrt", "nvidia-pytriton", "numpy")
 
 
@@ -150,7 +167,19 @@ class Benchmark:
                 raise RuntimeError(f"tftrt {step} ended with {done.returncode}: {told}")
             timings += [line for line in lines if "seconds" in line]
             output = done.stdout
-        return {"summary": json.loads(output), "timings": timings}
+        return {"summary": json.loads(output), "timings": timings, **self.reported(precision)}
+
+    def reported(self, precision: str) -> dict[str, Any]:
+        """What the conversion measured beyond the summary, and how many layers of each precision its engines have."""
+        manifest = json.loads((self.artifact(precision) / "manifest.json").read_text())
+        report = self.artifact(precision) / "builds" / manifest["build"] / "report.json"
+        findings = json.loads(report.read_text())["findings"]
+        layers = [
+            {"shapes": engine["shapes"], **Counter(layer["precision"] or "none" for layer in engine["layers"])}
+            for engine in findings["layers"]
+        ]
+        rows = [{"way": REPORTED[one["way"]], **made(one)} for one in findings["rows"]]
+        return {"rows": rows, "layers": layers}
 
     def artifact(self, precision: str) -> Path:
         """The folder of the converted model, with its manifest."""
@@ -189,10 +218,9 @@ class Benchmark:
             "each_seconds": self.options.seconds,
             "limit_seconds": LIMIT_SECONDS,
         }
-        extra = {"TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION": "False", **self.options.environment}
+        extra = {**NO_FALLBACK, **self.options.environment}
         answer = self.child("tftrt_runtime.benchmark.timing", asked, extra)
-        keys = ("batchSize", "input", "inFlight", "itemsPerSecond", "p50Microseconds", "p99Microseconds", "calls")
-        return [row(*(one[key] for key in keys)) for one in answer["rows"]]
+        return [made(one) for one in answer["rows"]]
 
     def time_onnx(self) -> list[dict[str, Any]]:
         """A pure TensorRT engine."""
@@ -205,6 +233,66 @@ class Benchmark:
             "seconds": self.options.seconds,
         }
         return list(self.child("benchmarks.gpu.onnx_engine", asked, self.options.environment))
+
+    def leads(self, precision: str) -> dict[str, Any]:
+        """What might make the converted model faster, each in a process of its own; the model as it is at both ends."""
+        summary = json.loads((self.artifact(precision) / "manifest.json").read_text())
+        asked = {
+            "model": str(self.converted(precision)),
+            "inputs": summary["summary"]["inputs"],
+            "sample": summary["sample"],
+            "batchSizes": self.options.batch_sizes,
+            "seconds": self.options.seconds,
+            "streams": 1,
+            "streamMiB": STREAM_MIB,
+            "byName": False,
+        }
+        found: list[dict[str, Any]] = []
+        for name, changes, environment, slack in LEADS:
+            module = "benchmarks.gpu.leads"
+            found.append(self.lead(name, module, {**asked, **changes}, {**NO_FALLBACK, **environment}, slack))
+        if self.gpu:
+            found.append(self.lead("engine alone", "benchmarks.gpu.saved_engine", asked, {}, False))
+        return {"way": precision, "leads": found}
+
+    def lead(
+        self, name: str, module: str, asked: dict[str, Any], environment: dict[str, str], slack: bool
+    ) -> dict[str, Any]:
+        """One of them; an error is its result."""
+        started = time.monotonic()
+        try:
+            answer = self.child(module, asked, environment, ["benchmarks/gpu/precise"] if slack else [])
+            told = answer if isinstance(answer, dict) else {"rows": answer}
+        except Exception as error:
+            told = {"error": str(error)[-500:]}
+        print(f"{name}: {time.monotonic() - started:.1f} s {told.get('error', '')}", flush=True)
+        return {"name": name, **told}
+
+    def unfolded(self, precision: str) -> dict[str, Any]:
+        """The model converted without folding padding, at its smallest batch size, and its engine timed."""
+        manifest = json.loads((self.artifact(precision) / "manifest.json").read_text())
+        target = self.work / "unfolded"
+        sizes = [min(self.options.batch_sizes)]
+        asked = {
+            "source": str(self.source()),
+            "signature": "serving_default",
+            "target": str(target),
+            "frozen": False,
+            "inputs": manifest["summary"]["inputs"],
+            "samples": [manifest["sample"]],
+            "precision": precision,
+            "max_workspace_size_bytes": WORKSPACE_BYTES,
+            "minimum_segment_size": 3,
+            "batch_sizes": sizes,
+            "dynamic_shapes": None,
+            "calibration": None,
+        }
+        self.child("benchmarks.gpu.unfolded", asked, NO_FALLBACK)
+        timed = {"model": str(target), "batchSizes": sizes, "seconds": self.options.seconds}
+        return {
+            "way": precision,
+            "leads": [self.lead("padding left alone", "benchmarks.gpu.saved_engine", timed, {}, False)],
+        }
 
     def any_manifest(self) -> dict[str, Any]:
         """The manifest of a conversion of this model, whatever its precision."""
@@ -270,15 +358,15 @@ class Benchmark:
         answer = self.work / "accuracy.json"
         command = [sys.executable, "-m", "benchmarks.gpu.accuracy", str(model)]
         command += [str(self.models / f"{self.name}-held-out.npz"), str(max(self.options.batch_sizes)), str(answer)]
-        self.call(command, extra={"TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION": "False"})
+        self.call(command, extra=NO_FALLBACK)
         return dict(json.loads(answer.read_text()))
 
-    def child(self, module: str, asked: dict[str, Any], extra: dict[str, str]) -> Any:
+    def child(self, module: str, asked: dict[str, Any], extra: dict[str, str], before: Sequence[str] = ()) -> Any:
         """What a module answers that reads a request and writes an answer, each a JSON file."""
         request, answer = self.work / "request.json", self.work / "answer.json"
         request.write_text(json.dumps(asked))
         answer.unlink(missing_ok=True)
-        self.call([sys.executable, "-m", module, str(request), str(answer)], extra=extra)
+        self.call([*before, sys.executable, "-m", module, str(request), str(answer)], extra=extra)
         return json.loads(answer.read_text())
 
     def fraction(self, memory: dict[str, int]) -> str:
@@ -304,6 +392,12 @@ class Benchmark:
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(command[1:4])} ended with {done.returncode}: {done.stderr[-800:]}")
         return done
+
+
+def made(one: dict[str, Any]) -> dict[str, Any]:
+    """A row of the converter's benchmark as it is written here."""
+    keys = ("batchSize", "input", "inFlight", "itemsPerSecond", "p50Microseconds", "p99Microseconds", "calls")
+    return row(*(one[key] for key in keys))
 
 
 def free_ports(count: int) -> list[int]:

@@ -70,6 +70,29 @@ def test_what_calibration_builds_is_no_engine_of_the_graph() -> None:
     assert len(log.engines[0].layers) == 6
 
 
+def calibrated(*engines: str) -> LayerLog:
+    """What calibration tells in a process that builds no other engine."""
+    _, _, built = BUILD.partition("\n")
+    first = built.replace("Half", "Float")
+    log = LayerLog("[[32,224,224,3]]")
+    for line in [
+        *(f"{OPERATION} Executing TRT calibration: {name}" for name in engines),
+        *f"{first}\n{built}".split("\n"),
+    ]:
+        log.see(line)
+    return log
+
+
+def test_the_last_engine_that_calibration_builds_is_the_graphs_own_where_it_is_kept() -> None:
+    (engine,) = calibrated("TRTEngineOp_000_000", "TRTEngineOp_000_000").engines
+    assert (engine.engine, engine.shapes) == ("TRTEngineOp_000_000", "[[32,224,224,3]]")
+    assert [layer.precision for layer in engine.layers][2:4] == ["FP16", "INT8"]
+
+
+def test_of_several_engines_that_are_calibrated_none_is_told_from_the_other() -> None:
+    assert calibrated("TRTEngineOp_000_000", "TRTEngineOp_000_001").engines == ()
+
+
 def test_nothing_of_the_verbose_log_is_passed_on_but_warnings_and_errors_are() -> None:
     warning = f"{WARNING} TF-TRT Warning: something"
     traceback = "Traceback (most recent call last):"

@@ -15,7 +15,7 @@ from tftrt_runtime.tensorrt import NO_FALLBACK
 
 TF32_SINCE = 8  # the compute capability's major number of the first GPUs that have it
 CPU_SECONDS = 4.0
-GPU_SECONDS = 20.0  # for each of up to three ways
+GPU_SECONDS = 10.0  # for each of up to three ways
 
 
 def on_cpu(

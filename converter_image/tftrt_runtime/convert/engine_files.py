@@ -6,6 +6,7 @@ Each is a TFRecord file of messages with two fields: 1, the shape of each of the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,22 @@ PREFIX = "trt-serialized-engine."
 
 def batch_sizes(model: Path, engine: str) -> tuple[int, ...]:
     """The batch sizes, ascending, that the SavedModel in `model` holds this engine for; failed builds are not saved."""
+    return tuple(sorted(size for size, _ in engines(model, engine)))
+
+
+def engines(model: Path, engine: str) -> Iterator[tuple[int, bytes]]:
+    """Each batch size with the engine for it, serialized; 0 for an engine that takes any."""
     file = model / "assets" / f"{PREFIX}{engine.rpartition('/')[2]}"
     if not file.exists():
-        return ()
+        return
     kind = _engine_instance()
-    sizes = []
     with tf.device("CPU:0"):
         for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
             instance = kind.FromString(record)
             if instance.serialized_engine:
                 # A scalar has no batch; only engines for all shapes take any.
-                sizes.append(int(instance.input_shapes[0].dim[0].size) if instance.input_shapes[0].dim else 0)
-    return tuple(sorted(sizes))
+                sizes = instance.input_shapes[0].dim
+                yield int(sizes[0].size) if sizes else 0, instance.serialized_engine
 
 
 def _engine_instance() -> Any:

@@ -44,7 +44,7 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
     engines = segments.engines(graph)
     if not engines:
         raise NothingConvertible(_nothing(why, request.minimum_segment_size))
-    if request.calibration and request.dynamic_shapes is None:
+    if request.calibration and request.calibrated is None:
         _drop_calibration_engines(converter)
     converter.build(input_fn=lambda: shapes_to_build(request))
     if request.calibration:
@@ -133,7 +133,7 @@ def _calibration(request: EnginesRequest) -> Batches | None:
 
 
 def _drop_calibration_engines(converter: Any) -> None:
-    """Throw away the engines that calibration leaves in the cache, for its batch size is none that was asked for.
+    """Throw away the engines that calibration leaves in the cache, where its batch size is not the smallest asked for.
 
     The ranges that it measured stay in the graph, and the engines that are built next use them.
     """

@@ -152,7 +152,7 @@ def _build(
         dynamic_shapes=spec.conversion.dynamicShapes,
         calibration=calibration,
     )
-    told = LayerLog()
+    told = LayerLog(request.calibrated)
     module = "tftrt_runtime.convert.engines"
     with log.timed("convert", "Converted"):
         answer = child.run(module, request, messages.EnginesAnswer, "convert", {**NO_FALLBACK, **VERBOSE}, told)

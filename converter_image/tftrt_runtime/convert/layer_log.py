@@ -25,6 +25,7 @@ _MESSAGE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ([A-Z]) (\S+)\] (.*
 # What else may come after a message of many lines, and is none of them.
 _OTHERS = ("Traceback ", "terminate called", "Fatal Python error", "INFO:", "WARNING:", "ERROR:")
 _BUILDING = re.compile(r"Building a new TensorRT engine for (\S+) with input shapes: (.*)")
+_CALIBRATING = re.compile(r"Executing TRT calibration: (\S+)")
 _INFORMATION = "Engine Layer Information:"
 _LAYER = re.compile(r"Layer\((?P<kind>[^)]*)\): (?P<name>.*), Tactic: [^,]*, (?P<inputs>.*?) ?-> (?P<outputs>.*)")
 # `name[Half(1,64)]`, and `name (Half[1,64])` in later versions of TensorRT.
@@ -34,12 +35,19 @@ _NUMBERS = ("INT8", "FP16", "FP32")
 
 
 class LayerLog:
-    """Watches a child that builds engines, as BuildLog does, and keeps TensorFlow's information lines from the log."""
+    """Watches a child that builds engines, as BuildLog does, and keeps TensorFlow's information lines from the log.
 
-    def __init__(self) -> None:
+    Calibration builds engines in threads of its own, unannounced. Where the last of them is kept, `calibrated` says for
+    which shapes.
+    """
+
+    def __init__(self, calibrated: str | None = None) -> None:
         self._build = BuildLog()
+        self._calibrated = calibrated
+        self._calibrating: set[str] = set()
+        self._unannounced: list[Layer] = []
         self._informs = False  # whether the last message was information; the lines after it belong to it
-        self._lists = False  # whether it was a list of layers
+        self._layers: list[Layer] | None = None  # the list that it was, if it was one of layers
         self._waiting: deque[tuple[str, str]] = deque()  # engines being built, with their shapes
         self._engines: list[tuple[str, str, list[Layer]]] = []
 
@@ -47,7 +55,7 @@ class LayerLog:
         """Read what is information; pass on everything else."""
         message = _MESSAGE.match(line)
         if message:
-            self._informs, self._lists = message[1] == "I", False
+            self._informs, self._layers = message[1] == "I", None
         elif line.startswith(_OTHERS):
             self._informs = False
         if not self._informs:
@@ -61,24 +69,31 @@ class LayerLog:
 
     @property
     def engines(self) -> tuple[EngineLayers, ...]:
-        """In the order in which they were built; those of calibration, which no engine of the graph keeps, left out."""
+        """In the order in which they were built; where calibration made several at a time, without those."""
+        found = list(self._engines)
+        if self._calibrated and self._unannounced and len(self._calibrating) == 1:
+            (engine,) = self._calibrating
+            found.insert(0, (engine, self._calibrated, self._unannounced))
         return tuple(
-            EngineLayers(engine=engine, shapes=shapes, layers=tuple(layers)) for engine, shapes, layers in self._engines
+            EngineLayers(engine=engine, shapes=shapes, layers=tuple(layers)) for engine, shapes, layers in found
         )
 
     def _read(self, text: str) -> None:
-        building = _BUILDING.search(text)
+        building, calibrating = _BUILDING.search(text), _CALIBRATING.search(text)
         if building:
             self._waiting.append((building[1], building[2]))
+        elif calibrating:
+            self._calibrating.add(calibrating[1])
         elif text.endswith(_INFORMATION):
-            self._lists = bool(self._waiting)
+            self._layers = []
             if self._waiting:
-                self._engines.append((*self._waiting.popleft(), []))
-        elif self._lists:
+                self._engines.append((*self._waiting.popleft(), self._layers))
+            else:
+                self._unannounced = self._layers
+        elif self._layers is not None:
             layer = _layer(text)
-            layers = self._engines[-1][2]
-            if layer and len(layers) < MAX_LAYERS:
-                layers.append(layer)
+            if layer and len(self._layers) < MAX_LAYERS:
+                self._layers.append(layer)
 
 
 def _layer(text: str) -> Layer | None:

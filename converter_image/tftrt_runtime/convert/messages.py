@@ -161,6 +161,19 @@ class EnginesRequest(Message):
     dynamic_shapes: Optional[str]
     calibration: Optional[CalibrationData]
 
+    @property
+    def calibrated(self) -> Optional[str]:
+        """For which shapes the engines that calibration builds are ones that were asked for; None where they are not.
+
+        One for all shapes is, and that of the smallest batch size, for after a larger one no smaller one is built.
+        """
+        if self.calibration is None:
+            return None
+        if self.dynamic_shapes is not None:
+            return "all profiles"
+        size = self.calibration.batch_size
+        return f"batches of {size}" if size == min(self.batch_sizes) else None
+
 
 class EnginesAnswer(Message):
     """How much of the graph lies in engines, and what was left to TensorFlow."""

@@ -1,0 +1,108 @@
+"""Times a converted model in one of the ways that might make it faster: `leads.py REQUEST.json ANSWER.json`.
+
+The request names the `model`, its `inputs` and `sample`, `batchSizes`, `seconds` of one measurement and the lead:
+`streams` logical devices with so many MiB (`streamMiB`) of the GPU each, hence so many CUDA streams, the calls in
+flight going to them in turn; `byName` calls the signature as TensorFlow's users do. The answer has rows as `run.py`
+writes them. What a lead sets in the environment or in the process (the timer slack) is set by who starts this.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tftrt_runtime import samples, saved_model
+from tftrt_runtime.artifact import Sample, Tensor
+from tftrt_runtime.benchmark import rounds
+
+from benchmarks.gpu.rows import row
+
+WARM_UP_CALLS = 10
+
+
+def devices(count: int, mebibytes: int) -> list[str]:
+    """The names of so many logical devices on the first GPU, or CPU where there is none."""
+    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    if count > 1:
+        limit = {"memory_limit": mebibytes} if kind == "GPU" else {}
+        logical = [tf.config.LogicalDeviceConfiguration(**limit) for _ in range(count)]
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices(kind)[0], logical)
+    return [f"/{kind}:{index}" for index in range(count)]
+
+
+def placed(model: Path, device: str, target: Path) -> Path:
+    """A copy of the SavedModel whose operations lie on this device where they lay on the first GPU."""
+    shutil.copytree(model, target)
+    file = target / "saved_model.pb"
+    message = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    for meta_graph in message.meta_graphs:
+        graph = meta_graph.graph_def
+        for node in (*graph.node, *(node for function in graph.library.function for node in function.node_def)):
+            node.device = node.device.replace("/device:GPU:0", f"/device:{device.strip('/')}")
+    file.write_bytes(message.SerializeToString())
+    return target
+
+
+def caller(model: Path, device: str, by_name: bool) -> tuple[Any, Callable[[dict[str, Any]], dict[str, Any]]]:
+    """The loaded model, which must be kept, and a call of it on the device."""
+    with tf.device(device):
+        loaded = tf.saved_model.load(str(model))
+    (function,) = loaded.signatures.values()
+    direct = saved_model.caller(function)
+
+    def call(tensors: dict[str, Any]) -> dict[str, Any]:
+        with tf.device(device):
+            return dict(function(**tensors)) if by_name else direct(tensors)
+
+    return loaded, call
+
+
+def main(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each batch size and number of calls in flight, the input on the device."""
+    names = devices(request["streams"], request["streamMiB"])
+    inputs = [Tensor.model_validate(tensor) for tensor in request["inputs"]]
+    made, kept = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for index, name in enumerate(names):
+            model = (
+                Path(request["model"]) if index == 0 else placed(Path(request["model"]), name, Path(folder, str(index)))
+            )
+            loaded, call = caller(model, name, request["byName"])
+            kept.append(loaded)
+            made.append(call)
+    rows = []
+    for size in request["batchSizes"]:
+        batch = samples.batch(inputs, size, Sample.model_validate(request["sample"]))
+        calls = [_on_host(call, _resident(batch, name)) for call, name in zip(made, names, strict=True)]
+        for call in calls:
+            for _ in range(WARM_UP_CALLS):
+                call()
+        for in_flight in rounds.IN_FLIGHT:
+            callers = [calls[index % len(calls)] for index in range(in_flight)]
+            measured = rounds.measure(callers, request["seconds"])
+            percentiles = measured.microseconds(50), measured.microseconds(99)
+            speed = measured.calls_per_second * size
+            rows.append(row(size, "Device", in_flight, speed, *percentiles, len(measured.latencies)))
+            print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def _resident(batch: samples.Batch, device: str) -> dict[str, Any]:
+    with tf.device(device):
+        return {name: tf.identity(tf.constant(value)) for name, value in batch.items()}
+
+
+def _on_host(call: Callable[[dict[str, Any]], dict[str, Any]], tensors: dict[str, Any]) -> rounds.Call:
+    """A call that ends when its answers are on the host."""
+    return lambda: [answer.numpy() for answer in call(tensors).values()]
+
+
+if __name__ == "__main__":
+    Path(sys.argv[2]).write_text(json.dumps(main(json.loads(Path(sys.argv[1]).read_text()))))
