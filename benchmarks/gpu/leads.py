@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tftrt_runtime import samples, saved_model
 from tftrt_runtime.artifact import Sample, Tensor
 from tftrt_runtime.benchmark import rounds
+from tftrt_runtime.cuda import Cuda
+from tftrt_runtime.serve.memory import MIB
 
 from benchmarks.gpu.rows import row
 
@@ -30,10 +33,9 @@ WARM_UP_CALLS = 10
 def devices(count: int, mebibytes: int) -> list[str]:
     """The names of so many logical devices on the first GPU, or CPU where there is none."""
     kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-    if count > 1:
-        limit = {"memory_limit": mebibytes} if kind == "GPU" else {}
-        logical = [tf.config.LogicalDeviceConfiguration(**limit) for _ in range(count)]
-        tf.config.set_logical_device_configuration(tf.config.list_physical_devices(kind)[0], logical)
+    limit = {"memory_limit": mebibytes} if kind == "GPU" else {}
+    logical = [tf.config.LogicalDeviceConfiguration(**limit) for _ in range(count)]
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices(kind)[0], logical)
     return [f"/{kind}:{index}" for index in range(count)]
 
 
@@ -64,8 +66,9 @@ def caller(model: Path, device: str, by_name: bool) -> tuple[Any, Callable[[dict
     return loaded, call
 
 
-def main(request: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row for each batch size and number of calls in flight, the input on the device."""
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    """One row for each batch size and number of calls in flight, the input on the device; memory and time beside them."""
+    started = time.monotonic()
     names = devices(request["streams"], request["streamMiB"])
     inputs = [Tensor.model_validate(tensor) for tensor in request["inputs"]]
     made, kept = [], []
@@ -77,13 +80,15 @@ def main(request: dict[str, Any]) -> list[dict[str, Any]]:
             loaded, call = caller(model, name, request["byName"])
             kept.append(loaded)
             made.append(call)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    seconds = 0.0  # until the first answer
     for size in request["batchSizes"]:
         batch = samples.batch(inputs, size, Sample.model_validate(request["sample"]))
         calls = [_on_host(call, _resident(batch, name)) for call, name in zip(made, names, strict=True)]
         for call in calls:
             for _ in range(WARM_UP_CALLS):
                 call()
+                seconds = seconds or time.monotonic() - started
         for in_flight in rounds.IN_FLIGHT:
             callers = [calls[index % len(calls)] for index in range(in_flight)]
             measured = rounds.measure(callers, request["seconds"])
@@ -91,7 +96,15 @@ def main(request: dict[str, Any]) -> list[dict[str, Any]]:
             speed = measured.calls_per_second * size
             rows.append(row(size, "Device", in_flight, speed, *percentiles, len(measured.latencies)))
             print(json.dumps(rows[-1]), flush=True)
-    return rows
+    return {"rows": rows, "firstAnswerSeconds": round(seconds, 1), "outsideThePoolMiB": _outside(request)}
+
+
+def _outside(request: dict[str, Any]) -> int | None:
+    """What the process takes of the device beside TensorFlow's pools, where there is a device."""
+    if not tf.config.list_physical_devices("GPU"):
+        return None
+    free, total = Cuda().free_and_total()
+    return int((total - free) / MIB - request["streams"] * request["streamMiB"])
 
 
 def _resident(batch: samples.Batch, device: str) -> dict[str, Any]:

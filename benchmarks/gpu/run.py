@@ -52,6 +52,8 @@ LEADS: tuple[tuple[str, dict[str, Any], dict[str, str], bool], ...] = (
     ("one stream for each call in flight", {"streams": 3}, {}, False),
     ("the same, timer slack of 1 ns", {"streams": 3}, {}, True),
     ("TF_GPU_THREAD_MODE=gpu_private", {}, {"TF_GPU_THREAD_MODE": "gpu_private"}, False),
+    ("CUDA_MODULE_LOADING=EAGER", {}, {"CUDA_MODULE_LOADING": "EAGER"}, False),
+    ("CUDA_MODULE_LOADING=LAZY", {}, {"CUDA_MODULE_LOADING": "LAZY"}, False),
     ("as it is, once more", {}, {}, False),
 )
 STREAM_MIB = 8 << 10  # of the device for each stream's own pool
@@ -262,11 +264,10 @@ class Benchmark:
         started = time.monotonic()
         try:
             answer = self.child(module, asked, environment, ["benchmarks/gpu/precise"] if slack else [])
-            told = answer if isinstance(answer, dict) else {"rows": answer}
         except Exception as error:
-            told = {"error": str(error)[-500:]}
-        print(f"{name}: {time.monotonic() - started:.1f} s {told.get('error', '')}", flush=True)
-        return {"name": name, **told}
+            answer = {"error": str(error)[-500:]}
+        print(f"{name}: {time.monotonic() - started:.1f} s {answer.get('error', '')}", flush=True)
+        return {"name": name, **answer}
 
     def unfolded(self, precision: str) -> dict[str, Any]:
         """The model converted without folding padding, at its smallest batch size, and its engine timed."""

@@ -90,8 +90,9 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     (file,) = Path(request["model"], "assets").glob(f"{engine_files.PREFIX}*")
     engines = dict(engine_files.engines(Path(request["model"]), file.name.removeprefix(engine_files.PREFIX)))
     cuda, rows, layers = Cuda(), [], {}
-    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
-    trt.init_libnvinfer_plugins(None, "")
+    logger = trt.Logger(trt.Logger.ERROR)
+    trt.init_libnvinfer_plugins(logger, "")
+    runtime = trt.Runtime(logger)
     for size in request["batchSizes"]:
         engine = runtime.deserialize_cuda_engine(engines[size])
         callers = [Caller(cuda, engine, size) for _ in range(max(rounds.IN_FLIGHT))]
