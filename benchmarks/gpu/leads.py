@@ -67,7 +67,7 @@ def caller(model: Path, device: str, by_name: bool) -> tuple[Any, Callable[[dict
 
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
-    """One row for each batch size and number of calls in flight, the input on the device; memory and time beside them."""
+    """One row for each batch size and number of calls in flight, the input on the device; its memory and start."""
     started = time.monotonic()
     names = devices(request["streams"], request["streamMiB"])
     inputs = [Tensor.model_validate(tensor) for tensor in request["inputs"]]
