@@ -10,6 +10,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+# Place of the input, batch size and calls in flight.
+Key = tuple[str, int, int]
+# What was measured, by the way to run the model.
+Timed = dict[str, dict[Key, dict[str, Any]]]
+Goal = tuple[str, str, str, float]
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "gpu-results.md"
 
@@ -22,7 +28,8 @@ WAYS = {
     "time-INT8": "TF-TRT INT8",
     "time-onnx": "TensorRT FP16",
 }
-BASELINE, PURE = "time-native-fp32", "time-onnx"
+BASELINE, PURE, PURE_PRECISION = "time-native-fp32", "time-onnx", "FP16"
+LEADS, LONGEST_LAYERS = ("leads", "unfolded"), 8
 PRECISIONS = ("FP32", "FP16", "INT8")
 ACCURACIES = ("native", *PRECISIONS)
 # Ratio, of which way, to which other one, at least: the project's own goals for batches 32 and 128.
@@ -31,7 +38,7 @@ GOALS = (
     ("INT8 at least 10 x true FP32", "time-INT8", BASELINE, 10.0),
     ("FP16 at least 0.9 x pure TensorRT FP16", "time-FP16", PURE, 0.9),
 )
-GOAL_BATCHES = (32, 128)
+GOAL_MODEL, GOAL_BATCHES = "resnet50", (32, 128)
 
 HEAD = """# GPU results
 
@@ -105,12 +112,39 @@ def _model(model: str, steps: dict[str, Any]) -> Iterable[str]:
     for step, file in steps.items():
         if "error" in file:
             yield f"`{step}` failed: {_first_sentence(file['error'])}\n"
-    timed = {way: _rows(steps[way]) for way in WAYS if way in steps}
-    for place, words in (("device", "Images/s, input on the device"), ("host", "Images/s, input in host memory")):
-        rows = [key for key in next(iter(timed.values()), {}) if key[0] == place]
+    for words, timed in _together(steps):
+        yield from _speeds(words, timed, GOALS if model == GOAL_MODEL else ())
+    for precision in PRECISIONS:
+        found = [
+            lead for step in LEADS if f"{step}-{precision}" in steps for lead in steps[f"{step}-{precision}"]["leads"]
+        ]
+        if found:
+            yield from _leads(precision, found)
+        if f"serve-{precision}" in steps:
+            yield from _served(precision, steps[f"serve-{precision}"])
+
+
+def _together(steps: dict[str, Any]) -> Iterable[tuple[str, Timed]]:
+    """What was measured side by side, with the words for it: by a step for each way, or by each conversion."""
+    apart = {way: _rows(steps[way]["rows"]) for way in WAYS if way in steps and "rows" in steps[way]}
+    if set(apart) - {PURE}:
+        yield "", apart
+        apart = {}
+    for precision in PRECISIONS:
+        rows = steps.get(f"convert-{precision}", {}).get("rows", ())
+        if rows:
+            ways = {"fp32": BASELINE, "tf32": "time-native-tf32", "converted": f"time-{precision}"}
+            timed = {step: _rows(row for row in rows if row["way"] == way) for way, step in ways.items()}
+            yield f" ({precision})", timed | (apart if precision == PURE_PRECISION else {})
+
+
+def _speeds(words: str, timed: Timed, wanted: Sequence[Goal]) -> Iterable[str]:
+    """The tables of one of them."""
+    for place, where in (("device", "input on the device"), ("host", "input in host memory")):
+        rows = [key for key in next(iter(timed.values())) if key[0] == place]
         ways = [way for way in timed if any(key in timed[way] for key in rows)]
         if rows:
-            yield f"{words}:\n"
+            yield f"Items/s, {where}{words}:\n"
             yield _table(
                 ("batch", "in flight", *(WAYS[way] for way in ways)),
                 [
@@ -118,13 +152,42 @@ def _model(model: str, steps: dict[str, Any]) -> Iterable[str]:
                     for _, batch, flight in rows
                 ],
             )
-    goals = list(_goals(timed)) if timed else []
+    goals = list(_goals(timed, wanted))
     if goals:
-        yield "Against the goals, input on the device:\n"
+        yield f"Against the goals, input on the device{words}:\n"
         yield _table(("goal", "batch", "in flight", "measured", ""), goals)
-    for precision in PRECISIONS:
-        if f"serve-{precision}" in steps:
-            yield from _served(precision, steps[f"serve-{precision}"])
+
+
+def _leads(precision: str, leads: Sequence[dict[str, Any]]) -> Iterable[str]:
+    """What might make it faster: images a second, and what the process needs."""
+    yield f"What each lead gives, {precision}, input on the device, images/s with 1, 2 and 3 calls in flight:\n"
+    sizes = sorted({row["batchSize"] for lead in leads for row in lead.get("rows", ())})
+    yield _table(
+        ("lead", *(f"batch {size}" for size in sizes), "first answer after s", "outside the pool MiB"),
+        [
+            (
+                lead["name"],
+                *(_in_flight(lead, size) for size in sizes),
+                lead.get("firstAnswerSeconds", ""),
+                lead.get("outsideThePoolMiB", ""),
+            )
+            for lead in leads
+        ],
+    )
+    for lead in leads:
+        for size, layers in lead.get("layers", {}).items():
+            total = sum(layers.values())
+            yield f"The engine's longest layers at batch {size}, {lead['name']}, of {total:,.0f} us in all:\n"
+            yield _table(
+                ("layer", "us", "share"),
+                [(name, f"{us:.0f}", f"{us / total:.1%}") for name, us in list(layers.items())[:LONGEST_LAYERS]],
+            )
+
+
+def _in_flight(lead: dict[str, Any], size: int) -> str:
+    if "error" in lead:
+        return "failed"
+    return ", ".join(f"{row['imagesPerSecond']:,.0f}" for row in lead["rows"] if row["batchSize"] == size)
 
 
 def _conversion(precision: str, file: dict[str, Any]) -> Sequence[object]:
@@ -154,11 +217,11 @@ def _first_sentence(error: str) -> str:
     return told.partition(". ")[0] + "."
 
 
-def _rows(file: dict[str, Any]) -> dict[tuple[str, int, int], dict[str, Any]]:
-    return {(row["input"], row["batchSize"], row["inFlight"]): row for row in file.get("rows", ())}
+def _rows(rows: Iterable[dict[str, Any]]) -> dict[Key, dict[str, Any]]:
+    return {(row["input"], row["batchSize"], row["inFlight"]): row for row in rows}
 
 
-def _speed(timed: dict[str, Any], way: str, key: tuple[str, int, int]) -> str:
+def _speed(timed: Timed, way: str, key: Key) -> str:
     row = timed[way].get(key)
     if row is None:
         return ""
@@ -167,10 +230,9 @@ def _speed(timed: dict[str, Any], way: str, key: tuple[str, int, int]) -> str:
     return f"{row['imagesPerSecond']:,.0f}{ratio}"
 
 
-def _goals(timed: dict[str, Any]) -> Iterable[Sequence[object]]:
-    for words, way, other, least in GOALS:
+def _goals(timed: Timed, wanted: Sequence[Goal]) -> Iterable[Sequence[object]]:
+    for words, way, other, least in wanted:
         if way not in timed or other not in timed:
-            yield words, "", "", "not measured yet", ""
             continue
         for batch in GOAL_BATCHES:
             for flight in sorted({key[2] for key in timed[way] if key[:2] == ("device", batch)}):
