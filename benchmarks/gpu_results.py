@@ -30,6 +30,7 @@ WAYS = {
 }
 BASELINE, PURE, PURE_PRECISION = "time-native-fp32", "time-onnx", "FP16"
 LEADS, LONGEST_LAYERS = ("leads", "unfolded"), 8
+LEADS_NEED = {"firstAnswerSeconds": "first answer after s", "outsideThePoolMiB": "outside the pool MiB"}
 PRECISIONS = ("FP32", "FP16", "INT8")
 ACCURACIES = ("native", *PRECISIONS)
 # Ratio, of which way, to which other one, at least: the project's own goals for batches 32 and 128.
@@ -49,6 +50,9 @@ host memory at every call. "In flight" is how many threads call at a time. "x" i
 
 The figures "served" of run 1 were made with a queue policy that has gone since
 ([decision 7](decisions/0007-no-queue-policy.md)): it made Triton wait for half a second at a time.
+
+The FP16 engines of run 3 had the padding of the first convolution folded into a kernel of 8 x 8, which made them slower
+than those of run 2 and has gone since ([decision 10](decisions/0010-padding.md)).
 
 ![ResNet-50 before and after: 233 nodes become one engine](graph-before-after.png)
 
@@ -141,7 +145,7 @@ def _together(steps: dict[str, Any]) -> Iterable[tuple[str, Timed]]:
 def _speeds(words: str, timed: Timed, wanted: Sequence[Goal]) -> Iterable[str]:
     """The tables of one of them."""
     for place, where in (("device", "input on the device"), ("host", "input in host memory")):
-        rows = [key for key in next(iter(timed.values())) if key[0] == place]
+        rows = sorted({key for measured in timed.values() for key in measured if key[0] == place})
         ways = [way for way in timed if any(key in timed[way] for key in rows)]
         if rows:
             yield f"Items/s, {where}{words}:\n"
@@ -162,15 +166,11 @@ def _leads(precision: str, leads: Sequence[dict[str, Any]]) -> Iterable[str]:
     """What might make it faster: images a second, and what the process needs."""
     yield f"What each lead gives, {precision}, input on the device, images/s with 1, 2 and 3 calls in flight:\n"
     sizes = sorted({row["batchSize"] for lead in leads for row in lead.get("rows", ())})
+    needs = {key: words for key, words in LEADS_NEED.items() if any(key in lead for lead in leads)}
     yield _table(
-        ("lead", *(f"batch {size}" for size in sizes), "first answer after s", "outside the pool MiB"),
+        ("lead", *(f"batch {size}" for size in sizes), *needs.values()),
         [
-            (
-                lead["name"],
-                *(_in_flight(lead, size) for size in sizes),
-                lead.get("firstAnswerSeconds", ""),
-                lead.get("outsideThePoolMiB", ""),
-            )
+            (lead["name"], *(_in_flight(lead, size) for size in sizes), *(lead.get(key, "") for key in needs))
             for lead in leads
         ],
     )

@@ -2,8 +2,8 @@
 
 The request names the `model`, its `inputs` and `sample`, `batchSizes`, `seconds` of one measurement and the lead:
 `streams` logical devices with so many MiB (`streamMiB`) of the GPU each, hence so many CUDA streams, the calls in
-flight going to them in turn; `byName` calls the signature as TensorFlow's users do. The answer has rows as `run.py`
-writes them. What a lead sets in the environment or in the process (the timer slack) is set by who starts this.
+flight going to them in turn. The answer has rows as `run.py` writes them. What a lead sets in the environment or in the
+process (the timer slack) is set by who starts this.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
-from tftrt_runtime import samples, saved_model
+from tftrt_runtime import samples
 from tftrt_runtime.artifact import Sample, Tensor
 from tftrt_runtime.benchmark import rounds
 from tftrt_runtime.cuda import Cuda
@@ -52,16 +52,15 @@ def placed(model: Path, device: str, target: Path) -> Path:
     return target
 
 
-def caller(model: Path, device: str, by_name: bool) -> tuple[Any, Callable[[dict[str, Any]], dict[str, Any]]]:
+def caller(model: Path, device: str) -> tuple[Any, Callable[[dict[str, Any]], dict[str, Any]]]:
     """The loaded model, which must be kept, and a call of it on the device."""
     with tf.device(device):
         loaded = tf.saved_model.load(str(model))
     (function,) = loaded.signatures.values()
-    direct = saved_model.caller(function)
 
     def call(tensors: dict[str, Any]) -> dict[str, Any]:
         with tf.device(device):
-            return dict(function(**tensors)) if by_name else direct(tensors)
+            return dict(function(**tensors))
 
     return loaded, call
 
@@ -77,7 +76,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
             model = (
                 Path(request["model"]) if index == 0 else placed(Path(request["model"]), name, Path(folder, str(index)))
             )
-            loaded, call = caller(model, name, request["byName"])
+            loaded, call = caller(model, name)
             kept.append(loaded)
             made.append(call)
     rows: list[dict[str, Any]] = []

@@ -2,11 +2,11 @@
 
     python -m benchmarks.gpu.run --out FOLDER [--work FOLDER] [--model NAME] STEP...
 
-STEP is convert-PRECISION, time-WAY, leads-PRECISION, serve-PRECISION or accuracy-WAY, where WAY is tf32 or fp32
-(unconverted TensorFlow; `native` for the accuracy), a precision, or onnx (a pure TensorRT FP16 engine). A conversion
-times its model and the unconverted one itself. Each step is independent of how the others ended, but for the
-conversion that it needs (tf32 and fp32: any). With `--accelerator None` the `cpu` runtime does the same without a GPU,
-to try the benchmark out.
+STEP is convert-PRECISION, time-WAY, leads-PRECISION, unfolded-PRECISION, serve-PRECISION or accuracy-WAY, where WAY is
+tf32 or fp32 (unconverted TensorFlow; `native` for the accuracy), a precision, or onnx (a pure TensorRT FP16 engine). A
+conversion times its model and the unconverted one itself. Each step is independent of how the others ended, but for the
+conversion that it needs (tf32 and fp32: any); one that takes longer than `--limit` is stopped with all that it started.
+With `--accelerator None` the `cpu` runtime does the same without a GPU, to try the benchmark out.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -39,6 +40,7 @@ NAMESPACE = "benchmarks"
 WORKSPACE_BYTES = 4 << 30
 READY_SECONDS = 180
 LIMIT_SECONDS = 3600.0  # nothing is left out for want of time
+LOG = "log.txt"
 PRECISIONS = ("FP16", "FP32", "INT8")
 # Files' names that differ by more than case from those of the conversions to FP32.
 FILES = {"time-tf32": "time-native-tf32", "time-fp32": "time-native-fp32"}
@@ -47,15 +49,19 @@ REPORTED = {"Native": "tf32", "FP32": "fp32", "Converted": "converted"}
 # Name, what the request has else than usual, the environment, and whether the kernel's timers are precise.
 LEADS: tuple[tuple[str, dict[str, Any], dict[str, str], bool], ...] = (
     ("as it is", {}, {}, False),
-    ("signature called by name", {"byName": True}, {}, False),
     ("timer slack of 1 ns", {}, {}, True),
     ("one stream for each call in flight", {"streams": 3}, {}, False),
     ("the same, timer slack of 1 ns", {"streams": 3}, {}, True),
     ("TF_GPU_THREAD_MODE=gpu_private", {}, {"TF_GPU_THREAD_MODE": "gpu_private"}, False),
-    ("CUDA_MODULE_LOADING=EAGER", {}, {"CUDA_MODULE_LOADING": "EAGER"}, False),
-    ("CUDA_MODULE_LOADING=LAZY", {}, {"CUDA_MODULE_LOADING": "LAZY"}, False),
+    (
+        "TF_CUDA_PLATFORM_GPU_DEVICE_SCHEDULE=spin",
+        {},
+        {"TF_CUDA_PLATFORM_GPU_DEVICE_SCHEDULE": "spin"},
+        False,
+    ),
     ("as it is, once more", {}, {}, False),
 )
+LEAD_SECONDS = 60.0
 STREAM_MIB = 8 << 10  # of the device for each stream's own pool
 PACKAGES = ("tensorflow", "tensorrt", "nvidia-pytriton", "numpy")
 
@@ -67,11 +73,12 @@ class Benchmark:
         self.options = options
         self.out: Path = options.out
         self.work: Path = options.work
-        self.log = (self.out / "log.txt").open("a")
+        self.log = (self.out / LOG).open("a")
         self.gpu = options.accelerator == "GPU"
         self.name: str = options.model
         self.models: Path = self.work / "pvc/models"
         self.device: dict[str, Any] = {}
+        self.end = 0.0  # of the step, on the monotonic clock
         self.models.mkdir(parents=True, exist_ok=True)
         (self.work / "pvc/store").mkdir(parents=True, exist_ok=True)
         (self.work / "cuda-cache").mkdir(exist_ok=True)
@@ -89,6 +96,7 @@ class Benchmark:
         failed = 0
         for step in steps:
             started = time.monotonic()
+            self.end = started + self.options.limit
             kind, _, what = step.partition("-")
             result: dict[str, Any] = {"step": step}
             try:
@@ -97,6 +105,7 @@ class Benchmark:
                 failed += 1
                 result["error"] = f"{type(error).__name__}: {error}"
                 traceback.print_exc()
+            self.end = time.monotonic() + LEAD_SECONDS  # to ask for the device
             result |= {"seconds": round(time.monotonic() - started, 1), **self.where()}
             (self.out / f"{self.name}-{FILES.get(step, step)}.json").write_text(json.dumps(result, indent=1) + "\n")
             print(f"{step}: {result['seconds']} s {result.get('error', '')}", flush=True)
@@ -247,7 +256,6 @@ class Benchmark:
             "seconds": self.options.seconds,
             "streams": 1,
             "streamMiB": STREAM_MIB,
-            "byName": False,
         }
         found: list[dict[str, Any]] = []
         for name, changes, environment, slack in LEADS:
@@ -263,7 +271,8 @@ class Benchmark:
         """One of them; an error is its result."""
         started = time.monotonic()
         try:
-            answer = self.child(module, asked, environment, ["benchmarks/gpu/precise"] if slack else [])
+            before = ["benchmarks/gpu/precise"] if slack else []
+            answer = self.child(module, asked, environment, before, LEAD_SECONDS)
         except Exception as error:
             answer = {"error": str(error)[-500:]}
         print(f"{name}: {time.monotonic() - started:.1f} s {answer.get('error', '')}", flush=True)
@@ -362,12 +371,19 @@ class Benchmark:
         self.call(command, extra=NO_FALLBACK)
         return dict(json.loads(answer.read_text()))
 
-    def child(self, module: str, asked: dict[str, Any], extra: dict[str, str], before: Sequence[str] = ()) -> Any:
+    def child(
+        self,
+        module: str,
+        asked: dict[str, Any],
+        extra: dict[str, str],
+        before: Sequence[str] = (),
+        limit: float = LIMIT_SECONDS,
+    ) -> Any:
         """What a module answers that reads a request and writes an answer, each a JSON file."""
         request, answer = self.work / "request.json", self.work / "answer.json"
         request.write_text(json.dumps(asked))
         answer.unlink(missing_ok=True)
-        self.call([*before, sys.executable, "-m", module, str(request), str(answer)], extra=extra)
+        self.call([*before, sys.executable, "-m", module, str(request), str(answer)], extra=extra, limit=limit)
         return json.loads(answer.read_text())
 
     def fraction(self, memory: dict[str, int]) -> str:
@@ -383,16 +399,46 @@ class Benchmark:
         return int(self.call([sys.executable, "-c", asked]).stdout)
 
     def call(
-        self, command: list[str], extra: dict[str, str] | None = None, check: bool = True
+        self,
+        command: list[str],
+        extra: dict[str, str] | None = None,
+        check: bool = True,
+        limit: float = LIMIT_SECONDS,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command; what it wrote goes to the log."""
+        """Run a command; what it writes goes to the log while it runs. Nothing that it started outlives it.
+
+        Raises:
+            RuntimeError: it failed, or took longer than `limit` or what the step has left, in seconds.
+        """
         environment = {**self.environment, **(extra or {})}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
-        self.log.write(f"$ {' '.join(command)}\n{done.stdout}{done.stderr}-> {done.returncode}\n")
+        name = " ".join(command[1:4])
+        self.log.write(f"$ {' '.join(command)}\n")
         self.log.flush()
-        if check and done.returncode:
-            raise RuntimeError(f"{' '.join(command[1:4])} ended with {done.returncode}: {done.stderr[-800:]}")
-        return done
+        begin = self.log.tell()
+        left = max(min(limit, self.end - time.monotonic()), 0.0)
+        started = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        try:
+            output, _ = started.communicate(timeout=left)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{name} was stopped after {left:.0f} s") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+        errors = (self.out / LOG).read_text()[begin:]
+        self.log.write(f"{output}-> {started.returncode}\n")
+        self.log.flush()
+        if check and started.returncode:
+            raise RuntimeError(f"{name} ended with {started.returncode}: {errors[-800:]}")
+        return subprocess.CompletedProcess(command, started.returncode, output, errors)
 
 
 def made(one: dict[str, Any]) -> dict[str, Any]:
@@ -421,14 +467,14 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
         if server.poll() is not None:
-            raise RuntimeError(f"tftrt serve ended with {server.returncode}; see log.txt")
+            raise RuntimeError(f"tftrt serve ended with {server.returncode}; see {LOG}")
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5)
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.05)
         else:
             return
-    raise RuntimeError(f"tftrt serve was not ready after {READY_SECONDS} s; see log.txt")
+    raise RuntimeError(f"tftrt serve was not ready after {READY_SECONDS} s; see {LOG}")
 
 
 class Merge(argparse.Action):
@@ -456,6 +502,7 @@ def main() -> int:
         "--batch-sizes", type=lambda text: [int(one) for one in text.split(",")], default=[1, 8, 32, 128]
     )
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement, of three rounds")
+    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds that a step may take")
     parser.add_argument("--model", default="resnet50", help="a network of benchmarks/gpu/models.py")
     parser.add_argument("--commit", default="", help="the commit that is measured, for the record")
     parser.add_argument(
@@ -469,6 +516,7 @@ def main() -> int:
     parser.add_argument("steps", nargs="+", metavar="STEP")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # on which `call` stops what it started
     return Benchmark(options).run(options.steps)
 
 

@@ -24,6 +24,8 @@ from benchmarks.gpu.onnx_engine import DEVICE_TO_HOST, WARM_UP_CALLS, Cuda
 from benchmarks.gpu.rows import row
 
 PROFILED_CALLS = 20
+# `trt.nptype` of TensorRT 8.5 fails with NumPy 1.24 and later, which have no `np.bool`.
+DTYPES = {trt.float32: np.float32, trt.float16: np.float16, trt.int32: np.int32, trt.int8: np.int8, trt.bool: np.bool_}
 
 
 class Profiler(trt.IProfiler):  # type: ignore[misc]  # TensorRT has no types
@@ -50,7 +52,7 @@ class Caller:
         for index in range(engine.num_bindings):
             shape = tuple(engine.get_binding_shape(index))
             shape = (size, *shape) if self.implicit else shape
-            array = np.zeros(shape, trt.nptype(engine.get_binding_dtype(index)))
+            array = np.zeros(shape, DTYPES[engine.get_binding_dtype(index)])
             pointer = cuda.allocate(array.nbytes)
             self.bindings.append(pointer.value)
             if not engine.binding_is_input(index):

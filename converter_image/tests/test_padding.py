@@ -11,7 +11,6 @@ import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
 from tftrt_runtime.convert import padding
-from tftrt_runtime.convert.padding import Zeros
 
 FIRST_LAYER = {"size": 224, "kernel": 7, "stride": 2, "pads": ((3, 3), (3, 3)), "channels": 3}
 DEPTHWISE = {"size": 56, "kernel": 3, "stride": 2, "pads": ((0, 1), (0, 1)), "channels": 16, "depthwise": True}
@@ -57,12 +56,11 @@ def batch(function: Any, size: int) -> Any:
 @pytest.mark.parametrize(
     "network",
     [
-        pytest.param(FIRST_LAYER, id="the first layer of ResNet and DenseNet"),
         pytest.param(DEPTHWISE, id="a depthwise layer of MobileNet and EfficientNet"),
         pytest.param({**DEPTHWISE, "kernel": 5, "pads": ((1, 2), (1, 2))}, id="a larger depthwise kernel"),
-        pytest.param({**DEPTHWISE, "depthwise": False}, id="padding that is SAME as it stands"),
+        pytest.param({**DEPTHWISE, "depthwise": False}, id="a convolution over all channels"),
         pytest.param({**FIRST_LAYER, "stride": 1}, id="stride 1"),
-        pytest.param({**FIRST_LAYER, "kernel": 3, "pads": ((1, 0), (0, 1))}, id="each axis has its own padding"),
+        pytest.param({**FIRST_LAYER, "size": 225}, id="an odd size"),
     ],
 )
 def test_a_folded_network_answers_the_same(network: dict[str, Any]) -> None:
@@ -80,7 +78,8 @@ def test_a_folded_network_answers_the_same(network: dict[str, Any]) -> None:
     [
         pytest.param({**FIRST_LAYER, "size": None}, id="how SAME pads depends on the size, which is open"),
         pytest.param({**FIRST_LAYER, "value": 1.0}, id="ones"),
-        pytest.param({**FIRST_LAYER, "channels": 64}, id="a larger kernel over many channels costs more than it saves"),
+        pytest.param(FIRST_LAYER, id="an element more before than SAME has: the first layer of ResNet and DenseNet"),
+        pytest.param({**FIRST_LAYER, "kernel": 3, "pads": ((0, 1), (1, 0))}, id="one axis is SAME, the other not"),
         pytest.param({**FIRST_LAYER, "pads": ((9, 9), (9, 9))}, id="more padding than SAME ever has"),
         pytest.param({**FIRST_LAYER, "data_pads": (0, 1)}, id="channels are padded, too"),
     ],
@@ -93,10 +92,19 @@ def test_other_padding_stays(network: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "kernel", "stride", "pads", "found"),
-    [(224, 7, 2, (3, 3), (0, 1)), (112, 3, 2, (0, 1), (0, 0)), (112, 3, 2, (1, 1), (0, 1)), (8, 3, 1, (9, 9), None)],
+    ("size", "kernel", "stride", "pads", "same"),
+    [
+        (112, 3, 2, (0, 1), True),
+        (112, 3, 2, (1, 0), False),
+        (113, 3, 2, (1, 1), True),
+        (224, 7, 2, (3, 3), False),
+        (8, 3, 1, (1, 1), True),
+        (8, 3, 1, (1, 2), False),
+        (8, 3, 1, (9, 9), False),
+        (8, 1, 2, (0, 0), True),
+    ],
 )
-def test_a_kernel_gets_the_fewest_zeros(
-    size: int, kernel: int, stride: int, pads: tuple[int, int], found: tuple[int, int] | None
+def test_same_is_one_padding_for_each_size(
+    size: int, kernel: int, stride: int, pads: tuple[int, int], same: bool
 ) -> None:
-    assert padding.zeros(size, kernel, stride, pads, 2) == (found and Zeros(*found))
+    assert padding.is_same(size, kernel, stride, pads) == same

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +50,6 @@ def signature(loaded: Any, name: str, uri: str) -> Any:
         there = f"it has {', '.join(names)}" if names else "it has none at all"
         raise SignatureNotFound(f"{uri} has no signature {name!r}: {there}. Set spec.source.signature.")
     return loaded.signatures[name]
-
-
-def caller(function: Any) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """A call of the signature that takes and gives tensors by name, for where microseconds count.
-
-    The signature's own call binds its arguments to their names and checks their types each time, in Python, with the
-    interpreter's lock held: 121 us a call against 44 for this one, seen with a single product of two matrices on a CPU.
-    The tensors must have the signature's types.
-    """
-    names = tuple(function.function_type.parameters)
-
-    def call(tensors: Mapping[str, Any]) -> dict[str, Any]:
-        answers: dict[str, Any] = function._call_flat([tensors[name] for name in names], function.captured_inputs)
-        return answers
-
-    return call
 
 
 def inputs(function: Any, uri: str) -> tuple[Tensor, ...]:

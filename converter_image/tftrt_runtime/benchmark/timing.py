@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrt_runtime import child, log, samples, saved_model
+from tftrt_runtime import child, log, samples
 from tftrt_runtime.benchmark import rounds
 from tftrt_runtime.benchmark.messages import TimingAnswer, TimingRequest
 from tftrt_runtime.benchmark.rows import Place, Row
@@ -28,9 +28,7 @@ def time_models(request: TimingRequest) -> TimingAnswer:
     """
     tf.config.experimental.enable_tensor_float_32_execution(request.tf32)
     loaded = {model.way: tf.saved_model.load(model.folder) for model in request.models}
-    functions = {
-        model.way: saved_model.caller(loaded[model.way].signatures[model.signature]) for model in request.models
-    }
+    functions = {model.way: loaded[model.way].signatures[model.signature] for model in request.models}
     return TimingAnswer(rows=tuple(_rows(request, functions)))
 
 
@@ -77,11 +75,11 @@ def _call(function: Any, batch: samples.Batch, place: Place) -> rounds.Call:
     resident = {name: tf.identity(tf.constant(value)) for name, value in batch.items()}
 
     def from_device() -> list[Any]:
-        return [answer.numpy() for answer in function(resident).values()]
+        return [answer.numpy() for answer in function(**resident).values()]
 
     def from_host() -> list[Any]:
         given = {name: tf.constant(value) for name, value in batch.items()}
-        return [answer.numpy() for answer in function(given).values()]
+        return [answer.numpy() for answer in function(**given).values()]
 
     return from_device if place == "Device" else from_host
 

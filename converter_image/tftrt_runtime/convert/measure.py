@@ -46,14 +46,11 @@ def _run(request: MeasureRequest) -> int:
     """What the pool holds when all is loaded and nothing runs."""
     import tensorflow as tf
 
-    from tftrt_runtime import saved_model
-
     loaded = tf.saved_model.load(str(Path(request.model)))
     (function,) = loaded.signatures.values()
-    call = saved_model.caller(function)
 
     def answer(batch: samples.Batch) -> dict[str, Any]:
-        answers = call({name: tf.constant(value) for name, value in batch.items()})
+        answers = function(**{name: tf.constant(value) for name, value in batch.items()})
         return {name: tensor.numpy() for name, tensor in answers.items()}
 
     for size in request.batch_sizes:

@@ -1,16 +1,14 @@
 """Makes zero padding before a convolution a part of it. Imports TensorFlow.
 
-TF-TRT makes up to four layers of a `Pad` (transposed, padded, transposed back and reformatted), each of which reads and
-writes the whole tensor; TensorRT fuses none of them. The padding of a convolution itself costs nothing, but TF-TRT
-knows only TensorFlow's `SAME` (tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2): as much as the output of
-ceil(n / stride) elements needs, half of it before, the odd element after. Where a kernel with a few zeros at its ends
-pads like that, the two are the same function.
+TF-TRT makes a layer of its own of a `Pad`, which reads and writes the whole tensor, and TensorRT does not fuse it. The
+padding of a convolution itself costs nothing, but TF-TRT knows only TensorFlow's `SAME`
+(tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2): as much as an output of ceil(n / stride) elements needs, half
+of it before, the odd element after. Where a `Pad` does just that, the two are the same function.
 """
 
 from __future__ import annotations
 
-from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,16 +16,6 @@ import tensorflow as tf
 PADS = {"Pad", "PadV2"}
 CONVOLUTIONS = {"Conv2D", "DepthwiseConv2dNative"}
 SPATIAL = (1, 2)  # axes of NHWC
-# A larger kernel is more work in proportion to its channels. TensorRT's kernels for pictures fill up to this many.
-FEW_CHANNELS = 4
-MOST_ZEROS = 2  # at either end of a kernel
-
-
-class Zeros(NamedTuple):
-    """How many zeros a kernel gets before and after its weights, along one axis."""
-
-    before: int
-    after: int
 
 
 def fold(graph: Any) -> int:
@@ -39,23 +27,15 @@ def fold(graph: Any) -> int:
     shapes = tf.Graph()
     with shapes.as_default():
         tf.import_graph_def(graph, name="")
-    return sum(_fold(graph, node, nodes, shapes) for node in convolutions)
+    return sum(_fold(node, nodes, shapes) for node in convolutions)
 
 
-def zeros(size: int, kernel: int, stride: int, padding: tuple[int, int], most: int) -> Zeros | None:
-    """The fewest zeros, up to `most` at either end, with which `SAME` is this padding; None where none do.
-
-    `size` is that of the axis in elements, before it is padded.
-    """
+def is_same(size: int, kernel: int, stride: int, padding: tuple[int, int]) -> bool:
+    """Whether `SAME` is this padding of an axis that has `size` elements before it is padded."""
     before, after = padding
-    outputs = (size + before + after - kernel) // stride + 1
-    if outputs != -(-size // stride):
-        return None
-    for found in sorted((Zeros(*pair) for pair in product(range(most + 1), repeat=2)), key=sum):
-        total = max((outputs - 1) * stride + kernel + sum(found) - size, 0)
-        if total // 2 == before + found.before:
-            return found
-    return None
+    outputs = -(-size // stride)
+    total = max((outputs - 1) * stride + kernel - size, 0)
+    return before == total // 2 and (size + before + after - kernel) // stride + 1 == outputs
 
 
 def _pad(convolution: Any, nodes: dict[str, Any]) -> Any:
@@ -70,7 +50,7 @@ def _pad(convolution: Any, nodes: dict[str, Any]) -> Any:
     return None if any(name.startswith("^") for name in pad.input) else pad
 
 
-def _fold(graph: Any, convolution: Any, nodes: dict[str, Any], shapes: Any) -> bool:
+def _fold(convolution: Any, nodes: dict[str, Any], shapes: Any) -> bool:
     """Fold the convolution's padding; whether that was possible."""
     pad = _pad(convolution, nodes)
     paddings, kernel = _constant(pad.input[1], nodes), _constant(convolution.input[1], nodes)
@@ -81,16 +61,8 @@ def _fold(graph: Any, convolution: Any, nodes: dict[str, Any], shapes: Any) -> b
     if shape.rank is None or None in [shape[axis] for axis in SPATIAL]:
         return False
     strides = convolution.attr["strides"].list.i
-    most = MOST_ZEROS if kernel.shape[2] <= FEW_CHANNELS else 0
-    extended: list[Zeros] = []
-    for axis in SPATIAL:
-        found = zeros(shape[axis], kernel.shape[axis - 1], strides[axis], tuple(paddings[axis]), most)
-        if found is None:
-            return False
-        extended.append(found)
-    if any(before or after for before, after in extended):
-        kernel = np.pad(kernel, [*extended, (0, 0), (0, 0)])
-        convolution.input[1] = _add_constant(graph, f"{convolution.name}/kernel_with_zeros", kernel)
+    if not all(is_same(shape[axis], kernel.shape[axis - 1], strides[axis], tuple(paddings[axis])) for axis in SPATIAL):
+        return False
     convolution.input[0] = pad.input[0]
     convolution.attr["padding"].s = b"SAME"
     return True
@@ -102,11 +74,3 @@ def _constant(name: str, nodes: dict[str, Any]) -> Any:
     while node is not None and node.op == "Identity":
         node = nodes.get(node.input[0].removesuffix(":0"))
     return tf.make_ndarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
-
-
-def _add_constant(graph: Any, name: str, value: Any) -> str:
-    """Add a constant to the graph; its name."""
-    node = graph.node.add(name=name, op="Const")
-    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
-    node.attr["dtype"].type = tf.as_dtype(value.dtype).as_datatype_enum
-    return name

@@ -54,7 +54,7 @@ class TritonPythonModel:
 
         import tensorflow as tf
 
-        from tftrt_runtime import samples, saved_model
+        from tftrt_runtime import samples
 
         self._constant = tf.constant
         self._served = served
@@ -62,8 +62,7 @@ class TritonPythonModel:
         with log.timed("serve", "Loaded the artifact", model=served.saved_model):
             # Kept, for its functions refer to its tables and variables only weakly.
             self._loaded = tf.saved_model.load(served.saved_model)
-            (function,) = self._loaded.signatures.values()
-            self._call = saved_model.caller(function)
+            (self._function,) = self._loaded.signatures.values()
         if served.sample is None:
             log.event("serve", "No warm-up: the model takes no made-up input")
             return
@@ -128,7 +127,7 @@ class TritonPythonModel:
 
     def _answer(self, inputs: dict[str, Any]) -> dict[str, Any]:
         filled = self._shapes.filled(inputs)
-        answers = self._call({name: self._constant(value) for name, value in filled.items()})
+        answers = self._function(**{name: self._constant(value) for name, value in filled.items()})
         found = {
             tensor.name: answers[tensor.name].numpy().astype(numpy_type(tensor.dtype), copy=False)
             for tensor in self._served.outputs
