@@ -14,17 +14,13 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import signal
-import socket
-import subprocess
 import sys
 import time
 import traceback
-import urllib.error
-import urllib.request
 from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -33,14 +29,14 @@ import numpy as np
 from tftrt_runtime.benchmark.rounds import IN_FLIGHT
 from tftrt_runtime.tensorrt import NO_FALLBACK
 
+from benchmarks.gpu import server
+from benchmarks.gpu.commands import Commands
 from benchmarks.gpu.rows import row
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "benchmarks"
 WORKSPACE_BYTES = 4 << 30
-READY_SECONDS = 180
-LIMIT_SECONDS = 3600.0  # nothing is left out for want of time
-LOG = "log.txt"
+LIMIT_SECONDS = 3600.0  # nothing that is timed is left out for want of time
 PRECISIONS = ("FP16", "FP32", "INT8")
 # Files' names that differ by more than case from those of the conversions to FP32.
 FILES = {"time-tf32": "time-native-tf32", "time-fp32": "time-native-fp32"}
@@ -73,16 +69,14 @@ class Benchmark:
         self.options = options
         self.out: Path = options.out
         self.work: Path = options.work
-        self.log = (self.out / LOG).open("a")
         self.gpu = options.accelerator == "GPU"
         self.name: str = options.model
         self.models: Path = self.work / "pvc/models"
         self.device: dict[str, Any] = {}
-        self.end = 0.0  # of the step, on the monotonic clock
         self.models.mkdir(parents=True, exist_ok=True)
         (self.work / "pvc/store").mkdir(parents=True, exist_ok=True)
         (self.work / "cuda-cache").mkdir(exist_ok=True)
-        self.environment = {
+        environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "converter_image"))),
             "TFTRT_PVC_ROOT": str(self.work / "pvc"),
@@ -90,13 +84,14 @@ class Benchmark:
             "CUDA_CACHE_PATH": str(self.work / "cuda-cache"),
             "CUDA_CACHE_MAXSIZE": str(4 << 30),
         }
+        self.commands = Commands(self.out / "log.txt", self.work, ROOT, environment)
 
     def run(self, steps: list[str]) -> int:
         """The number of steps that failed."""
         failed = 0
         for step in steps:
             started = time.monotonic()
-            self.end = started + self.options.limit
+            self.commands.end = started + self.options.limit
             kind, _, what = step.partition("-")
             result: dict[str, Any] = {"step": step}
             try:
@@ -105,7 +100,7 @@ class Benchmark:
                 failed += 1
                 result["error"] = f"{type(error).__name__}: {error}"
                 traceback.print_exc()
-            self.end = time.monotonic() + LEAD_SECONDS  # to ask for the device
+            self.commands.end = math.inf
             result |= {"seconds": round(time.monotonic() - started, 1), **self.where()}
             (self.out / f"{self.name}-{FILES.get(step, step)}.json").write_text(json.dumps(result, indent=1) + "\n")
             print(f"{step}: {result['seconds']} s {result.get('error', '')}", flush=True)
@@ -118,7 +113,7 @@ class Benchmark:
                 "from tftrt_runtime.convert import devices, messages\n"
                 "print(devices.look(messages.DevicesRequest()).model_dump_json())"
             )
-            done = self.call([sys.executable, "-c", asked], check=False)
+            done = self.commands.run([sys.executable, "-c", asked], check=False)
             self.device = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
         installed = {one.metadata["Name"]: one.version for one in importlib.metadata.distributions()}
         versions = {package: installed[package] for package in PACKAGES if package in installed}
@@ -132,7 +127,7 @@ class Benchmark:
     def source(self) -> Path:
         """The network, written once."""
         command = [sys.executable, "-m", "benchmarks.gpu.models", self.name, str(self.models)]
-        self.call(command, extra={"CUDA_VISIBLE_DEVICES": ""})
+        self.commands.run(command, extra={"CUDA_VISIBLE_DEVICES": ""})
         return self.models / self.name
 
     def spec(self, precision: str) -> dict[str, Any]:
@@ -171,7 +166,7 @@ class Benchmark:
         for step in ("lookup", "fetch", "convert", "publish"):
             command = [sys.executable, "-m", "tftrt_runtime", step, "--spec", str(spec)]
             command += ["--workspace", str(self.work / "workspace" / precision)]
-            done = self.call(command, extra={"TFTRT_BUILD": "benchmark"}, check=False)
+            done = self.commands.run(command, extra={"TFTRT_BUILD": "benchmark"}, check=False)
             lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith('{"time"')]
             if done.returncode:
                 told = lines[-1] if lines else done.stderr[-500:]
@@ -230,7 +225,7 @@ class Benchmark:
             "limit_seconds": LIMIT_SECONDS,
         }
         extra = {**NO_FALLBACK, **self.options.environment}
-        answer = self.child("tftrt_runtime.benchmark.timing", asked, extra)
+        answer = self.commands.ask("tftrt_runtime.benchmark.timing", asked, extra)
         return [made(one) for one in answer["rows"]]
 
     def time_onnx(self) -> list[dict[str, Any]]:
@@ -243,7 +238,7 @@ class Benchmark:
             "batchSizes": self.options.batch_sizes,
             "seconds": self.options.seconds,
         }
-        return list(self.child("benchmarks.gpu.onnx_engine", asked, self.options.environment))
+        return list(self.commands.ask("benchmarks.gpu.onnx_engine", asked, self.options.environment))
 
     def leads(self, precision: str) -> dict[str, Any]:
         """What might make the converted model faster, each in a process of its own; the model as it is at both ends."""
@@ -272,7 +267,7 @@ class Benchmark:
         started = time.monotonic()
         try:
             before = ["benchmarks/gpu/precise"] if slack else []
-            answer = self.child(module, asked, environment, before, LEAD_SECONDS)
+            answer = self.commands.ask(module, asked, environment, before, LEAD_SECONDS)
         except Exception as error:
             answer = {"error": str(error)[-500:]}
         print(f"{name}: {time.monotonic() - started:.1f} s {answer.get('error', '')}", flush=True)
@@ -297,7 +292,7 @@ class Benchmark:
             "dynamic_shapes": None,
             "calibration": None,
         }
-        self.child("benchmarks.gpu.unfolded", asked, NO_FALLBACK)
+        self.commands.ask("benchmarks.gpu.unfolded", asked, NO_FALLBACK)
         timed = {"model": str(target), "batchSizes": sizes, "seconds": self.options.seconds}
         return {
             "way": precision,
@@ -324,41 +319,30 @@ class Benchmark:
         path = self.work / "serve.json"
         told = {"memoryFraction": fraction, "maxQueueDelayMicroseconds": 2000, "artifact": {"uri": "pvc://store"}}
         path.write_text(json.dumps({**{key: spec[key] for key in keys}, **told}))
-        http, grpc, metrics = free_ports(3)
-        command = [sys.executable, "-m", "tftrt_runtime", "serve", "--spec", str(path)]
-        command += ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
-        started = time.monotonic()
         used_before = self.used()
-        environment = {**self.environment, **self.options.environment, "TFTRT_ARTIFACT": str(folder)}
-        server = subprocess.Popen(command, env=environment, stderr=self.log, stdout=self.log, cwd=ROOT)
-        try:
-            wait_until_ready(server, http)
-            ready = round(time.monotonic() - started, 1)
+        environment = {**self.commands.environment, **self.options.environment, "TFTRT_ARTIFACT": str(folder)}
+        with server.running(path, environment, ROOT, self.commands.log) as served:
             idle = self.used()
-            address = f"127.0.0.1:{grpc}"
             with np.load(self.models / f"{self.name}-answer.npz") as arrays:
                 images, expected = arrays["input"], arrays["output"]
-            (found,) = serving.ask(address, self.name, images).values()
+            (found,) = serving.ask(served.address, self.name, images).values()
             error = float(np.max(np.abs(found - expected)) / np.max(np.abs(expected)))
-            print(f"served: ready after {ready} s, relative error {error:.2g}", flush=True)
+            print(f"served: ready after {served.ready_seconds} s, relative error {error:.2g}", flush=True)
             rows = []
             for size in sorted({min(32, max(self.options.batch_sizes)), max(self.options.batch_sizes)}):
                 batch = np.resize(images, (size, *images.shape[1:]))
                 for way, clients in (("inline", 1), ("inline", 8), ("sharedMemory", 1), ("sharedMemory", 4)):
-                    rows.append(serving.load(address, self.name, batch, clients, way, self.options.seconds))
+                    rows.append(serving.load(served.address, self.name, batch, clients, way, self.options.seconds))
                     print(json.dumps(rows[-1]), flush=True)
             loaded = self.used()
-        finally:
-            server.terminate()
-            code = server.wait(90)
         return {
             "memoryFraction": fraction,
             "environment": self.options.environment,
             "memory": memory,
-            "readySeconds": ready,
+            "readySeconds": served.ready_seconds,
             "relativeError": error,
             "usedBytes": {"before": used_before, "ready": idle, "afterLoad": loaded},
-            "exitCode": code,
+            "exitCode": served.process.returncode,
             "rows": rows,
         }
 
@@ -368,23 +352,8 @@ class Benchmark:
         answer = self.work / "accuracy.json"
         command = [sys.executable, "-m", "benchmarks.gpu.accuracy", str(model)]
         command += [str(self.models / f"{self.name}-held-out.npz"), str(max(self.options.batch_sizes)), str(answer)]
-        self.call(command, extra=NO_FALLBACK)
+        self.commands.run(command, extra=NO_FALLBACK)
         return dict(json.loads(answer.read_text()))
-
-    def child(
-        self,
-        module: str,
-        asked: dict[str, Any],
-        extra: dict[str, str],
-        before: Sequence[str] = (),
-        limit: float = LIMIT_SECONDS,
-    ) -> Any:
-        """What a module answers that reads a request and writes an answer, each a JSON file."""
-        request, answer = self.work / "request.json", self.work / "answer.json"
-        request.write_text(json.dumps(asked))
-        answer.unlink(missing_ok=True)
-        self.call([*before, sys.executable, "-m", module, str(request), str(answer)], extra=extra, limit=limit)
-        return json.loads(answer.read_text())
 
     def fraction(self, memory: dict[str, int]) -> str:
         """The fraction of policy Measured: a tenth more than the peak, of all that the device has."""
@@ -396,85 +365,13 @@ class Benchmark:
         if not self.gpu:
             return None
         asked = "from tftrt_runtime.cuda import Cuda; free, total = Cuda().free_and_total(); print(total - free)"
-        return int(self.call([sys.executable, "-c", asked]).stdout)
-
-    def call(
-        self,
-        command: list[str],
-        extra: dict[str, str] | None = None,
-        check: bool = True,
-        limit: float = LIMIT_SECONDS,
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command; what it writes goes to the log while it runs. Nothing that it started outlives it.
-
-        Raises:
-            RuntimeError: it failed, or took longer than `limit` or what the step has left, in seconds.
-        """
-        environment = {**self.environment, **(extra or {})}
-        name = " ".join(command[1:4])
-        self.log.write(f"$ {' '.join(command)}\n")
-        self.log.flush()
-        begin = self.log.tell()
-        left = max(min(limit, self.end - time.monotonic()), 0.0)
-        started = subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-            cwd=ROOT,
-            start_new_session=True,
-        )
-        try:
-            output, _ = started.communicate(timeout=left)
-        except subprocess.TimeoutExpired:
-            raise RuntimeError(f"{name} was stopped after {left:.0f} s") from None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(started.pid, signal.SIGKILL)
-            started.wait()
-        errors = (self.out / LOG).read_text()[begin:]
-        self.log.write(f"{output}-> {started.returncode}\n")
-        self.log.flush()
-        if check and started.returncode:
-            raise RuntimeError(f"{name} ended with {started.returncode}: {errors[-800:]}")
-        return subprocess.CompletedProcess(command, started.returncode, output, errors)
+        return int(self.commands.run([sys.executable, "-c", asked]).stdout)
 
 
 def made(one: dict[str, Any]) -> dict[str, Any]:
     """A row of the converter's benchmark as it is written here."""
     keys = ("batchSize", "input", "inFlight", "itemsPerSecond", "p50Microseconds", "p99Microseconds", "calls")
     return row(*(one[key] for key in keys))
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
-    """Ask for readiness until it is there.
-
-    Raises:
-        RuntimeError: the server ended, or it took too long.
-    """
-    end = time.monotonic() + READY_SECONDS
-    while time.monotonic() < end:
-        if server.poll() is not None:
-            raise RuntimeError(f"tftrt serve ended with {server.returncode}; see {LOG}")
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5)
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError(f"tftrt serve was not ready after {READY_SECONDS} s; see {LOG}")
 
 
 class Merge(argparse.Action):
@@ -498,11 +395,9 @@ def main() -> int:
         "--work", type=Path, default=Path("/tmp/tftrt-benchmark"), help="folder for models and artifacts"
     )
     parser.add_argument("--accelerator", choices=("GPU", "None"), default="GPU")
-    parser.add_argument(
-        "--batch-sizes", type=lambda text: [int(one) for one in text.split(",")], default=[1, 8, 32, 128]
-    )
+    parser.add_argument("--batch-sizes", type=whole_numbers, default=[1, 8, 32, 128])
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement, of three rounds")
-    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds that a step may take")
+    parser.add_argument("--limit", type=float, default=math.inf, help="seconds that a step may take")
     parser.add_argument("--model", default="resnet50", help="a network of benchmarks/gpu/models.py")
     parser.add_argument("--commit", default="", help="the commit that is measured, for the record")
     parser.add_argument(
@@ -516,7 +411,7 @@ def main() -> int:
     parser.add_argument("steps", nargs="+", metavar="STEP")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # on which `call` stops what it started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # on which what was started is stopped
     return Benchmark(options).run(options.steps)
 
 

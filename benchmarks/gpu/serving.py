@@ -1,9 +1,9 @@
 """Asks a server as clients do: inline over gRPC, and through system shared memory."""
 
 import contextlib
-import os
 import threading
 import time
+import uuid
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,9 +32,9 @@ def inline(client: Any, model: str, images: Any) -> Any:
 
 
 @contextlib.contextmanager
-def shared(client: Any, model: str, images: Any, number: int) -> Any:
+def shared(client: Any, model: str, images: Any) -> Any:
     """The input with its bytes in a region of /dev/shm that the server has mapped."""
-    name = f"tftrt-benchmark-{os.getpid()}-{number}"
+    name = f"tftrt-benchmark-{uuid.uuid4().hex}"
     region = Path("/dev/shm", name)
     try:
         region.write_bytes(images.tobytes())
@@ -54,9 +54,9 @@ def load(address: str, model: str, images: Any, clients: int, way: str, seconds:
     errors: list[str] = []
     begin = time.perf_counter() + WARM_UP_SECONDS
 
-    def one(number: int) -> None:
+    def one() -> None:
         client = tritonclient.grpc.InferenceServerClient(address)
-        through = shared(client, model, images, number) if way == "sharedMemory" else None
+        through = shared(client, model, images) if way == "sharedMemory" else None
         try:
             with through or contextlib.nullcontext(inline(client, model, images)) as tensor:
                 while (now := time.perf_counter()) < begin + seconds:
@@ -66,7 +66,7 @@ def load(address: str, model: str, images: Any, clients: int, way: str, seconds:
         except Exception as error:
             errors.append(f"{type(error).__name__}: {error}")
 
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(clients)]
+    threads = [threading.Thread(target=one) for _ in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
