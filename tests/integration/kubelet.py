@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from tests.support.api import Api, Json
+from tests.support.trtmodels import conditions, job_names, trtmodel
 from tests.support.waiting import eventually
 
 STARTED = "2026-01-01T00:00:00Z"
@@ -63,6 +64,14 @@ def finish_job(api: Api, job: str) -> None:
     _end(api, pod, "publish", 0, json.dumps(summary(task)))
 
 
+def finish_cleanup(api: Api, job: str) -> None:
+    """Have the pod of a Job that deletes artifacts succeed."""
+    done = {"terminated": {"exitCode": 0, "finishedAt": "2026-01-01T00:03:00Z"}}
+    container = {"name": "delete", "image": "i", "imageID": "i", "ready": False, "restartCount": 0, "state": done}
+    body = {"status": {"phase": "Succeeded", "containerStatuses": [container]}}
+    api.patch("Pod", pod_of_job(api, job)["metadata"]["name"], body, "/status", manager="kubelet")
+
+
 def fail_job(api: Api, job: str, code: int, reason: str, words: str, container: str = "fetch") -> None:
     """Have the Job's pod fail in one of its containers."""
     report = {"version": 1, "code": code, "reason": reason, "message": words}
@@ -113,3 +122,10 @@ def start_servers(api: Api, model: str) -> bool:
             }
             api.patch("Pod", pod["metadata"]["name"], body, "/status", manager="kubelet")
     return True
+
+
+def serving(api: Api, **spec: Any) -> None:
+    """Create the TRTModel resnet50 and bring it to Ready."""
+    uid = api.create(trtmodel(**spec))["metadata"]["uid"]
+    finish_job(api, eventually(lambda: job_names(api, owner=uid))[0])
+    eventually(lambda: start_servers(api, "resnet50") and conditions(api)["Ready"] == ("True", "Serving"))

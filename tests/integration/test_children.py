@@ -1,21 +1,12 @@
 """What the operator applies: replicas and field ownership, names that are taken, drift, deletion."""
 
-from typing import Any
-
 from tests.cluster import Cluster
 from tests.support.api import Api
 from tests.support.trtmodels import conditions, job_names, message, trtmodel
 from tests.support.waiting import eventually
 
 from .conftest import OperatorProcess
-from .kubelet import finish_job, start_servers
-
-
-def serving(api: Api, **spec: Any) -> None:
-    """Bring a model to Ready."""
-    uid = api.create(trtmodel(**spec))["metadata"]["uid"]
-    finish_job(api, eventually(lambda: job_names(api, owner=uid))[0])
-    eventually(lambda: start_servers(api, "resnet50") and conditions(api)["Ready"] == ("True", "Serving"))
+from .kubelet import finish_cleanup, finish_job, serving, start_servers
 
 
 def replicas(api: Api) -> int:
@@ -171,11 +162,7 @@ def test_with_deletion_policy_delete_the_artifacts_go_first(api: Api) -> None:
     cleanup = eventually(lambda: [name for name in job_names(api) if "-cleanup-" in name])[0]
     assert "ownerReferences" not in api.get("Job", cleanup)["metadata"]
     assert api.exists("TRTModel", "resnet50")
-    pod = eventually(lambda: api.list("Pod", f"batch.kubernetes.io/job-name={cleanup}"))[0]
-    done = {"terminated": {"exitCode": 0, "finishedAt": "2026-01-01T00:03:00Z"}}
-    container = {"name": "delete", "image": "i", "imageID": "i", "ready": False, "restartCount": 0, "state": done}
-    body = {"status": {"phase": "Succeeded", "containerStatuses": [container]}}
-    api.patch("Pod", pod["metadata"]["name"], body, "/status", manager="kubelet")
+    finish_cleanup(api, cleanup)
     eventually(lambda: not api.exists("TRTModel", "resnet50"))
 
 

@@ -106,7 +106,12 @@ def test_the_one_job_goes_on_when_the_model_that_started_it_is_deleted(api: Api)
     api.create(trtmodel("second"))
     eventually(lambda: len(api.get("Job", job)["metadata"]["ownerReferences"]) == 2)
     api.delete("TRTModel", "first")
-    eventually(lambda: [owner["name"] for owner in api.get("Job", job)["metadata"]["ownerReferences"]] == ["second"])
+
+    def owners() -> list[str]:
+        return [owner["name"] for owner in api.get("Job", job)["metadata"]["ownerReferences"]]
+
+    # The collector looks for kinds that it has not met every 30 seconds, and this cluster's CRD is new.
+    eventually(lambda: owners() == ["second"], seconds=90)
     finish_job(api, job)
     eventually(lambda: api.exists("Deployment", "second"))
 

@@ -113,6 +113,7 @@ def pod(job_name: str, *ends: Termination, **changes: Any) -> ObservedPod:
         component=names.CONVERSION,
         fingerprint="",
         phase="Running",
+        started=True,
         terminations=ends,
     )
     return replace(found, **changes)

@@ -1,11 +1,15 @@
 """From no record to a record: one Job for each engine."""
 
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
 
 from tftrt_operator.api.trtmodel import RETRY_ANNOTATION, TRTModel
 from tftrt_operator.domain.manifests.conversion_job import conversion_job, conversion_job_name
-from tftrt_operator.domain.observation import JobState, Observation
+from tftrt_operator.domain.observation import JobState, Observation, ObservedPod
 from tftrt_operator.domain.plan import Plan, plan
 from tftrt_operator.domain.step import Writes
 
@@ -44,7 +48,8 @@ def test_a_new_model_gets_one_job_and_is_reconciling() -> None:
 
 def test_a_live_job_is_left_alone() -> None:
     model = trtmodel()
-    made = planned(model, jobs=(job(model, job_name(model), failed_attempts=1),))
+    name = job_name(model)
+    made = planned(model, jobs=(job(model, name, failed_attempts=1),), pods=(pod(name),))
     assert made.writes == Writes()
     assert conditions(made)["Reconciling"] == ("True", "ConversionRunning")
     assert "attempt 2 of 4" in message(made, "Ready")
@@ -56,6 +61,57 @@ def test_a_pod_that_finds_no_node_is_reported_in_the_schedulers_words() -> None:
     waiting = pod(name, unschedulable="0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")
     made = planned(model, jobs=(job(model, name),), pods=(waiting,))
     assert "3 Insufficient nvidia.com/gpu" in message(made, "Reconciling")
+
+
+def test_a_job_whose_pod_is_not_there_or_does_not_start_says_where_to_look() -> None:
+    model = trtmodel()
+    name = job_name(model)
+    made = planned(model, jobs=(job(model, name),))
+    assert conditions(made)["Reconciling"] == ("True", "ConversionPending")
+    assert f"kubectl describe -n default job {name}" in message(made, "Ready")
+    made = planned(model, jobs=(job(model, name),), pods=(pod(name, started=False),))
+    assert conditions(made)["Reconciling"] == ("True", "ConversionPending")
+    assert f"kubectl describe -n default pod {name}-abcde" in message(made, "Ready")
+
+
+CORRECTIONS = [
+    pytest.param({"conversion": {"resources": {"limits": {"memory": "8Gi"}}}}, id="other resources"),
+    pytest.param({"conversion": {"retries": 5}}, id="more retries"),
+    pytest.param({"conversion": {"queue": "team-a"}}, id="another queue"),
+    pytest.param({"metadata": {"annotations": {RETRY_ANNOTATION: "1"}}}, id="the retry annotation"),
+]
+
+
+@pytest.mark.parametrize("correction", CORRECTIONS)
+def test_a_run_that_has_not_started_gives_way_to_a_corrected_one(correction: dict[str, Any]) -> None:
+    before, after = trtmodel(), trtmodel(**correction)
+    waiting = pod(job_name(before), started=False, unschedulable="0/3 nodes are available")
+    made = planned(after, jobs=(job(before, job_name(before)),), pods=(waiting,))
+    assert [reference.name for reference in made.writes.deletes] == [job_name(before)]
+    assert [manifest.name for manifest in made.writes.creates] == [job_name(after)]
+
+
+@pytest.mark.parametrize("correction", CORRECTIONS)
+def test_a_run_that_has_started_goes_on_for_its_engine_is_the_same(correction: dict[str, Any]) -> None:
+    before, after = trtmodel(), trtmodel(**correction)
+    made = planned(after, jobs=(job(before, job_name(before)),), pods=(pod(job_name(before)),))
+    assert made.writes == Writes()
+    assert conditions(made)["Reconciling"] == ("True", "ConversionRunning")
+
+
+def test_a_job_of_that_name_that_is_being_deleted_is_waited_for() -> None:
+    model = trtmodel()
+    made = planned(model, jobs=(job(model, job_name(model), deleting=True),))
+    assert made.writes == Writes()
+    assert conditions(made)["Reconciling"] == ("True", "ConversionPending")
+    assert "which is being deleted" in message(made, "Ready")
+
+
+def test_a_time_to_live_does_not_keep_a_run_that_nobody_asks_for() -> None:
+    old, new = trtmodel(), trtmodel(source={"uri": "pvc://models/other"})
+    running = job(old, job_name(old), has_ttl=True)
+    made = planned(new, jobs=(running,), pods=(pod(running.name),))
+    assert [reference.name for reference in made.writes.deletes] == [running.name]
 
 
 def test_a_finished_job_becomes_a_record_that_all_its_owners_use() -> None:
@@ -76,6 +132,26 @@ def test_a_finished_job_whose_pod_is_gone_runs_again() -> None:
     made = planned(model, jobs=(job(model, job_name(model), JobState.SUCCEEDED),))
     assert [reference.name for reference in made.writes.deletes] == [job_name(model)]
     assert made.writes.creates == ()
+
+
+@pytest.mark.parametrize("pods", [(), (pod("resnet50-run"),)], ids=["no pod", "a pod that runs"])
+def test_what_is_not_yet_seen_of_a_jobs_pods_is_awaited(pods: tuple[ObservedPod, ...]) -> None:
+    model = trtmodel()
+    finished = NOW - timedelta(seconds=3)
+    done = job(model, job_name(model), JobState.SUCCEEDED, finished_at=finished.isoformat())
+    made = planned(model, jobs=(done,), pods=tuple(replace(one, job_name=done.name) for one in pods))
+    assert made.writes == Writes()
+    assert conditions(made)["Reconciling"] == ("True", "ConversionRunning")
+    assert made.look_again_after == timedelta(seconds=60)
+
+
+def test_a_run_without_a_summary_gives_way_to_another_that_the_user_asks_for() -> None:
+    before = trtmodel()
+    after = trtmodel(metadata={"annotations": {RETRY_ANNOTATION: "1"}})
+    name = job_name(before)
+    made = planned(after, jobs=(job(before, name, JobState.SUCCEEDED),), pods=(pod(name, ended("hello")),))
+    assert [reference.name for reference in made.writes.deletes] == [name]
+    assert [manifest.name for manifest in made.writes.creates] == [job_name(after)]
 
 
 def test_a_finished_job_without_a_summary_stalls_and_does_not_run_for_ever() -> None:

@@ -8,8 +8,9 @@ from tftrt_operator.api.trtmodel import TRTModel
 from tftrt_operator.domain.deletion import FINALIZER
 from tftrt_operator.domain.manifests import names
 from tftrt_operator.domain.manifests.cleanup_job import cleanup_job_name
-from tftrt_operator.domain.observation import JobState, Observation
+from tftrt_operator.domain.observation import JobState, Observation, ObservedJob
 from tftrt_operator.domain.plan import Plan, plan
+from tftrt_operator.domain.step import Writes
 
 from .builders import CATALOGUE, job, observed_record, target, trtmodel
 
@@ -62,8 +63,57 @@ def test_once_the_artifacts_are_gone_the_model_goes_and_other_finalizers_stay() 
     model = deleted()
     name = cleanup_job_name(model, target(model).key.store)
     done = job(model, name, JobState.SUCCEEDED, component=names.CLEANUP, owners=())
-    made = planned(model, Observation(records=(observed_record(model),), jobs=(done,)))
+    record = observed_record(model)
+    made = planned(model, Observation(records=(record,), jobs=(done,)))
     assert finalizers_after(made) == ["other/finalizer"]
+    assert [(reference.kind, reference.name) for reference in made.writes.deletes] == [("ConfigMap", record.name)]
+
+
+def test_what_another_model_is_having_made_is_not_deleted() -> None:
+    model, twin = deleted(), trtmodel("twin", uid="uid-twin", verification={"dataUri": "s3://data/held-out"})
+    making = job(twin, "twin-1234-5678")
+    shared = Observation(records=(observed_record(model),), jobs=(making,), live_models=frozenset({"uid-twin"}))
+    assert planned(model, shared).writes.creates == ()
+    assert finalizers_after(planned(model, shared)) == ["other/finalizer"]
+
+
+def cleanup(state: JobState) -> ObservedJob:
+    """The Job that deletes the engine of `trtmodel()` with another TRTModel that had it."""
+    model = trtmodel("gone", uid="uid-gone")
+    engine = target(model).key.engine
+    return job(
+        model,
+        "gone-cleanup-12345678",
+        state,
+        engine="",
+        evidence="",
+        component=names.CLEANUP,
+        owners=(),
+        deletes=(engine,),
+        created_at="2026-01-01T00:00:10Z",
+    )
+
+
+def test_an_engine_that_is_being_deleted_is_neither_used_nor_made() -> None:
+    model = trtmodel()
+    old = replace(observed_record(model), created_at="2025-12-31T00:00:00Z")
+    for records in ((), (old,)):
+        made = planned(model, Observation(records=records, jobs=(cleanup(JobState.LIVE),)))
+        assert made.writes == Writes()
+        assert made.status is not None
+        assert made.status.conditions[0].reason == "ConversionPending"
+
+
+def test_a_record_of_an_engine_that_was_deleted_goes_and_a_newer_one_is_used() -> None:
+    model = trtmodel()
+    for end in (JobState.SUCCEEDED, JobState.FAILED):
+        old = replace(observed_record(model), created_at="2025-12-31T00:00:00Z")
+        made = planned(model, Observation(records=(old,), jobs=(cleanup(end),)))
+        assert [(reference.kind, reference.name) for reference in made.writes.deletes] == [("ConfigMap", old.name)]
+        assert made.writes.applies == ()
+        new = replace(old, created_at="2026-01-01T00:05:00Z")
+        made = planned(model, Observation(records=(new,), jobs=(cleanup(end),)))
+        assert "Deployment" in {manifest.kind for manifest in made.writes.applies}
 
 
 def test_what_another_living_model_uses_is_not_deleted() -> None:

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tftrt_operator.api.trtmodel import TRTModel
@@ -261,7 +261,7 @@ def test_what_the_api_server_refuses_for_good_stalls_in_its_own_words() -> None:
     rejection = Rejection(Reference("Deployment", "default", "resnet50"), "affinity: unknown operator", final=True)
     made = planned(model, replace(converted(model), rejections=(rejection,)))
     assert conditions(made)["Stalled"] == ("True", "ObjectInvalid")
-    assert made.look_again_after is None
+    assert made.look_again_after == timedelta(minutes=5)
 
 
 def test_a_quota_that_is_used_up_is_tried_again() -> None:

@@ -154,14 +154,14 @@ class Cluster:
             if error.status not in (404, 409):
                 raise
 
-    async def list_page(self, kind: str, selector: str, next_page: str = "") -> Page:
-        """Return one page of all namespaces' objects of a kind that a label selector selects.
+    async def list_page(self, kind: str, selector: str = "", next_page: str = "", namespace: str | None = None) -> Page:
+        """Return one page of a namespace's objects of a kind, or of all namespaces', that a label selector selects.
 
         Raises:
             ApiError: refused; status 410 where a later page has expired.
         """
         query = {"labelSelector": selector, "limit": str(PAGE)} | ({"continue": next_page} if next_page else {})
-        data = await self._request("GET", _collection(kind, None), query)
+        data = await self._request("GET", _collection(kind, namespace), query)
         metadata = data["metadata"]
         # Items of a list do not say what they are; the list does.
         items = [{**item, "apiVersion": data["apiVersion"], "kind": kind} for item in data.get("items") or ()]

@@ -32,7 +32,7 @@ class Informer(Generic[T]):
         cluster: the connection.
         kind: the kind to watch.
         selector: a label selector.
-        parse: from the API server's object to ours; a ValueError leaves the object out.
+        parse: from the API server's object to ours; whatever it raises leaves the object out.
         index: the keys under which an object is found.
         changed: called with an object's index keys at every change, after the store has it.
     """
@@ -62,10 +62,15 @@ class Informer(Generic[T]):
         """Return the objects under an index key."""
         return tuple(self._objects[uid][1] for uid in self._by_key.get(key, ()))
 
-    def write_through(self, body: Mapping[str, Any]) -> None:
-        """Take in the API server's answer to our own write, so that the next look does not miss it."""
-        if body["metadata"]["uid"] not in self._tombstones:
-            self._upsert(body)
+    def write_through(self, body: Mapping[str, Any]) -> bool:
+        """Take in the API server's answer to our own write, so that the next look does not miss it.
+
+        Returns whether the object can be read.
+        """
+        uid = body["metadata"]["uid"]
+        if uid not in self._tombstones and self._upsert(body):
+            self._changed(self._objects[uid][2])  # the watch will bring nothing newer than this
+        return uid in self._objects
 
     async def run(self) -> None:
         """List and watch, for ever."""
@@ -83,7 +88,7 @@ class Informer(Generic[T]):
                     if event.type == "DELETED":
                         self._changed(self._remove(event.object["metadata"]["uid"]))
                     elif event.type != "BOOKMARK" and self._upsert(event.object):
-                        self._changed(self._index(event.object))
+                        self._changed(self._objects[event.object["metadata"]["uid"]][2])
             except ApiError as error:
                 if error.status in _EXPIRED:
                     logger.info("Watching %s: the resource version is of no use, listing again: %s", self.kind, error)
@@ -108,9 +113,7 @@ class Informer(Generic[T]):
         self.last_heard = time.monotonic()
         gone = [uid for uid in self._objects if uid not in found]
         concerned = [self._remove(uid) for uid in gone]
-        for body in found.values():
-            self._upsert(body)
-            concerned.append(tuple(self._index(body)))
+        concerned += [self._objects[uid][2] for uid, body in found.items() if self._upsert(body)]
         for keys in concerned:
             self._changed(keys)
         return page.resource_version
@@ -123,12 +126,13 @@ class Informer(Generic[T]):
         if have is not None and have[0] >= version:
             return False
         try:
-            value = self._parse(body)
-        except ValueError as error:
-            logger.warning("%s %s/%s is left out: %s", self.kind, metadata["namespace"], metadata["name"], error)
+            value, keys = self._parse(body), tuple(self._index(body))
+        except Exception as error:
+            # Anyone may write an object with our labels: what cannot be read must not end the operator.
+            why = f"{type(error).__name__}: {error}"
+            logger.warning("%s %s/%s is left out: %s", self.kind, metadata["namespace"], metadata["name"], why)
             return False
         self._unindex(uid)
-        keys = tuple(self._index(body))
         self._objects[uid] = (version, value, keys)
         for key in keys:
             self._by_key.setdefault(key, {})[uid] = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..api.status import TRTModelStatus
 from ..api.trtmodel import TRTModel, parse_trtmodel
 from ..domain.manifests import names
 from ..domain.observation import Observation, ObservedChild, ObservedDeployment
@@ -30,6 +31,7 @@ class Observed:
         self._catalogue = catalogue
         self._enqueue = enqueue
         self._models: dict[Key, tuple[int, TRTModel]] = {}
+        self._expected: dict[Key, tuple[str, TRTModelStatus]] = {}
         self._targets: dict[Key, Hashable] = {}
         self._models_by_target: dict[Hashable, dict[Key, None]] = {}
 
@@ -81,14 +83,26 @@ class Observed:
             target_key = ("engine", model.metadata.namespace, target.key.engine)
             self._targets[model.key] = target_key
             self._models_by_target.setdefault(target_key, {})[model.key] = None
-        self._enqueue(model.key)
+        if have is None or not self._is_own_status(have[1], model):
+            self._enqueue(model.key)
 
     def forget_model(self, key: Key, uid: str) -> None:
         """Drop a TRTModel that is gone, unless a new one has its name."""
         model = self.model(key)
         if model is not None and model.metadata.uid == uid:
             self._forget_target(key)
+            self._expected.pop(key, None)
             del self._models[key]
+
+    def _is_own_status(self, before: TRTModel, model: TRTModel) -> bool:
+        """Return whether nothing has changed but the status, to what we wrote.
+
+        A refusal's message may differ each time: were its own status news, a model would be looked at without end.
+        """
+        version = {"resource_version": model.metadata.resource_version}
+        metadata = before.metadata.model_copy(update=version)
+        same = before.model_copy(update={"status": model.status, "metadata": metadata}) == model
+        return same and self._expected.get(model.key) == (model.metadata.uid, model.status)
 
     def observation(self, model: TRTModel, target: Target | None) -> Observation:
         """Return everything that exists for a model and for the engine that it asks for."""
@@ -98,11 +112,10 @@ class Observed:
         jobs |= {job.uid: job for job in self._jobs.find(("instance", namespace, name))}
         records = {record.name: record for record in self._records.find(owner)}
         # Others' evidence of the same engines: who uses an engine must be known before it is deleted.
-        for engine in {record.record.key.engine for record in records.values()}:
+        engines = {record.record.key.engine for record in records.values()}
+        for engine in engines | ({target.key.engine} if target is not None else set()):
+            jobs |= {job.uid: job for job in self._jobs.find(("engine", namespace, engine))}
             records |= {r.name: r for r in self._records.find(("engine", namespace, engine))}
-        if target is not None:
-            jobs |= {job.uid: job for job in self._jobs.find(("engine", namespace, target.key.engine))}
-            records |= {r.name: r for r in self._records.find(("engine", namespace, target.key.engine))}
         pods = {pod.name: pod for pod in self._pods.find(("instance", namespace, name))}
         for job in jobs.values():
             pods |= {pod.name: pod for pod in self._pods.find(("job", namespace, job.name))}
@@ -117,23 +130,18 @@ class Observed:
             records=tuple(records.values()),
             deployment=deployment,
             children=tuple(child for child in children if child.name == name),
-            live_models=frozenset(
-                other.metadata.uid
-                for _, other in self._models.values()
-                if other.metadata.namespace == namespace and other.metadata.deletion_timestamp is None
-            )
-            if model.metadata.deletion_timestamp
-            else frozenset(),
         )
 
-    def write_through(self, body: Mapping[str, Any]) -> None:
-        """Take in the API server's answer to one of our writes."""
+    def write_through(self, body: Mapping[str, Any]) -> bool:
+        """Take in the API server's answer to one of our writes. Returns whether it can be read."""
         if body["kind"] == "TRTModel":
             self.see_model(body)
-            return
-        for informer in self.informers:
-            if informer.kind == body["kind"]:
-                informer.write_through(body)
+            return True
+        return any(informer.write_through(body) for informer in self.informers if informer.kind == body["kind"])
+
+    def expect_status(self, model: TRTModel, status: TRTModelStatus) -> None:
+        """Say what status is about to be written: to see it come back is no news."""
+        self._expected[model.key] = (model.metadata.uid, status)
 
     def _changed(self, keys: Iterable[Hashable]) -> None:
         concerned: set[Key] = set()
@@ -164,5 +172,7 @@ def _index(body: Mapping[str, Any]) -> Iterable[Hashable]:
         yield "instance", namespace, labels[names.INSTANCE]
     if names.ENGINE in labels:
         yield "engine", namespace, labels[names.ENGINE]
+    for engine in parse.engines_deleted(body):
+        yield "engine", namespace, engine
     if "batch.kubernetes.io/job-name" in labels:
         yield "job", namespace, labels["batch.kubernetes.io/job-name"]

@@ -60,7 +60,15 @@ def parse_job(body: Json) -> ObservedJob:
         finished_at=end.get("lastTransitionTime"),
         has_ttl=spec.get("ttlSecondsAfterFinished") is not None,
         deleting="deletionTimestamp" in metadata,
+        created_at=metadata["creationTimestamp"],
+        deletes=engines_deleted(body),
     )
+
+
+def engines_deleted(body: Json) -> tuple[str, ...]:
+    """Return the engines whose artifacts a cleanup Job deletes."""
+    listed = (body["metadata"].get("annotations") or {}).get(names.DELETES, "")
+    return tuple(engine for engine in listed.split(",") if engine)
 
 
 def parse_pod(body: Json) -> ObservedPod:
@@ -77,6 +85,7 @@ def parse_pod(body: Json) -> ObservedPod:
         fingerprint=labels.get(names.FINGERPRINT, ""),
         phase=status.get("phase", ""),
         unschedulable=_unschedulable(status),
+        started=any(_has_started(container) for container in containers),
         waiting=next((text for container in containers if (text := _waiting(container))), ""),
         terminations=tuple(end for container in containers if (end := _termination(container)) is not None),
     )
@@ -95,6 +104,11 @@ def _waiting(container: Json) -> str:
     if reason in ("", "PodInitializing", "ContainerCreating"):
         return ""
     return f"container {container['name']}: {reason} {waiting.get('message', '')}".strip()
+
+
+def _has_started(container: Json) -> bool:
+    states = [container.get("state") or {}, container.get("lastState") or {}]
+    return any("running" in state or "terminated" in state for state in states)
 
 
 def _termination(container: Json) -> Termination | None:
@@ -123,6 +137,8 @@ def parse_config_map(body: Json) -> ObservedRecord:
         resource_version=metadata["resourceVersion"],
         owners=owners_of(body),
         record=parse_record((body.get("data") or {}).get(RECORD_KEY, "{}")),
+        uid=metadata["uid"],
+        created_at=metadata["creationTimestamp"],
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from ..domain.manifests import names
 from ..domain.observation import Observation, Reference, Rejection
 from ..domain.plan import Event, Plan, plan
 from ..domain.runtime import Catalogue
+from ..domain.step import Patch
 from ..domain.target import Target, target_of
 from .cluster import ApiError, Cluster
 from .observed import Key, Observed
@@ -85,7 +86,11 @@ class Reconciler:
     async def _look_and_act(self, model: TRTModel, target: Target | None) -> None:
         observation = self.observed.observation(model, target)
         if model.metadata.deletion_timestamp is not None and model.metadata.finalizers:
-            observation = replace(observation, namespace_terminating=await self._terminating(model))
+            observation = replace(
+                observation,
+                namespace_terminating=await self._terminating(model),
+                live_models=await self._live_models(model),
+            )
         made = self._plan(model, observation)
         new = [manifest for manifest in made.writes.applies if observation.child(manifest.kind) is None]
         if new or made.writes.creates:
@@ -94,12 +99,13 @@ class Reconciler:
             if foreign or leftovers:
                 observation = replace(observation, foreign=foreign, leftovers=leftovers)
                 made = self._plan(model, observation)
-        rejection = await self._write(model, made, observation)
-        if rejection is not None:
-            if isinstance(rejection, Rejection):
-                observation = replace(observation, rejections=(rejection,))
-            else:
-                observation = replace(observation, foreign=(rejection,))
+        obstacles = await self._write(made, observation)
+        if obstacles:
+            observation = replace(
+                observation,
+                rejections=tuple(obstacle for obstacle in obstacles if isinstance(obstacle, Rejection)),
+                foreign=tuple(obstacle for obstacle in obstacles if isinstance(obstacle, Reference)),
+            )
             made = self._plan(model, observation)
         await self._report(model, made)
         if made.look_again_after is not None:
@@ -133,6 +139,19 @@ class Reconciler:
         live = await self._cluster.get(Reference("Namespace", namespace, namespace))
         return live is None or live["metadata"].get("deletionTimestamp") is not None
 
+    async def _live_models(self, model: TRTModel) -> frozenset[str]:
+        """Ask for the UIDs of the namespace's TRTModels that are not being deleted.
+
+        What we have seen may be less: just after a start, or where one cannot be read.
+        """
+        found: set[str] = set()
+        page = await self._cluster.list_page(KIND, namespace=model.metadata.namespace)
+        while True:
+            found.update(item["metadata"]["uid"] for item in page.items if "deletionTimestamp" not in item["metadata"])
+            if not page.next_page:
+                return frozenset(found)
+            page = await self._cluster.list_page(KIND, next_page=page.next_page, namespace=model.metadata.namespace)
+
     async def _in_the_way(
         self, model: TRTModel, manifests: list[Manifest]
     ) -> tuple[tuple[Reference, ...], tuple[Reference, ...]]:
@@ -145,46 +164,63 @@ class Reconciler:
                 (leftovers if _left_by_namesake(model, body) else foreign).append(manifest.reference)
         return tuple(foreign), tuple(leftovers)
 
-    async def _write(self, model: TRTModel, made: Plan, observation: Observation) -> Rejection | Reference | None:
-        """Make the plan's writes. Returns the first that can never succeed as it is, or the object in its way."""
-        for patch in made.writes.patches:
-            self.observed.write_through(await self._cluster.patch(patch.reference, patch.body))
-        manifest: Manifest
-        try:
-            for manifest in made.writes.creates:
-                obstacle = await self._create(model, manifest)
-                if obstacle is not None:
-                    return obstacle
-            for manifest in made.writes.applies:
-                live = observation.child(manifest.kind)
-                # Over our own object we force: the spec is the source. A new name is taken without force, so that
-                # an object which appeared in this very moment is not overwritten.
-                self.observed.write_through(await self._cluster.apply(manifest, force=live is not None))
-        except ApiError as error:
-            if error.status in (400, 403, 422):
-                return Rejection(manifest.reference, error.message, final=error.status != 403)
-            raise
-        for reference in made.writes.deletes:
-            await self._cluster.delete(reference)
-        return None
+    async def _write(self, made: Plan, observation: Observation) -> list[Rejection | Reference]:
+        """Make the plan's writes. Returns what the API server refused, and the objects in the way of ours.
 
-    async def _create(self, model: TRTModel, manifest: Manifest) -> Reference | None:
+        What is to go goes before anything new is made, which a quota may have no room for otherwise.
+        """
+        obstacles: list[Rejection | Reference] = []
+
+        async def attempt(reference: Reference, write: Awaitable[Reference | None]) -> bool:
+            try:
+                obstacle: Rejection | Reference | None = await write
+            except ApiError as error:
+                if error.status not in (400, 403, 422):
+                    raise
+                obstacle = Rejection(reference, error.message, final=error.status != 403)
+            if obstacle is not None:
+                obstacles.append(obstacle)
+            return obstacle is None
+
+        for patch in made.writes.patches:
+            if not await attempt(patch.reference, self._patch(patch)):
+                return obstacles
+        for reference in made.writes.deletes:
+            await attempt(reference, self._cluster.delete(reference))
+        for manifest in made.writes.creates:
+            if not await attempt(manifest.reference, self._create(manifest)):
+                return obstacles
+        for manifest in made.writes.applies:
+            # Over our own object we force: the spec is the source. A new name is taken without force, so that
+            # an object which appeared in this very moment is not overwritten.
+            force = observation.child(manifest.kind) is not None
+            if not await attempt(manifest.reference, self._apply(manifest, force=force)):
+                return obstacles
+        return obstacles
+
+    async def _patch(self, patch: Patch) -> None:
+        self.observed.write_through(await self._cluster.patch(patch.reference, patch.body))
+
+    async def _apply(self, manifest: Manifest, *, force: bool) -> None:
+        self.observed.write_through(await self._cluster.apply(manifest, force=force))
+
+    async def _create(self, manifest: Manifest) -> Reference | None:
+        """Create an object; returns the one in its way, if that is none of ours or cannot be read."""
         try:
             self.observed.write_through(await self._cluster.create(manifest))
         except ApiError as error:
             if error.status != 409:
                 raise
             live = await self._cluster.get(manifest.reference)
-            if live is not None and not _made_by_us(live):
+            if live is not None and not (_made_by_us(live) and self.observed.write_through(live)):
                 return manifest.reference
-            if live is not None:
-                self.observed.write_through(live)
-            self.queue.add(model.key)
+            raise  # we have it now, or it has gone: another look tells
         return None
 
     async def _report(self, model: TRTModel, made: Plan) -> None:
         if made.status is not None and made.status != model.status:
             status = made.status.model_dump(by_alias=True, exclude_none=True, mode="json")
+            self.observed.expect_status(model, made.status)
             try:
                 self.observed.write_through(await self._cluster.apply_status(_reference(model), status))
             except ApiError as error:

@@ -1,5 +1,7 @@
 """The conversion stage: from no record to a record, through one Job for each engine."""
 
+from datetime import UTC, datetime, timedelta
+
 from ..api.trtmodel import RETRY_ANNOTATION, OwnerReference, TRTModel
 from .evidence import engines, measured
 from .failure import latest_failure
@@ -7,31 +9,37 @@ from .fingerprint import Change, changes
 from .manifests import names
 from .manifests.conversion_job import conversion_job, conversion_job_name
 from .manifests.engine_record import engine_record
-from .observation import JobState, Observation, ObservedJob, ObservedPod, ObservedRecord, Reference
+from .observation import JobState, Observation, ObservedJob, ObservedPod, ObservedRecord, Reference, Termination
 from .record import EngineRecord, Summary, parse_summary
 from .step import Patch, Step, Writes
 from .target import Target
 from .verdict import Verdict, reconciling, stalled
 
+WATCH_LAG = timedelta(seconds=60)
+"""For how long after a Job's end its pods may not have been seen to end."""
 FINISHED_JOB_TTL_SECONDS = 3600
 """How long a finished Job stays for people to look at, once its record exists."""
 
 
-def convert(model: TRTModel, target: Target, observation: Observation) -> Step:
+def convert(model: TRTModel, target: Target, observation: Observation, now: datetime) -> Step:
     """Return what brings the engine's record about, when there is none yet."""
+    name = conversion_job_name(model, target.runtime, target.key)
     tidy = _delete_stale_jobs(model, target, observation)
-    live = [job for job in engine_jobs(target, observation) if not job.deleting]
+    gone = {reference.uid for reference in tidy.deletes}
+    here = [job for job in engine_jobs(target, observation) if job.uid not in gone]
+    live = [job for job in here if not job.deleting]
     jobs = [job for job in live if job.evidence == target.key.evidence]
     for job in jobs:
         if job.state is JobState.SUCCEEDED:
-            return _take_result(model, target, observation, job, tidy)
+            return _take_result(model, target, observation, job, tidy, now)
     for job in jobs:
         if job.state is JobState.LIVE:
             return Step(_progress(model, job, observation), tidy + _join_job(model, job))
-    name = conversion_job_name(model, target.runtime, target.key)
     for job in jobs:
         if job.name == name:
             return Step(_failure(model, job, observation), tidy)
+    if any(job.name == name and job.deleting for job in here):
+        return Step(reconciling("ConversionPending", f"waiting for Job {name}, which is being deleted, to go"), tidy)
     for job in live:
         if job.state is JobState.LIVE:
             data = target.key.verification_uri or "seeded input"
@@ -76,7 +84,9 @@ def why_convert(target: Target, observation: Observation) -> str:
     return str(Change("FirstConversion", "no engine for this spec exists yet"))
 
 
-def _take_result(model: TRTModel, target: Target, observation: Observation, job: ObservedJob, tidy: Writes) -> Step:
+def _take_result(
+    model: TRTModel, target: Target, observation: Observation, job: ObservedJob, tidy: Writes, now: datetime
+) -> Step:
     pods = _pods_of(job, observation)
     summary = _summary(pods)
     if summary is not None and summary.fingerprint == target.key.fingerprint:
@@ -87,6 +97,11 @@ def _take_result(model: TRTModel, target: Target, observation: Observation, job:
         report = f"; report: {summary.report_uri}" if summary.report_uri else ""
         verdict = reconciling("Converted", f"Job {job.name} is done: {shown}{report}")
         return Step(verdict, tidy + Writes(creates=(manifest,)))
+    finished = datetime.fromisoformat(job.finished_at) if job.finished_at else datetime.min.replace(tzinfo=UTC)
+    if not _published(pods) and abs(now - finished) < WATCH_LAG:
+        # Pods are watched apart from Jobs: what is not seen yet may be on its way.
+        verdict = reconciling("ConversionRunning", f"Job {job.name} is done; its result is awaited")
+        return Step(verdict, tidy, WATCH_LAG)
     if pods:
         return Step(
             stalled(
@@ -105,8 +120,11 @@ def _take_result(model: TRTModel, target: Target, observation: Observation, job:
 
 
 def _summary(pods: list[ObservedPod]) -> Summary | None:
-    ends = [end for pod in pods for end in pod.terminations if end.exit_code == 0 and end.container == "publish"]
-    return next((summary for end in ends if (summary := parse_summary(end.message))), None)
+    return next((summary for end in _published(pods) if (summary := parse_summary(end.message))), None)
+
+
+def _published(pods: list[ObservedPod]) -> list[Termination]:
+    return [end for pod in pods for end in pod.terminations if end.exit_code == 0 and end.container == "publish"]
 
 
 def _progress(model: TRTModel, job: ObservedJob, observation: Observation) -> Verdict:
@@ -117,8 +135,14 @@ def _progress(model: TRTModel, job: ObservedJob, observation: Observation) -> Ve
     last = latest_failure(pods)
     because = f"; the last attempt failed with {last.reason}: {last.message}" if last else ""
     current = pods[-1] if pods else None
-    if current and (obstacle := current.unschedulable or current.waiting):
+    if current is None:
+        waits = f"no pod yet; if it stays so, kubectl describe -n {model.metadata.namespace} job {job.name} says why"
+        return reconciling("ConversionPending", f"Job {job.name}, {attempt}, has {waits}{because}")
+    if obstacle := current.unschedulable or current.waiting:
         return reconciling("ConversionPending", f"Job {job.name}, {attempt}, waits: {obstacle}{because}")
+    if not current.started:
+        waits = f"; if it stays so, kubectl describe -n {model.metadata.namespace} pod {current.name} says why"
+        return reconciling("ConversionPending", f"Job {job.name}, {attempt}: its pod is being started{waits}{because}")
     return reconciling("ConversionRunning", f"Job {job.name}, {attempt}{because}")
 
 
@@ -138,19 +162,34 @@ def _failure(model: TRTModel, job: ObservedJob, observation: Observation) -> Ver
 
 
 def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation) -> Writes:
-    """Delete our Jobs for what is no longer asked, and failed runs that a corrected one has replaced.
+    """Delete our Jobs for what is no longer asked, and runs that a corrected one replaces.
 
     A finished Job that has its time to live goes by itself.
     """
     name = conversion_job_name(model, target.runtime, target.key)
+
+    def is_replaced(job: ObservedJob) -> bool:
+        """Whether nothing comes of it: it has failed, has left no summary, or waits for what it may never get."""
+        pods = _pods_of(job, observation)
+        match job.state:
+            case JobState.FAILED:
+                return True
+            case JobState.SUCCEEDED:
+                return bool(_published(pods)) and _summary(pods) is None
+            case JobState.LIVE:
+                # One that another model started for this engine goes by that one's name, and is as good as ours.
+                ours = any(owner.uid == model.metadata.uid and owner.controller for owner in job.owners)
+                return ours and not any(pod.started for pod in pods)
+
     return Writes(
         deletes=tuple(
             Reference("Job", model.metadata.namespace, job.name, job.uid)
             for job in observation.jobs
             if job.component == names.CONVERSION
-            and not (job.deleting or job.has_ttl)
+            and not job.deleting
+            and not (job.has_ttl and job.state is not JobState.LIVE)
             and sole_owner(model, job.owners)
-            and (job.evidence != target.key.evidence or (job.state is JobState.FAILED and job.name != name))
+            and (job.evidence != target.key.evidence or (job.name != name and is_replaced(job)))
         )
     )
 

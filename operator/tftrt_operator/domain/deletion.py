@@ -7,9 +7,10 @@ from ..api.trtmodel import TRTModel
 from .conversion import sole_owner
 from .manifests import names
 from .manifests.cleanup_job import cleanup_job, cleanup_job_name
-from .observation import JobState, Observation, Reference
+from .observation import JobState, Observation, ObservedRecord, Reference
 from .runtime import Catalogue
 from .step import Patch, Step, Writes
+from .target import Target
 from .verdict import Verdict, reconciling
 
 FINALIZER = "tftrt.dev/artifacts"
@@ -54,23 +55,55 @@ def delete(model: TRTModel, catalogue: Catalogue, observation: Observation, now:
     artifacts = _own_artifacts(model, observation)
     jobs = {job.name: job for job in observation.jobs if job.component == names.CLEANUP}
     wanted = {cleanup_job_name(model, store): (store, prints) for store, prints in artifacts.items()}
+    # Whoever has come to use such a record in the meantime must not take it for an engine that is there.
+    void = Writes(
+        deletes=tuple(
+            _reference(model, observed)
+            for observed in observation.records
+            if observed.record.key.fingerprint in artifacts.get(observed.record.key.store, ())
+        )
+    )
     for name in wanted:
         if name in jobs and jobs[name].state is JobState.FAILED:
-            return _release(model, _left(f"Job {name} failed: {jobs[name].message or jobs[name].reason}"))
+            why = f"Job {name} failed: {jobs[name].message or jobs[name].reason}"
+            return _release(model, _left(why), void)
     if all(name in jobs and jobs[name].state is JobState.SUCCEEDED for name in wanted):
-        return _release(model, reconciling("ArtifactsDeleted", f"deleted from {', '.join(artifacts) or 'no store'}"))
+        deleted = reconciling("ArtifactsDeleted", f"deleted from {', '.join(artifacts) or 'no store'}")
+        return _release(model, deleted, void)
     creates = tuple(
         cleanup_job(model, runtime, store, prints) for name, (store, prints) in wanted.items() if name not in jobs
     )
     return Step(reconciling("Deleting", f"deleting artifacts from {', '.join(artifacts)}"), Writes(creates=creates))
 
 
+def wait_for_deletion(model: TRTModel, target: Target, observation: Observation) -> Step | None:
+    """Return what to do while the engine's artifact goes with a deleted TRTModel that had it, or None if none does."""
+    cleanups = [job for job in observation.jobs if job.component == names.CLEANUP and target.key.engine in job.deletes]
+    live = next((job for job in cleanups if job.state is JobState.LIVE), None)
+    if live is not None:
+        waits = f"Job {live.name} deletes this engine, which a deleted TRTModel had; it is made anew after that"
+        return Step(reconciling("ConversionPending", waits))
+    records = [record for record in observation.records if record.record.key.engine == target.key.engine]
+    void = [record for record in records if any(record.created_at <= job.created_at for job in cleanups)]
+    if not void:
+        return None
+    why = f"{', '.join(record.name for record in void)} tells of an engine that was deleted with another TRTModel"
+    deletes = tuple(_reference(model, record) for record in void)
+    return Step(reconciling("ConversionPending", why), Writes(deletes=deletes))
+
+
+def _reference(model: TRTModel, record: ObservedRecord) -> Reference:
+    return Reference("ConfigMap", model.metadata.namespace, record.name, record.uid)
+
+
 def _own_artifacts(model: TRTModel, observation: Observation) -> dict[str, list[str]]:
-    """Return the fingerprints by store that no other living TRTModel uses."""
+    """Return the fingerprints by store that no other living TRTModel uses, or is having made."""
     users: dict[tuple[str, str], set[str]] = {}
     for observed in observation.records:
         key = observed.record.key
-        users.setdefault((key.store, key.fingerprint), set()).update(owner.uid for owner in observed.owners)
+        jobs = [job for job in observation.jobs if job.engine == key.engine and job.state is JobState.LIVE]
+        owners = [*observed.owners, *(owner for job in jobs for owner in job.owners)]
+        users.setdefault((key.store, key.fingerprint), set()).update(owner.uid for owner in owners)
     found: dict[str, list[str]] = {}
     for (store, fingerprint), uids in users.items():
         if model.metadata.uid in uids and not (uids - {model.metadata.uid}) & observation.live_models:
@@ -78,9 +111,9 @@ def _own_artifacts(model: TRTModel, observation: Observation) -> dict[str, list[
     return found
 
 
-def _release(model: TRTModel, verdict: Verdict) -> Step:
+def _release(model: TRTModel, verdict: Verdict, then: Writes | None = None) -> Step:
     kept = [name for name in model.metadata.finalizers if name != FINALIZER]
-    return Step(verdict, Writes(patches=(_set_finalizers(model, kept),)))
+    return Step(verdict, Writes(patches=(_set_finalizers(model, kept),)) + (then or Writes()))
 
 
 def _left(why: str) -> Verdict:

@@ -48,6 +48,9 @@ class ObservedJob:
     finished_at: str | None = None
     has_ttl: bool = False
     deleting: bool = False
+    created_at: str = ""
+    deletes: tuple[str, ...] = ()
+    """The engines whose artifacts it deletes, each as `EngineKey.engine`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class ObservedPod:
     phase: str
     unschedulable: str = ""
     waiting: str = ""
+    started: bool = False
+    """Whether any of its containers has ever run."""
     terminations: tuple[Termination, ...] = ()
 
 
@@ -85,6 +90,8 @@ class ObservedRecord:
     resource_version: str
     owners: tuple[OwnerReference, ...]
     record: EngineRecord
+    uid: str | None = None
+    created_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +150,7 @@ class Observation:
     """Objects of our names that a deleted namesake has left, and that the garbage collector is about to delete."""
     rejections: tuple[Rejection, ...] = ()
     live_models: frozenset[str] = frozenset()
-    """UIDs of the namespace's TRTModels that are not being deleted."""
+    """UIDs of the namespace's TRTModels that are not being deleted; looked up only while this one is."""
     namespace_terminating: bool = False
 
     def record(self, name: str) -> ObservedRecord | None:

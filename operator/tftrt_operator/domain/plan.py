@@ -1,12 +1,12 @@
 """(model, what exists) -> Plan: objects to write and to delete, the status, events, and when to look again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ..api.status import ConditionType, TRTModelStatus
 from ..api.trtmodel import TRTModel
 from .conversion import convert, settle
-from .deletion import delete, guard
+from .deletion import delete, guard, wait_for_deletion
 from .gates import judge
 from .observation import Observation
 from .rollout import keep_serving, roll_out
@@ -18,6 +18,8 @@ from .verdict import Standing, Verdict, reconciling, stalled
 
 OBSTACLE_INTERVAL = timedelta(seconds=60)
 """We watch only what is ours: nobody tells us when an object that stands in the way, or a quota, is gone."""
+INVALID_INTERVAL = timedelta(minutes=5)
+"""What the API server calls invalid may be what a policy of the cluster refuses, and policies change."""
 DELETION_INTERVAL = timedelta(seconds=30)
 
 
@@ -50,15 +52,18 @@ def plan(model: TRTModel, catalogue: Catalogue, observation: Observation, now: d
     if isinstance(target, Verdict):
         step = Step(target, keep_serving(model, observation))
         return _plan(model, None, observation, step, now)
-    step = _advance(model, target, observation)
-    return _plan(model, target, observation, Step(step.verdict, guard(model) + step.writes), now)
+    step = _advance(model, target, observation, now)
+    return _plan(model, target, observation, replace(step, writes=guard(model) + step.writes), now)
 
 
-def _advance(model: TRTModel, target: Target, observation: Observation) -> Step:
+def _advance(model: TRTModel, target: Target, observation: Observation, now: datetime) -> Step:
+    step = wait_for_deletion(model, target, observation)
+    if step is not None:
+        return replace(step, writes=step.writes + keep_serving(model, observation))
     observed = observation.record(target.key.record_name)
     if observed is None:
-        step = convert(model, target, observation)
-        return Step(step.verdict, step.writes + keep_serving(model, observation))
+        step = convert(model, target, observation, now)
+        return replace(step, writes=step.writes + keep_serving(model, observation))
     failed = judge(model.spec.verification, observed.record.summary)
     if failed is not None:
         # Nothing is rolled out; what serves, serves on.
@@ -77,8 +82,10 @@ def _plan(model: TRTModel, target: Target | None, observation: Observation, step
     observed = observation.record(target.key.record_name) if target else None
     record = observed.record if observed else None
     status = status_of(model, target, record, observation, verdict, _timestamp(now))
-    passing = obstacle is not None and obstacle.reason != "ObjectInvalid"
-    return Plan(writes, status, _events(model, verdict), OBSTACLE_INTERVAL if passing else None)
+    look_again_after = step.look_again_after
+    if obstacle is not None:
+        look_again_after = INVALID_INTERVAL if obstacle.reason == "ObjectInvalid" else OBSTACLE_INTERVAL
+    return Plan(writes, status, _events(model, verdict), look_again_after)
 
 
 def _obstacle(observation: Observation) -> Verdict | None:

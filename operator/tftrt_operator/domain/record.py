@@ -6,7 +6,7 @@ and what exists, never from its own status.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pydantic import ConfigDict, ValidationError
@@ -164,7 +164,7 @@ def record_text(record: EngineRecord) -> str:
 
 
 def parse_record(text: str) -> EngineRecord:
-    """Parse the text of a record.
+    """Parse the text of a record. Inputs that a newer operator added are passed over, as a rollback meets them.
 
     Raises:
         ValueError: the text is no record of a version that this operator reads.
@@ -173,12 +173,13 @@ def parse_record(text: str) -> EngineRecord:
         data = json.loads(text)
         if data["version"] != RECORD_VERSION:
             raise ValueError(f"record version {data['version']!r} is unknown")
+        known = {field.name for field in fields(EngineInputs)}
         return EngineRecord(
             key=EngineKey(data["fingerprint"], data["store"], data.get("verificationUri")),
-            inputs=EngineInputs(**{name: _frozen(value) for name, value in data["inputs"].items()}),
+            inputs=EngineInputs(**{name: _frozen(value) for name, value in data["inputs"].items() if name in known}),
             summary=Summary.model_validate(data["summary"]),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not an engine record: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from .manifest import Manifest
@@ -19,20 +20,20 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """What to write, in this order: patches, creates, applies, deletes. Each is idempotent."""
+    """What to write, in this order: patches, deletes, creates, applies. Each is idempotent."""
 
     patches: tuple[Patch, ...] = ()
+    deletes: tuple[Reference, ...] = ()
     creates: tuple[Manifest, ...] = ()
     applies: tuple[Manifest, ...] = ()
-    deletes: tuple[Reference, ...] = ()
 
     def __add__(self, other: "Writes") -> "Writes":
         """Return both, one after the other."""
         return Writes(
             self.patches + other.patches,
+            self.deletes + other.deletes,
             self.creates + other.creates,
             self.applies + other.applies,
-            self.deletes + other.deletes,
         )
 
 
@@ -42,3 +43,5 @@ class Step:
 
     verdict: Verdict
     writes: Writes = Writes()
+    look_again_after: timedelta | None = None
+    """Where time alone may change the outcome."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...api.trtmodel import TRTModel
 from ..manifest import Manifest, digest
+from ..record import EngineKey
 from ..runtime import Runtime
 from . import names, pods
 
@@ -29,6 +30,7 @@ def cleanup_job(model: TRTModel, runtime: Runtime, store: str, fingerprints: Seq
         "fingerprints": sorted(fingerprints),
     }
     labels = names.common_labels(model, names.CLEANUP)
+    engines = (EngineKey(fingerprint, store).engine for fingerprint in sorted(fingerprints))
     return Manifest(
         {
             "apiVersion": "batch/v1",
@@ -37,6 +39,7 @@ def cleanup_job(model: TRTModel, runtime: Runtime, store: str, fingerprints: Seq
                 "name": cleanup_job_name(model, store),
                 "namespace": model.metadata.namespace,
                 "labels": labels,
+                "annotations": {names.DELETES: ",".join(engines)},
             },
             "spec": {
                 "backoffLimit": 3,

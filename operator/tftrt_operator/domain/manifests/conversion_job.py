@@ -53,6 +53,7 @@ def conversion_job_name(model: TRTModel, runtime: Runtime, key: EngineKey) -> st
             _pod_template(model, runtime, key),
             model.spec.conversion.retries,
             model.metadata.annotations.get(RETRY_ANNOTATION, ""),
+            model.spec.conversion.queue,
         ],
         4,
     )
