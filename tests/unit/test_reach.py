@@ -1,5 +1,6 @@
 """Only what a container needs is within its reach: each Secret and each claim where it is used, and nowhere else."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,6 +75,22 @@ def test_a_claim_that_is_source_and_store_is_one_volume_writable_in_the_end_alon
         for container in [*pod["initContainers"], *pod["containers"]]
     }
     assert read_only == {"lookup": [True], "fetch": [True], "convert": [], "publish": [False]}
+
+
+def test_claims_with_long_or_dotted_names_have_volumes_of_their_own() -> None:
+    one, other = "models." + "a" * 80, "models." + "a" * 81
+    pod = job(trtmodel(source={"uri": f"pvc://{one}/resnet50"}, artifacts={"uri": f"pvc://{other}/tftrt"}))
+    claims = {
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    assert sorted(claims.values()) == [one, other]
+    assert all(re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name) for name in claims)
+    containers = [*pod["initContainers"], *pod["containers"]]
+    assert {mount["name"] for c in containers for mount in c["volumeMounts"] if "/mnt/pvc/" in mount["mountPath"]} == {
+        *claims
+    }
 
 
 def test_a_server_mounts_an_artifact_in_a_claim_and_pulls_one_from_an_object_store() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from ...api.kubernetes import ResourceRequirements
 from ...api.storage import scheme_of
 from ...api.trtmodel import TRTModelSpec
+from ..manifest import digest
 from ..runtime import Accelerator, Runtime
 from .names import SPEC_ANNOTATION
 
@@ -89,12 +90,18 @@ def path_in_claim(uri: str) -> str:
 
 def claim_volume(claim: str) -> dict[str, Any]:
     """Return the volume of a claim. Who may only read it says so in the mount."""
-    return {"name": f"pvc-{claim}"[:63], "persistentVolumeClaim": {"claimName": claim}}
+    return {"name": _claim_volume_name(claim), "persistentVolumeClaim": {"claimName": claim}}
 
 
 def claim_mount(claim: str, *, read_only: bool) -> dict[str, Any]:
     """Return the mount that makes `pvc://claim/path` readable at /mnt/pvc/claim/path."""
-    return {"name": f"pvc-{claim}"[:63], "mountPath": f"{PVC_ROOT}/{claim}", "readOnly": read_only}
+    return {"name": _claim_volume_name(claim), "mountPath": f"{PVC_ROOT}/{claim}", "readOnly": read_only}
+
+
+def _claim_volume_name(claim: str) -> str:
+    """Return the claim's volume: a claim's name may have dots and 253 characters, a volume's is a label of 63."""
+    name = f"pvc-{claim}"
+    return name if len(name) <= 63 and "." not in name else f"pvc-{digest([claim], 16)}"
 
 
 def resources(requirements: ResourceRequirements, extended: Mapping[str, str]) -> dict[str, Any]:
