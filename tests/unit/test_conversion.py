@@ -199,14 +199,18 @@ def test_a_job_for_what_is_no_longer_asked_is_deleted() -> None:
     assert [manifest.name for manifest in made.writes.creates] == [job_name(new)]
 
 
-def test_a_job_that_another_model_waits_for_is_not_deleted() -> None:
+def test_a_job_that_another_model_waits_for_is_left_to_it() -> None:
     old, new, twin = trtmodel(), trtmodel(conversion={"precision": "FP16"}), trtmodel("twin", uid="uid-twin")
     shared = job(
         old,
         job_name(old),
         owners=(old.owner_reference(controller=True), twin.owner_reference(controller=False)),
     )
-    assert planned(new, jobs=(shared,)).writes.deletes == ()
+    made = planned(new, jobs=(shared,))
+    assert made.writes.deletes == ()
+    (patch,) = made.writes.patches
+    assert [owner["name"] for owner in patch.body["metadata"]["ownerReferences"]] == ["twin"]
+    assert patch.body["metadata"]["resourceVersion"] == shared.resource_version
 
 
 def test_a_second_model_with_the_same_engine_joins_the_live_job() -> None:

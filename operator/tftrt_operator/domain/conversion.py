@@ -1,5 +1,6 @@
 """The conversion stage: from no record to a record, through one Job for each engine."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from ..api.trtmodel import RETRY_ANNOTATION, OwnerReference, TRTModel
@@ -162,7 +163,7 @@ def _failure(model: TRTModel, job: ObservedJob, observation: Observation) -> Ver
 
 
 def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation) -> Writes:
-    """Delete our Jobs for what is no longer asked, and runs that a corrected one replaces.
+    """Delete our Jobs for what is no longer asked, and runs that a corrected one replaces; leave those of others.
 
     A finished Job that has its time to live goes by itself.
     """
@@ -181,17 +182,20 @@ def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation
                 ours = any(owner.uid == model.metadata.uid and owner.controller for owner in job.owners)
                 return ours and not any(pod.started for pod in pods)
 
-    return Writes(
-        deletes=tuple(
-            Reference("Job", model.metadata.namespace, job.name, job.uid)
-            for job in observation.jobs
-            if job.component == names.CONVERSION
-            and not job.deleting
-            and not (job.has_ttl and job.state is not JobState.LIVE)
-            and sole_owner(model, job.owners)
-            and (job.evidence != target.key.evidence or (job.name != name and is_replaced(job)))
-        )
-    )
+    writes = Writes()
+    for job in observation.jobs:
+        goes_by_itself = job.has_ttl and job.state is not JobState.LIVE
+        if job.component != names.CONVERSION or job.deleting or goes_by_itself:
+            continue
+        reference = Reference("Job", model.metadata.namespace, job.name, job.uid)
+        unasked = job.evidence != target.key.evidence
+        if sole_owner(model, job.owners):
+            if unasked or (job.name != name and is_replaced(job)):
+                writes += Writes(deletes=(reference,))
+        elif unasked and _owns(model, job.owners):
+            # The last of its owners to leave deletes it.
+            writes += _set_owners(reference, job, [one for one in job.owners if one.uid != model.metadata.uid])
+    return writes
 
 
 def _join_job(model: TRTModel, job: ObservedJob) -> Writes:
@@ -201,8 +205,14 @@ def _join_job(model: TRTModel, job: ObservedJob) -> Writes:
 
 
 def _join(model: TRTModel, reference: Reference, observed: ObservedJob | ObservedRecord) -> Writes:
-    """Make the model one more owner; the resource version guards against someone who joins at the same time."""
-    owners = [*observed.owners, model.owner_reference(controller=False)]
+    """Make the model one more owner."""
+    return _set_owners(reference, observed, [*observed.owners, model.owner_reference(controller=False)])
+
+
+def _set_owners(
+    reference: Reference, observed: ObservedJob | ObservedRecord, owners: Sequence[OwnerReference]
+) -> Writes:
+    """Change who waits for an object; the resource version guards against someone who does so at the same time."""
     metadata = {
         "resourceVersion": observed.resource_version,
         "ownerReferences": [names.owner(reference) for reference in owners],
