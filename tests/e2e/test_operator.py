@@ -22,7 +22,7 @@ ACCOUNT = f"--as=system:serviceaccount:{NAMESPACE}:{RELEASE}"
         ("list", "secrets"),
         ("create", "pods"),
         ("create", "pods/exec"),
-        ("delete", "configmaps"),
+        ("deletecollection", "configmaps"),
         ("update", "trtmodels"),
         ("delete", "trtmodels"),
         ("create", "clusterrolebindings"),

@@ -5,9 +5,18 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tftrt_operator.api.trtmodel import TRTModel
 from tftrt_operator.domain.manifests import names
-from tftrt_operator.domain.observation import Observation, ObservedDeployment, Reference, Rejection
+from tftrt_operator.domain.observation import (
+    Observation,
+    ObservedDeployment,
+    ObservedPod,
+    Reference,
+    Rejection,
+    Termination,
+)
 from tftrt_operator.domain.plan import Plan, plan
 from tftrt_operator.domain.record import ReportedVerification
 from tftrt_operator.domain.step import Writes
@@ -51,6 +60,26 @@ def rolled_out(model: TRTModel, **changes: Any) -> Observation:
 def deployment_of(observation: Observation) -> ObservedDeployment:
     assert observation.deployment is not None
     return observation.deployment
+
+
+def server_pod(observation: Observation, *ends: Termination, **changes: Any) -> ObservedPod:
+    """A pod of the Deployment's template."""
+    metadata = deployment_of(observation).child.body["spec"]["template"]["metadata"]
+    found = pod(
+        "",
+        *ends,
+        name="resnet50-abcde",
+        component=names.SERVER,
+        fingerprint=metadata["labels"][names.FINGERPRINT],
+        template=metadata["annotations"][names.TEMPLATE],
+        memory_fraction=json.loads(metadata["annotations"][names.SPEC_ANNOTATION])["memoryFraction"],
+    )
+    return replace(found, **changes)
+
+
+def message(made: Plan, kind: str) -> str:
+    assert made.status is not None
+    return next(condition.message for condition in made.status.conditions if condition.type == kind)
 
 
 def test_a_converted_model_gets_deployment_service_and_network_policy() -> None:
@@ -150,6 +179,59 @@ def test_an_autoscaler_owns_the_replicas_once_it_has_set_them() -> None:
     assert applied_replicas("tftrt-operator", "kube-controller-manager") is None
 
 
+@pytest.mark.parametrize(
+    ("live_replicas", "managers", "applied"),
+    [
+        pytest.param(0, (), 2, id="replicas were 0 before"),
+        pytest.param(0, ("tftrt-operator", "somebody"), 2, id="somebody else set 0"),
+        pytest.param(1, (), 2, id="fewer than the fewest"),
+        pytest.param(1, ("tftrt-operator", "somebody"), None, id="somebody else's number is the autoscaler's to mend"),
+        pytest.param(4, (), 4, id="enough"),
+    ],
+)
+def test_an_autoscaler_starts_from_its_fewest_pods_for_at_zero_it_is_disabled(
+    live_replicas: int, managers: tuple[str, ...], applied: int | None
+) -> None:
+    observation = rolled_out(trtmodel(serving={"replicas": live_replicas}), replicas_managers=managers)
+    made = planned(trtmodel(serving={"autoscaling": {"minReplicas": 2, "maxReplicas": 5}}), observation)
+    applies = {manifest.kind: manifest for manifest in made.writes.applies}
+    assert "HorizontalPodAutoscaler" in applies
+    found = applies["Deployment"].body["spec"].get("replicas") if "Deployment" in applies else None
+    assert found == (applied if applied != live_replicas else None), "a number that is there already is not applied"
+
+
+def autoscaled() -> Observation:
+    """A rolled out model whose autoscaler has set four replicas."""
+    return rolled_out(trtmodel(serving={"autoscaling": {"maxReplicas": 5}}), replicas=4)
+
+
+def test_an_autoscaler_that_is_no_longer_asked_for_goes_before_the_new_engine_is_there() -> None:
+    made = planned(trtmodel(conversion={"precision": "FP16"}), autoscaled())
+    assert [reference.kind for reference in made.writes.deletes] == ["HorizontalPodAutoscaler"]
+    assert [dict(p.body) for p in made.writes.patches] == [{"spec": {"replicas": 1}}]
+    assert made.writes.applies == ()
+    made = planned(trtmodel(conversion={"precision": "FP16"}, serving={"replicas": 4}), autoscaled())
+    assert [reference.kind for reference in made.writes.deletes] == ["HorizontalPodAutoscaler"]
+    assert made.writes.patches == (), "the number is right as it is"
+
+
+def test_an_autoscaler_that_is_no_longer_asked_for_goes_while_a_gate_fails() -> None:
+    strict = trtmodel(conversion={"maxBatchSize": 8}, verification={"maxRelativeError": "0.01"})
+    made = planned(strict, replace(autoscaled(), records=gated(strict).records))
+    assert conditions(made)["Stalled"] == ("True", "AccuracyBelowThreshold")
+    assert [reference.kind for reference in made.writes.deletes] == ["HorizontalPodAutoscaler"]
+
+
+def test_an_autoscaler_that_is_asked_for_or_is_going_already_is_left_alone() -> None:
+    kept = trtmodel(conversion={"precision": "FP16"}, serving={"autoscaling": {"maxReplicas": 5}})
+    made = planned(kept, autoscaled())
+    assert made.writes.deletes == ()
+    assert made.writes.patches == ()
+    going = tuple(replace(child, deleting=child.kind == "HorizontalPodAutoscaler") for child in autoscaled().children)
+    made = planned(trtmodel(conversion={"precision": "FP16"}), replace(autoscaled(), children=going))
+    assert made.writes.deletes == ()
+
+
 def test_the_share_of_gpu_memory_is_told_to_the_server_and_reported() -> None:
     model = trtmodel(conversion={"maxWorkspaceSize": "4G"})
     made = planned(model, converted(model))
@@ -208,13 +290,8 @@ def test_while_a_gate_fails_the_old_revision_serves_on() -> None:
 
 def test_a_server_without_a_gpu_to_run_on_is_insufficient_gpu() -> None:
     model = trtmodel()
-    waiting = pod(
-        "",
-        component=names.SERVER,
-        fingerprint=target(model).key.fingerprint,
-        unschedulable="0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
-    )
     observation = rolled_out(model, available_replicas=0, progressing_reason="ReplicaSetUpdated")
+    waiting = server_pod(observation, unschedulable="0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
     made = planned(model, replace(observation, pods=(waiting,)))
     assert conditions(made)["Reconciling"] == ("True", "InsufficientGPU")
 
@@ -222,21 +299,114 @@ def test_a_server_without_a_gpu_to_run_on_is_insufficient_gpu() -> None:
 def test_a_server_that_refuses_the_engine_stalls_with_its_own_words() -> None:
     model = trtmodel()
     words = {"version": 1, "code": 24, "reason": "EngineDeviceMismatch", "message": "built on NVIDIA A10, here is T4"}
-    refused = pod(
-        "",
-        ended(json.dumps(words), 24, "server"),
-        component=names.SERVER,
-        fingerprint=target(model).key.fingerprint,
-    )
     observation = rolled_out(model, available_replicas=0, progressing_reason="ReplicaSetUpdated")
+    refused = server_pod(observation, ended(json.dumps(words), 24, "server"))
     made = planned(model, replace(observation, pods=(refused,)))
     assert conditions(made)["Stalled"] == ("True", "EngineDeviceMismatch")
+
+
+def test_what_a_pod_of_an_earlier_template_died_of_is_no_verdict_on_the_corrected_one() -> None:
+    before, after = trtmodel(gpu={"memoryFraction": "0.2"}), trtmodel(gpu={"memoryFraction": "0.8"})
+    assert target(before).key == target(after).key, "the engine is the same"
+    words = json.dumps({"version": 1, "code": 19, "reason": "GPUOutOfMemory", "message": "the pool is used up"})
+    observation = rolled_out(after, available_replicas=0, progressing_reason="ReplicaSetUpdated")
+    earlier = server_pod(rolled_out(before), ended(words, 19, "server"))
+    made = planned(after, replace(observation, pods=(earlier,)))
+    assert conditions(made)["Reconciling"] == ("True", "RolloutProgressing")
+    current = server_pod(observation, ended(words, 19, "server"))
+    made = planned(after, replace(observation, pods=(earlier, current)))
+    assert conditions(made)["Stalled"] == ("True", "GPUOutOfMemory")
 
 
 def test_a_rollout_past_its_deadline_stalls() -> None:
     model = trtmodel()
     observation = rolled_out(model, available_replicas=0, progressing_reason="ProgressDeadlineExceeded")
     assert conditions(planned(model, observation))["Stalled"] == ("True", "RolloutFailed")
+
+
+def test_a_deadline_that_the_rollout_before_this_one_exceeded_does_not_count() -> None:
+    model = trtmodel()
+    observation = rolled_out(
+        model, available_replicas=0, progressing_reason="ProgressDeadlineExceeded", generation=2, observed_generation=1
+    )
+    assert conditions(planned(model, observation))["Reconciling"] == ("True", "RolloutProgressing")
+
+
+def test_pods_that_cannot_be_created_are_the_obstacle() -> None:
+    model = trtmodel()
+    quota = 'pods "resnet50-1" is forbidden: exceeded quota: gpus'
+    observation = rolled_out(
+        model,
+        available_replicas=0,
+        updated_replicas=0,
+        progressing_reason="NewReplicaSetCreated",
+        replica_failure=quota,
+    )
+    made = planned(model, observation)
+    assert conditions(made)["Reconciling"] == ("True", "RolloutProgressing")
+    assert quota in message(made, "Reconciling")
+    late = replace(deployment_of(observation), progressing_reason="ProgressDeadlineExceeded")
+    made = planned(model, replace(observation, deployment=late))
+    assert conditions(made)["Stalled"] == ("True", "RolloutFailed")
+    assert quota in message(made, "Stalled")
+
+
+def test_a_pod_that_its_node_evicted_is_the_obstacle() -> None:
+    model = trtmodel()
+    observation = rolled_out(model, available_replicas=0, progressing_reason="ReplicaSetUpdated")
+    evicted = server_pod(
+        observation, ended("", 137, "server"), reason="Evicted", message="The node was low on resource: memory."
+    )
+    made = planned(model, replace(observation, pods=(evicted,)))
+    assert "Evicted: pod resnet50-abcde: The node was low on resource: memory." in message(made, "Reconciling")
+
+
+def test_while_a_new_revision_does_not_start_the_status_names_the_engine_that_answers() -> None:
+    before = trtmodel(gpu={"memoryFraction": "0.2"})
+    after = trtmodel(gpu={"memoryFraction": "0.8"}, conversion={"precision": "FP16"})
+    observation = rolled_out(
+        after, current_replicas=2, progressing_reason="ProgressDeadlineExceeded", memory_fraction="0.8000"
+    )
+    old = server_pod(rolled_out(before), ready=True, created_at="2026-01-01T00:00:00Z")
+    new = server_pod(observation, name="resnet50-new", created_at="2026-01-02T00:00:00Z")
+    both = (observed_record(before), observed_record(after))
+    made = planned(after, replace(observation, pods=(new, old), records=both))
+    served = target(before).key.fingerprint
+    assert conditions(made)["Ready"] == ("False", "RolloutFailed")
+    assert f"(engine {served[:8]} serves on)" in message(made, "Ready")
+    assert message(made, "Available") == f"engine {served[:8]} answers"
+    assert made.status is not None
+    assert made.status.fingerprint == served
+    assert made.status.serving is not None
+    assert made.status.serving.fingerprint == served
+    assert made.status.serving.memory_fraction == "0.2000"
+    assert made.status.serving.memory_limit == "2400000000"
+
+
+def test_while_old_and_new_pods_answer_the_old_ones_engine_is_named_until_the_rollout_is_over() -> None:
+    before, after = trtmodel(), trtmodel(conversion={"precision": "FP16"})
+    observation = rolled_out(after, current_replicas=2, progressing_reason="ReplicaSetUpdated")
+    old = server_pod(rolled_out(before), ready=True, created_at="2026-01-01T00:00:00Z")
+    new = server_pod(observation, name="resnet50-new", ready=True, created_at="2026-01-02T00:00:00Z")
+    status = planned(after, replace(observation, pods=(new, old))).status
+    assert status is not None
+    assert status.fingerprint == target(before).key.fingerprint
+    over = replace(deployment_of(observation), current_replicas=1, progressing_reason="NewReplicaSetAvailable")
+    status = planned(after, replace(observation, pods=(new, old), deployment=over)).status
+    assert status is not None
+    assert status.fingerprint == target(after).key.fingerprint
+
+
+def test_where_no_pod_is_ready_nothing_answers() -> None:
+    model = trtmodel()
+    observation = rolled_out(model, available_replicas=0, progressing_reason="ReplicaSetUpdated")
+    made = planned(model, replace(observation, pods=(server_pod(observation),)))
+    assert conditions(made)["Available"] == ("False", "NoReplicaAvailable")
+    assert made.status is not None
+    assert made.status.fingerprint is None
+    assert made.status.serving is not None
+    assert made.status.serving.fingerprint is None
+    assert made.status.serving.memory_fraction is None
 
 
 def test_an_object_of_our_name_that_is_not_ours_is_never_taken_over() -> None:

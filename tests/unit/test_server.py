@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tftrt_operator.api.trtmodel import TRTModel
+from tftrt_operator.domain.manifests import names
 from tftrt_operator.domain.manifests.deployment import (
     PRE_STOP_SECONDS,
     TERMINATION_GRACE_SECONDS,
@@ -46,6 +48,19 @@ def test_the_servers_pod_template_stays_as_it_is() -> None:
         ),
     }
     assert {name: template(model) for name, model in models.items()} == json.loads(GOLDEN.read_text())
+
+
+def test_the_pod_template_tells_its_pods_from_those_of_another_one_of_the_same_engine() -> None:
+    def marks(**spec: Any) -> tuple[str, str]:
+        metadata = template(trtmodel(**spec))["metadata"]
+        assert isinstance(metadata, dict)
+        return metadata["labels"][names.FINGERPRINT], metadata["annotations"][names.TEMPLATE]
+
+    (engine, plain), (same_engine, roomy) = marks(), marks(gpu={"memoryFraction": "0.8"})
+    assert engine == same_engine
+    assert plain != roomy
+    assert marks() == (engine, plain), "the same template is the same"
+    assert marks(serving={"replicas": 3}) == (engine, plain), "replicas are not of the template"
 
 
 def test_shared_memory_holds_the_batches_in_flight() -> None:

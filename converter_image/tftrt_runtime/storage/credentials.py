@@ -58,7 +58,7 @@ def options(role: Role, scheme: str) -> dict[str, Any]:
     """The arguments of fsspec's implementation for a scheme that say who asks, and whom.
 
     Raises:
-        UsageError: the Secret has half of what belongs together, or a key that cannot be read.
+        UsageError: the Secret has half of what belongs together or not what there must be, or a key cannot be read.
     """
     return _OPTIONS[scheme](read(role, scheme), role)
 
@@ -103,8 +103,16 @@ def _az(keys: Keys, role: Role) -> dict[str, Any]:
         return {"connection_string": keys["AZURE_STORAGE_CONNECTION_STRING"]}
     if keys and "AZURE_STORAGE_ACCOUNT" not in keys:
         raise UsageError(f"The Secret for the {role} has no AZURE_STORAGE_ACCOUNT: see docs/storage.md.")
+    if "AZURE_STORAGE_CONNECTION_STRING" in os.environ and not keys:
+        return {"connection_string": os.environ["AZURE_STORAGE_CONNECTION_STRING"]}
+    account = keys.get("AZURE_STORAGE_ACCOUNT") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
+    if account is None:
+        raise UsageError(
+            f"An az:// URI does not say whose storage it is: give the {role} a Secret with at least "
+            "AZURE_STORAGE_ACCOUNT, see docs/storage.md."
+        )
     return {
-        "account_name": keys.get("AZURE_STORAGE_ACCOUNT") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME"),
+        "account_name": account,
         "account_key": keys.get("AZURE_STORAGE_KEY"),
         "sas_token": keys.get("AZURE_STORAGE_SAS_TOKEN"),
         "anon": False,

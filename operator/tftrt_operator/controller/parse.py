@@ -1,6 +1,7 @@
 """From the API server's objects to the domain's observations: the one place where their JSON is read."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..domain.observation import (
 from ..domain.record import RECORD_KEY, parse_record
 
 Json = Mapping[str, Any]
+_FRACTION = re.compile(r"0[.][0-9]{1,16}|1([.]0{1,16})?")
 
 
 def labels_of(body: Json) -> Mapping[str, str]:
@@ -35,8 +37,9 @@ def owners_of(body: Json) -> tuple[OwnerReference, ...]:
 def parse_job(body: Json) -> ObservedJob:
     """Parse a Job. It is over when its Complete or Failed condition is true, not when its pods are."""
     metadata, spec, status = body["metadata"], body["spec"], body.get("status") or {}
-    true = {item["type"]: item for item in status.get("conditions") or () if item["status"] == "True"}
-    state, end = JobState.LIVE, {}
+    true = _true_conditions(status)
+    state: JobState = JobState.LIVE
+    end: Json = {}
     if "Complete" in true:
         state, end = JobState.SUCCEEDED, true["Complete"]
     elif "Failed" in true:
@@ -65,6 +68,10 @@ def parse_job(body: Json) -> ObservedJob:
     )
 
 
+def _true_conditions(status: Json) -> dict[str, Json]:
+    return {item["type"]: item for item in status.get("conditions") or () if item["status"] == "True"}
+
+
 def engines_deleted(body: Json) -> tuple[str, ...]:
     """Return the engines whose artifacts a cleanup Job deletes."""
     listed = (body["metadata"].get("annotations") or {}).get(names.DELETES, "")
@@ -72,7 +79,7 @@ def engines_deleted(body: Json) -> tuple[str, ...]:
 
 
 def parse_pod(body: Json) -> ObservedPod:
-    """Parse a Pod: why it does not start, and how its containers ended."""
+    """Parse a Pod: why it does not start, whether it answers, and how it and its containers ended."""
     metadata, status = body["metadata"], body.get("status") or {}
     labels = labels_of(body)
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
@@ -84,6 +91,11 @@ def parse_pod(body: Json) -> ObservedPod:
         component=labels.get(names.COMPONENT, ""),
         fingerprint=labels.get(names.FINGERPRINT, ""),
         phase=status.get("phase", ""),
+        template=(metadata.get("annotations") or {}).get(names.TEMPLATE, ""),
+        memory_fraction=_memory_fraction(metadata),
+        ready="deletionTimestamp" not in metadata and "Ready" in _true_conditions(status),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
         unschedulable=_unschedulable(status),
         started=any(_has_started(container) for container in containers),
         waiting=next((text for container in containers if (text := _waiting(container))), ""),
@@ -166,10 +178,11 @@ def parse_deployment(body: Json) -> ObservedDeployment:
     metadata, spec, status = body["metadata"], body["spec"], body.get("status") or {}
     progressing: Json = next((item for item in status.get("conditions") or () if item["type"] == "Progressing"), {})
     annotations = metadata.get("annotations") or {}
+    replica_failure = _true_conditions(status).get("ReplicaFailure", {})
     return ObservedDeployment(
         child=parse_child(body),
         fingerprint=annotations.get(names.FINGERPRINT, ""),
-        memory_fraction=_memory_fraction(spec),
+        memory_fraction=_memory_fraction(spec["template"].get("metadata") or {}),
         generation=metadata.get("generation", 0),
         observed_generation=status.get("observedGeneration", 0),
         replicas=spec.get("replicas", 1),
@@ -179,14 +192,19 @@ def parse_deployment(body: Json) -> ObservedDeployment:
         available_replicas=status.get("availableReplicas", 0),
         progressing_reason=progressing.get("reason", ""),
         progressing_message=progressing.get("message", ""),
+        replica_failure=replica_failure.get("message", ""),
         replicas_managers=_replicas_managers(metadata),
     )
 
 
-def _memory_fraction(spec: Json) -> str | None:
-    annotations = spec["template"]["metadata"].get("annotations") or {}
-    fraction = json.loads(annotations.get(names.SPEC_ANNOTATION, "{}")).get("memoryFraction")
-    return None if fraction is None else str(fraction)
+def _memory_fraction(metadata: Json) -> str | None:
+    """Return the share of device memory that a server's task names, or None: anyone may write the annotation."""
+    try:
+        task = json.loads((metadata.get("annotations") or {}).get(names.SPEC_ANNOTATION, "{}"))
+    except (ValueError, RecursionError):
+        return None
+    fraction = task.get("memoryFraction") if isinstance(task, dict) else None
+    return fraction if isinstance(fraction, str) and _FRACTION.fullmatch(fraction) else None
 
 
 def _replicas_managers(metadata: Json) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from ..api.conversion import Calibration
+from ..api.gpu import GPU
 from ..api.quantity import quantity_bytes
 from ..api.trtmodel import TRTModelSpec
-from .runtime import Runtime
+from .runtime import Accelerator, Runtime
 
 CANONICAL_FORM_VERSION = 1
 FINGERPRINT_DIGITS = 32  # a label value ends at 63 characters, so a whole SHA-256 in hex is none
@@ -47,7 +48,8 @@ class EngineInputs:
 
 
 def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
-    """Return what a spec's engines are made of on a runtime."""
+    """Return what a spec's engines are made of on a runtime. Which GPU it names counts only where there is one."""
+    gpu = spec.gpu if runtime.accelerator is Accelerator.GPU else GPU()
     return EngineInputs(
         source_uri=normalized_uri(spec.source.uri),
         tensorflow=runtime.tensorflow,
@@ -57,8 +59,8 @@ def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
         precision=spec.conversion.precision.value,
         max_workspace_size=quantity_bytes(spec.conversion.max_workspace_size),
         batch_sizes=spec.conversion.built_batch_sizes(),
-        gpu_product=spec.gpu.product,
-        gpu_resource_name=spec.gpu.resource_name,
+        gpu_product=gpu.product,
+        gpu_resource_name=gpu.resource_name,
         minimum_segment_size=spec.conversion.minimum_segment_size,
         source_digest=spec.source.digest,
         source_format=spec.source.format.value,

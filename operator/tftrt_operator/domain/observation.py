@@ -75,6 +75,15 @@ class ObservedPod:
     component: str
     fingerprint: str
     phase: str
+    template: str = ""
+    """The digest of the pod template that an inference pod is of."""
+    memory_fraction: str | None = None
+    """The share of device memory that an inference pod was told to take."""
+    ready: bool = False
+    """Whether it gets requests: a pod that is being deleted does not."""
+    reason: str = ""
+    """Why the pod as a whole has failed, where it was not a container of its own accord: Evicted, for one."""
+    message: str = ""
     unschedulable: str = ""
     waiting: str = ""
     started: bool = False
@@ -123,6 +132,8 @@ class ObservedDeployment:
     available_replicas: int
     progressing_reason: str = ""
     progressing_message: str = ""
+    replica_failure: str = ""
+    """Why its pods cannot be created: a quota, a policy or a webhook that refuses them."""
     replicas_managers: tuple[str, ...] = ()
 
 

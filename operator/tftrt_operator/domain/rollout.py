@@ -12,7 +12,7 @@ from .manifests.network_policy import network_policy
 from .manifests.pod_disruption_budget import pod_disruption_budget
 from .manifests.service import service
 from .memory import MeasuredPool, MemoryGrant, MemoryShortage, memory_grant
-from .observation import Observation, ObservedDeployment, ObservedPod, Reference
+from .observation import Observation, ObservedChild, ObservedDeployment, ObservedPod, Reference
 from .record import EngineRecord
 from .step import Patch, Step, Writes
 from .target import Target
@@ -31,16 +31,23 @@ def roll_out(model: TRTModel, target: Target, record: EngineRecord, observation:
         applies=tuple(manifest for manifest in manifests if _must_apply(manifest, observation)),
         deletes=_superfluous(model, manifests, observation),
     )
-    return Step(_progress(model, record, observation, pending=_lowers_ready(writes.applies, observation)), writes)
+    pods = _pods_of(manifests[0], observation)
+    return Step(_progress(model, record, observation, pods, pending=_lowers_ready(writes.applies, observation)), writes)
 
 
 def keep_serving(model: TRTModel, observation: Observation) -> Writes:
-    """Return the only write that an old revision gets while there is no engine for the new one: its replicas."""
-    live = observation.deployment
-    if live is None or model.spec.serving.autoscaling or live.replicas == model.spec.serving.replicas:
+    """Return all that an old revision gets while there is no engine for the new one: its replicas.
+
+    An autoscaler that is no longer asked for goes at once: it would set its own number again, and pods come and go.
+    """
+    live, replicas = observation.deployment, model.spec.serving.replicas
+    if live is None or model.spec.serving.autoscaling:
         return Writes()
-    reference = Reference("Deployment", model.metadata.namespace, live.child.name, live.child.uid)
-    return Writes(patches=(Patch(reference, {"spec": {"replicas": model.spec.serving.replicas}}),))
+    autoscaler = observation.child("HorizontalPodAutoscaler")
+    deletes = () if autoscaler is None or autoscaler.deleting else (_reference(model, autoscaler),)
+    if live.replicas == replicas:
+        return Writes(deletes=deletes)
+    return Writes(patches=(Patch(_reference(model, live.child), {"spec": {"replicas": replicas}}),), deletes=deletes)
 
 
 def grant_of(model: TRTModel, target: Target, record: EngineRecord) -> MemoryGrant | MemoryShortage | None:
@@ -56,6 +63,7 @@ def grant_of(model: TRTModel, target: Target, record: EngineRecord) -> MemoryGra
 def _children(
     model: TRTModel, target: Target, record: EngineRecord, grant: MemoryGrant | None, observation: Observation
 ) -> list[Manifest]:
+    """Return all that the model needs to serve, the Deployment first."""
     serving = model.spec.serving
     children = [
         deployment(model, target.runtime, record, grant, _replicas(model, observation.deployment)),
@@ -74,15 +82,16 @@ def _replicas(model: TRTModel, live: ObservedDeployment | None) -> int | None:
     """Return the number to apply, or None where it belongs to an autoscaler.
 
     With an autoscaler the live value is applied until another manager owns the field: to drop a field from an apply
-    while nobody else owns it would reset it to 1.
+    while nobody else owns it would reset it to 1. An autoscaler is disabled at 0, whoever set it, and would stay there.
     """
     serving = model.spec.serving
     if serving.autoscaling is None:
         return serving.replicas
+    least, most = serving.autoscaling.min_replicas, serving.autoscaling.max_replicas
     if live is None:
-        return min(max(serving.replicas, serving.autoscaling.min_replicas), serving.autoscaling.max_replicas)
+        return min(max(serving.replicas, least), most)
     others = [manager for manager in live.replicas_managers if manager != OUR_FIELD_MANAGER]
-    return None if others else live.replicas
+    return None if others and live.replicas > 0 else max(live.replicas, least)
 
 
 def _must_apply(manifest: Manifest, observation: Observation) -> bool:
@@ -107,34 +116,42 @@ def _lowers_ready(applies: tuple[Manifest, ...], observation: Observation) -> bo
 def _superfluous(model: TRTModel, manifests: list[Manifest], observation: Observation) -> tuple[Reference, ...]:
     wanted = {manifest.kind for manifest in manifests}
     return tuple(
-        Reference(child.kind, model.metadata.namespace, child.name, child.uid)
-        for child in observation.children
-        if child.kind not in wanted and not child.deleting
+        _reference(model, child) for child in observation.children if child.kind not in wanted and not child.deleting
     )
 
 
-def _progress(model: TRTModel, record: EngineRecord, observation: Observation, *, pending: bool) -> Verdict:
+def _reference(model: TRTModel, child: ObservedChild) -> Reference:
+    return Reference(child.kind, model.metadata.namespace, child.name, child.uid)
+
+
+def _pods_of(server: Manifest, observation: Observation) -> list[ObservedPod]:
+    """Return the pods of the wanted template: what an earlier one of the same engine died of may be mended by now."""
+    template = server.body["spec"]["template"]["metadata"]["annotations"][names.TEMPLATE]
+    return [pod for pod in observation.pods if pod.component == names.SERVER and pod.template == template]
+
+
+def _progress(
+    model: TRTModel, record: EngineRecord, observation: Observation, pods: list[ObservedPod], *, pending: bool
+) -> Verdict:
     live = observation.deployment
-    fingerprint = record.key.fingerprint
-    if live is None or live.fingerprint != fingerprint or pending:
+    if live is None or live.fingerprint != record.key.fingerprint or pending:
         return reconciling("RolloutProgressing", "rolling out the converted model")
-    if _is_rolled_out(live):
+    if is_rolled_out(live):
         if live.replicas == 0:
             return ready("ScaledToZero", "the model is rolled out, with no replicas")
         if live.available_replicas > 0:
             return ready("Serving", f"{live.available_replicas} of {live.replicas} replicas answer")
-    pods = [pod for pod in observation.pods if pod.component == names.SERVER and pod.fingerprint == fingerprint]
     report = latest_failure(pods)
     if report is not None and report.code in USERS_MISTAKES:
         return stalled(report.reason, report.message)
-    obstacle = _obstacle(pods) or (f"{report.reason}: {report.message}" if report else "")
-    if live.progressing_reason == "ProgressDeadlineExceeded":
+    obstacle = _obstacle(live, pods) or (f"{report.reason}: {report.message}" if report else "")
+    if _is_observed(live) and live.progressing_reason == "ProgressDeadlineExceeded":
         return stalled("RolloutFailed", obstacle or live.progressing_message)
     unschedulable = next((pod.unschedulable for pod in pods if pod.unschedulable), "")
     if unschedulable:
         short_of_gpu = model.spec.gpu.resource_name in unschedulable
         return reconciling("InsufficientGPU" if short_of_gpu else "Unschedulable", unschedulable)
-    if _is_rolled_out(live):
+    if is_rolled_out(live):
         return reconciling("Unavailable", obstacle or "no replica answers at the moment")
     return reconciling(
         "RolloutProgressing",
@@ -143,17 +160,24 @@ def _progress(model: TRTModel, record: EngineRecord, observation: Observation, *
     )
 
 
-def _is_rolled_out(live: ObservedDeployment) -> bool:
+def _is_observed(live: ObservedDeployment) -> bool:
+    """Return whether what its controller says of the Deployment is about what it is now."""
+    return live.observed_generation >= live.generation
+
+
+def is_rolled_out(live: ObservedDeployment) -> bool:
     """Return whether the current pod template has been rolled out. A change of replicas alone does not undo that.
 
     The Deployment controller keeps NewReplicaSetAvailable while a finished revision is scaled.
     """
     return (
-        live.observed_generation >= live.generation
+        _is_observed(live)
         and live.progressing_reason == "NewReplicaSetAvailable"
         and live.current_replicas == live.updated_replicas
     )
 
 
-def _obstacle(pods: list[ObservedPod]) -> str:
+def _obstacle(live: ObservedDeployment, pods: list[ObservedPod]) -> str:
+    if _is_observed(live) and live.replica_failure:
+        return f"pods cannot be created: {live.replica_failure}"
     return next((f"pod {pod.name} waits: {pod.waiting}" for pod in pods if pod.waiting), "")

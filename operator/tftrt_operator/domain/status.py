@@ -24,6 +24,7 @@ from .manifests import names
 from .manifests.service import service_url
 from .observation import Observation, ObservedDeployment
 from .record import EngineRecord, Summary
+from .rollout import is_rolled_out
 from .target import Target
 from .verdict import Standing, Verdict
 
@@ -47,25 +48,54 @@ def status_of(
     now: str,
 ) -> TRTModelStatus:
     """Return the whole status. `now` is an RFC 3339 time; it is used only where a condition changes."""
-    live = observation.deployment
-    claims = [*_standing(verdict, live), _converted(record, verdict), *_verified(model, record), _available(live)]
+    live, answering = observation.deployment, _answering(observation)
+    claims = [
+        *_standing(verdict, answering),
+        _converted(record, verdict),
+        *_verified(model, record),
+        _available(live, answering),
+    ]
     return TRTModelStatus(
         observed_generation=model.metadata.generation,
         conditions=tuple(_condition(model, claim, now) for claim in claims),
-        fingerprint=live.fingerprint if live and live.available_replicas else None,
+        fingerprint=answering.fingerprint if answering else None,
         conversion=_conversion(target, record, observation),
-        serving=_serving(model, live, observation),
+        serving=_serving(model, answering, observation),
         replicas=live.current_replicas if live else 0,
         selector=",".join(f"{key}={value}" for key, value in sorted(names.server_selector(model).items())),
     )
 
 
-def _standing(verdict: Verdict, live: ObservedDeployment | None) -> Iterable[_Claim]:
+@dataclass(frozen=True, slots=True)
+class _Answering:
+    """What requests reach."""
+
+    fingerprint: str
+    memory_fraction: str | None
+
+
+def _answering(observation: Observation) -> _Answering | None:
+    """Return what answers, or None where nothing does.
+
+    A Deployment tells of its pods once it is rolled out; until then the pods themselves do. While pods of several
+    revisions answer, the oldest is named: the new revision has yet to take over, and may never.
+    """
+    live = observation.deployment
+    if live is None:
+        return None
+    if is_rolled_out(live):
+        return _Answering(live.fingerprint, live.memory_fraction) if live.available_replicas else None
+    servers = [pod for pod in observation.pods if pod.component == names.SERVER and pod.ready]
+    oldest = min(servers, key=lambda pod: (pod.created_at, pod.name), default=None)
+    return _Answering(oldest.fingerprint, oldest.memory_fraction) if oldest else None
+
+
+def _standing(verdict: Verdict, answering: _Answering | None) -> Iterable[_Claim]:
     """Ready always; Reconciling or Stalled only while true, as kstatus has it."""
     if verdict.standing is Standing.READY:
         yield _Claim(ConditionType.READY, "True", verdict.reason, verdict.message)
         return
-    meanwhile = f" (engine {live.fingerprint[:8]} serves on)" if live and live.available_replicas else ""
+    meanwhile = f" (engine {answering.fingerprint[:8]} serves on)" if answering else ""
     yield _Claim(ConditionType.READY, "False", verdict.reason, verdict.message + meanwhile)
     kind = ConditionType.STALLED if verdict.standing is Standing.STALLED else ConditionType.RECONCILING
     yield _Claim(kind, "True", verdict.reason, verdict.message)
@@ -90,12 +120,12 @@ def _verified(model: TRTModel, record: EngineRecord | None) -> Iterable[_Claim]:
     yield _Claim(ConditionType.VERIFIED, "True", "GatesPassed" if asked else "NoGates", measured(record.summary))
 
 
-def _available(live: ObservedDeployment | None) -> _Claim:
+def _available(live: ObservedDeployment | None, answering: _Answering | None) -> _Claim:
     if live is None:
         return _Claim(ConditionType.AVAILABLE, "False", "NotDeployed", "there is no Deployment yet")
-    if live.available_replicas == 0:
+    if answering is None:
         return _Claim(ConditionType.AVAILABLE, "False", "NoReplicaAvailable", "no replica answers")
-    return _Claim(ConditionType.AVAILABLE, "True", "ReplicasAvailable", f"engine {live.fingerprint[:8]} answers")
+    return _Claim(ConditionType.AVAILABLE, "True", "ReplicasAvailable", f"engine {answering.fingerprint[:8]} answers")
 
 
 def _condition(model: TRTModel, claim: _Claim, now: str) -> Condition:
@@ -180,23 +210,26 @@ def _measured_memory(summary: Summary) -> MeasuredMemory | None:
     )
 
 
-def _serving(model: TRTModel, live: ObservedDeployment | None, observation: Observation) -> ServingStatus | None:
+def _serving(model: TRTModel, answering: _Answering | None, observation: Observation) -> ServingStatus | None:
+    live = observation.deployment
     if live is None:
         return None
+    fingerprint = answering.fingerprint if answering else None
+    memory_fraction = answering.memory_fraction if answering else None
     device_memory = next(
         (
             observed.record.summary.device.memory_bytes
             for observed in observation.records
-            if observed.record.key.fingerprint == live.fingerprint
+            if observed.record.key.fingerprint == fingerprint
         ),
         None,
     )
     limit = None
-    if live.memory_fraction is not None and device_memory is not None:
-        limit = str(int(float(live.memory_fraction) * device_memory))
+    if memory_fraction is not None and device_memory is not None:
+        limit = str(int(float(memory_fraction) * device_memory))
     return ServingStatus(
-        fingerprint=live.fingerprint,
-        memory_fraction=live.memory_fraction,
+        fingerprint=fingerprint,
+        memory_fraction=memory_fraction,
         memory_limit=limit,
         replicas=live.replicas,
         ready_replicas=live.ready_replicas,

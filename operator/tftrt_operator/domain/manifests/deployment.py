@@ -8,7 +8,7 @@ from ...api.quantity import quantity_bytes
 from ...api.serving import RolloutStrategy
 from ...api.storage import scheme_of
 from ...api.trtmodel import TRTModel
-from ..manifest import Manifest, with_hash
+from ..manifest import Manifest, digest, with_hash
 from ..memory import MemoryGrant
 from ..record import EngineRecord, Tensor
 from ..runtime import Accelerator, Runtime
@@ -50,7 +50,7 @@ def deployment(
             },
             "progressDeadlineSeconds": spec.rollout.progress_deadline_seconds,
             "revisionHistoryLimit": 3,
-            "template": _pod_template(model, runtime, record, grant),
+            "template": _with_digest(_pod_template(model, runtime, record, grant)),
         },
     }
     hashed = with_hash(body)
@@ -58,6 +58,13 @@ def deployment(
         return hashed
     # Outside the hash: a change of replicas alone is seen in the live object, and is no new revision.
     return Manifest({**hashed.body, "spec": {**hashed.body["spec"], "replicas": replicas}})
+
+
+def _with_digest(template: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod template with its own digest, by which its pods are told from those of the one before."""
+    metadata = template["metadata"]
+    annotations = {**metadata["annotations"], names.TEMPLATE: digest(template, 16)}
+    return {**template, "metadata": {**metadata, "annotations": annotations}}
 
 
 def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant: MemoryGrant | None) -> dict[str, Any]:

@@ -14,6 +14,8 @@ EVIDENCE = "tftrt.dev/evidence"
 """The engine with the data that it is verified on: what one Job is for, and one record about."""
 FINGERPRINT = "tftrt.dev/fingerprint"
 SPEC_ANNOTATION = "tftrt.dev/spec"
+TEMPLATE = "tftrt.dev/template"
+"""On an inference pod: a digest of the pod template that it is of. One engine may have served in several."""
 DELETES = "tftrt.dev/deletes"
 """On a cleanup Job: the engines whose artifacts it deletes, with commas between them."""
 
