@@ -72,7 +72,6 @@ class Commands:
         module: str,
         asked: Mapping[str, Any],
         extra: Mapping[str, str],
-        before: Sequence[str] = (),
         limit: float = math.inf,
     ) -> Any:
         """What a module answers that reads a request and writes an answer, each a JSON file.
@@ -83,5 +82,5 @@ class Commands:
         request, answer = self.requests / "request.json", self.requests / "answer.json"
         request.write_text(json.dumps(asked))
         answer.unlink(missing_ok=True)
-        self.run([*before, sys.executable, "-m", module, str(request), str(answer)], extra=extra, limit=limit)
+        self.run([sys.executable, "-m", module, str(request), str(answer)], extra=extra, limit=limit)
         return json.loads(answer.read_text())

@@ -2,8 +2,8 @@
 
 The request names the `model`, its `inputs` and `sample`, `batchSizes`, `seconds` of one measurement and the lead:
 `streams` logical devices with so many MiB (`streamMiB`) of the GPU each, hence so many CUDA streams, the calls in
-flight going to them in turn. The answer has rows as `run.py` writes them. What a lead sets in the environment or in the
-process (the timer slack) is set by who starts this.
+flight going to them in turn; `timerSlack` in nanoseconds; `config`, a ConfigProto as text; and the `executor` of
+functions. The answer has rows as `run.py` writes them. What a lead sets in the environment is set by who starts this.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
-from tftrt_runtime import samples
+from google.protobuf import text_format
+from tensorflow.core.protobuf import config_pb2, saved_model_pb2
+from tensorflow.python.eager import context
+from tftrt_runtime import samples, timers
 from tftrt_runtime.artifact import Sample, Tensor
 from tftrt_runtime.benchmark import rounds
 from tftrt_runtime.cuda import Cuda
@@ -28,6 +30,16 @@ from tftrt_runtime.serve.memory import MIB
 from benchmarks.gpu.rows import row
 
 WARM_UP_CALLS = 10
+
+
+def prepare(request: dict[str, Any]) -> list[str]:
+    """Set what the process is to have, and make its devices; their names."""
+    timers.set_slack(request["timerSlack"])
+    if request["config"]:
+        tf.compat.v1.enable_eager_execution(text_format.Parse(request["config"], config_pb2.ConfigProto()))
+    names = devices(request["streams"], request["streamMiB"])
+    context.context().function_call_options.executor_type = request["executor"]
+    return names
 
 
 def devices(count: int, mebibytes: int) -> list[str]:
@@ -68,7 +80,7 @@ def caller(model: Path, device: str) -> tuple[Any, Callable[[dict[str, Any]], di
 def main(request: dict[str, Any]) -> dict[str, Any]:
     """One row for each batch size and number of calls in flight, the input on the device; its memory and start."""
     started = time.monotonic()
-    names = devices(request["streams"], request["streamMiB"])
+    names = prepare(request)
     inputs = [Tensor.model_validate(tensor) for tensor in request["inputs"]]
     made, kept = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -83,7 +95,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     seconds = 0.0  # until the first answer
     for size in request["batchSizes"]:
         batch = samples.batch(inputs, size, Sample.model_validate(request["sample"]))
-        calls = [_on_host(call, _resident(batch, name)) for call, name in zip(made, names, strict=True)]
+        calls = [on_host(call, resident(batch, name)) for call, name in zip(made, names, strict=True)]
         for call in calls:
             for _ in range(WARM_UP_CALLS):
                 call()
@@ -106,12 +118,13 @@ def _outside(request: dict[str, Any]) -> int | None:
     return int((total - free) / MIB - request["streams"] * request["streamMiB"])
 
 
-def _resident(batch: samples.Batch, device: str) -> dict[str, Any]:
+def resident(batch: samples.Batch, device: str) -> dict[str, Any]:
+    """The batch as tensors on the device."""
     with tf.device(device):
         return {name: tf.identity(tf.constant(value)) for name, value in batch.items()}
 
 
-def _on_host(call: Callable[[dict[str, Any]], dict[str, Any]], tensors: dict[str, Any]) -> rounds.Call:
+def on_host(call: Callable[[dict[str, Any]], dict[str, Any]], tensors: dict[str, Any]) -> rounds.Call:
     """A call that ends when its answers are on the host."""
     return lambda: [answer.numpy() for answer in call(tensors).values()]
 

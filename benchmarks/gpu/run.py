@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tftrt_runtime import timers
 from tftrt_runtime.benchmark.rounds import IN_FLIGHT
 from tftrt_runtime.tensorrt import NO_FALLBACK
 
@@ -42,20 +43,15 @@ PRECISIONS = ("FP16", "FP32", "INT8")
 FILES = {"time-tf32": "time-native-tf32", "time-fp32": "time-native-fp32"}
 # Of the ways that a conversion's report names.
 REPORTED = {"Native": "tf32", "FP32": "fp32", "Converted": "converted"}
-# Name, what the request has else than usual, the environment, and whether the kernel's timers are precise.
-LEADS: tuple[tuple[str, dict[str, Any], dict[str, str], bool], ...] = (
-    ("as it is", {}, {}, False),
-    ("timer slack of 1 ns", {}, {}, True),
-    ("one stream for each call in flight", {"streams": 3}, {}, False),
-    ("the same, timer slack of 1 ns", {"streams": 3}, {}, True),
-    ("TF_GPU_THREAD_MODE=gpu_private", {}, {"TF_GPU_THREAD_MODE": "gpu_private"}, False),
-    (
-        "TF_CUDA_PLATFORM_GPU_DEVICE_SCHEDULE=spin",
-        {},
-        {"TF_CUDA_PLATFORM_GPU_DEVICE_SCHEDULE": "spin"},
-        False,
-    ),
-    ("as it is, once more", {}, {}, False),
+# Name, what the request has else than usual, and the environment.
+LEADS: tuple[tuple[str, dict[str, Any], dict[str, str]], ...] = (
+    ("as it is", {}, {}),
+    ("timer slack of 50 us, as Linux has it", {"timerSlack": timers.LINUX_NANOSECONDS}, {}),
+    ("one stream for each call in flight", {"streams": 3}, {}),
+    ("the GPU looked at every microsecond", {"config": "gpu_options { polling_active_delay_usecs: 1 }"}, {}),
+    ("functions run in the caller's thread", {"executor": "SINGLE_THREADED_EXECUTOR"}, {}),
+    ("TF_CUDA_PLATFORM_GPU_DEVICE_SCHEDULE=spin", {}, {"TF_CUDA_PLATFORM_GPU_DEVICE_SCHEDULE": "spin"}),
+    ("as it is, once more", {}, {}),
 )
 LEAD_SECONDS = 60.0
 STREAM_MIB = 8 << 10  # of the device for each stream's own pool
@@ -201,8 +197,8 @@ class Benchmark:
 
     def time(self, way: str) -> dict[str, Any]:
         """Throughput and latency of one way to run the model, in a process of its own."""
-        rows = self.time_onnx() if way == "onnx" else self.time_tensorflow(way)
-        return {"way": way, "environment": self.options.environment, "rows": rows}
+        found = self.time_onnx() if way == "onnx" else {"rows": self.time_tensorflow(way)}
+        return {"way": way, "environment": self.options.environment, **found}
 
     def time_tensorflow(self, way: str) -> list[dict[str, Any]]:
         """By the converter's own benchmark; what the inputs are is read from any conversion of this model."""
@@ -228,8 +224,8 @@ class Benchmark:
         answer = self.commands.ask("tftrt_runtime.benchmark.timing", asked, extra)
         return [made(one) for one in answer["rows"]]
 
-    def time_onnx(self) -> list[dict[str, Any]]:
-        """A pure TensorRT engine."""
+    def time_onnx(self) -> dict[str, Any]:
+        """A pure TensorRT engine: rows and layers."""
         asked = {
             "model": str(self.source()),
             "signature": "serving_default",
@@ -238,7 +234,7 @@ class Benchmark:
             "batchSizes": self.options.batch_sizes,
             "seconds": self.options.seconds,
         }
-        return list(self.commands.ask("benchmarks.gpu.onnx_engine", asked, self.options.environment))
+        return dict(self.commands.ask("benchmarks.gpu.onnx_engine", asked, self.options.environment))
 
     def leads(self, precision: str) -> dict[str, Any]:
         """What might make the converted model faster, each in a process of its own; the model as it is at both ends."""
@@ -251,23 +247,23 @@ class Benchmark:
             "seconds": self.options.seconds,
             "streams": 1,
             "streamMiB": STREAM_MIB,
+            "timerSlack": 1,
+            "config": "",
+            "executor": "",
+            "folder": str(self.out),
         }
-        found: list[dict[str, Any]] = []
-        for name, changes, environment, slack in LEADS:
-            module = "benchmarks.gpu.leads"
-            found.append(self.lead(name, module, {**asked, **changes}, {**NO_FALLBACK, **environment}, slack))
+        found = [self.lead("where the time goes", "benchmarks.gpu.trace", asked, NO_FALLBACK)]
         if self.gpu:
-            found.append(self.lead("engine alone", "benchmarks.gpu.saved_engine", asked, {}, False))
+            found.append(self.lead("engine alone", "benchmarks.gpu.saved_engine", asked, {}))
+        for name, changes, environment in LEADS:
+            found.append(self.lead(name, "benchmarks.gpu.leads", {**asked, **changes}, {**NO_FALLBACK, **environment}))
         return {"way": precision, "leads": found}
 
-    def lead(
-        self, name: str, module: str, asked: dict[str, Any], environment: dict[str, str], slack: bool
-    ) -> dict[str, Any]:
+    def lead(self, name: str, module: str, asked: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
         """One of them; an error is its result."""
         started = time.monotonic()
         try:
-            before = ["benchmarks/gpu/precise"] if slack else []
-            answer = self.commands.ask(module, asked, environment, before, LEAD_SECONDS)
+            answer = self.commands.ask(module, asked, environment, LEAD_SECONDS)
         except Exception as error:
             answer = {"error": str(error)[-500:]}
         print(f"{name}: {time.monotonic() - started:.1f} s {answer.get('error', '')}", flush=True)
@@ -296,7 +292,7 @@ class Benchmark:
         timed = {"model": str(target), "batchSizes": sizes, "seconds": self.options.seconds}
         return {
             "way": precision,
-            "leads": [self.lead("padding left alone", "benchmarks.gpu.saved_engine", timed, {}, False)],
+            "leads": [self.lead("padding left alone", "benchmarks.gpu.saved_engine", timed, {})],
         }
 
     def any_manifest(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
 
 def convert(request: EnginesRequest) -> EnginesAnswer:
     """As the converter does, but for the padding."""
-    padding.fold = lambda _graph: 0
+    padding.fold = lambda _graph: (0, 0)
     return engines.convert(request)
 
 

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, device_properties_pb2, meta_graph_pb2, rewriter_config_pb2
 from tensorflow.python.framework import convert_to_constants
+from tensorflow.python.grappler import cluster, tf_optimizer
+from tensorflow.python.training import saver
 
 from tftrt_runtime.convert import padding
 
@@ -40,12 +43,40 @@ def frozen(
     return convert_to_constants.convert_variables_to_constants_v2(network.get_concrete_function())
 
 
-def folded(function: Any) -> tuple[int, Any]:
-    """How many were folded, and the function of the folded graph."""
+def folded(function: Any) -> tuple[tuple[int, int], Any]:
+    """How many were folded and left for TensorRT, and the function of the folded graph."""
     graph = function.graph.as_graph_def()
-    count = padding.fold(graph)
+    counts = padding.fold(graph)
     names = [function.inputs[0].name], [function.outputs[0].name]
-    return count, tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), []).prune(*names)
+    return counts, tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), []).prune(*names)
+
+
+def on_a_gpu(function: Any) -> Any:
+    """The operations, by name, that Grappler leaves of the function on a GPU, optimized as TF-TRT has it done."""
+    meta_graph = saver.export_meta_graph(graph_def=function.graph.as_graph_def(), graph=function.graph)
+    kept = meta_graph_pb2.CollectionDef()
+    kept.node_list.value.append(function.outputs[0].name)
+    meta_graph.collection_def["train_op"].CopyFrom(kept)
+    gpu = device_properties_pb2.NamedDevice(name="/job:localhost/replica:0/task:0/device:GPU:0")
+    gpu.properties.type = "GPU"
+    for node in meta_graph.graph_def.node:
+        node.device = gpu.name
+    config = config_pb2.ConfigProto()
+    rewriter = config.graph_options.rewrite_options
+    rewriter.optimizers.extend(["pruning", "debug_stripper", "layout", "dependency", "constfold"])
+    rewriter.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
+    rewriter.min_graph_nodes = -1
+    optimized = tf_optimizer.OptimizeGraph(config, meta_graph, cluster=cluster.Cluster(devices=[gpu]))
+    return {node.name: node for node in optimized.node}
+
+
+def before(nodes: dict[str, Any], operation: str) -> list[str]:
+    """The operations that the only one of this kind gets its data through, the nearest first."""
+    (node,) = (node for node in nodes.values() if node.op == operation)
+    found = []
+    while node.input and (node := nodes[node.input[0]]).op != "Placeholder":
+        found.append(node.op)
+    return found
 
 
 def batch(function: Any, size: int) -> Any:
@@ -68,7 +99,7 @@ def test_a_folded_network_answers_the_same(network: dict[str, Any]) -> None:
     count, other = folded(function)
     x = batch(function, network["size"])
     expected, found = function(x)[0].numpy(), other(x)[0].numpy()
-    assert count == 1
+    assert count == (1, 0)
     assert "Pad" not in {operation.type for operation in other.graph.get_operations()}
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
@@ -77,17 +108,45 @@ def test_a_folded_network_answers_the_same(network: dict[str, Any]) -> None:
     "network",
     [
         pytest.param({**FIRST_LAYER, "size": None}, id="how SAME pads depends on the size, which is open"),
-        pytest.param({**FIRST_LAYER, "value": 1.0}, id="ones"),
         pytest.param(FIRST_LAYER, id="an element more before than SAME has: the first layer of ResNet and DenseNet"),
         pytest.param({**FIRST_LAYER, "kernel": 3, "pads": ((0, 1), (1, 0))}, id="one axis is SAME, the other not"),
         pytest.param({**FIRST_LAYER, "pads": ((9, 9), (9, 9))}, id="more padding than SAME ever has"),
+    ],
+)
+def test_zeros_that_are_not_same_are_left_right_before_the_convolution_for_tensorrt(network: dict[str, Any]) -> None:
+    function = frozen(**network)
+    assert before(on_a_gpu(function), "Conv2D") == ["Transpose", "Pad"]
+    count, other = folded(function)
+    assert count == (0, 1)
+    x = batch(function, network["size"] or 32)
+    np.testing.assert_array_equal(other(x)[0].numpy(), function(x)[0].numpy())
+    operations = [operation for operation in before(on_a_gpu(other), "Conv2D") if operation != "Identity"]
+    assert operations == ["Pad", "Transpose"]
+
+
+def test_padv2_of_zeros_becomes_a_pad_which_tf_trt_knows() -> None:
+    graph = frozen(**FIRST_LAYER).graph.as_graph_def()
+    (pad,) = (node for node in graph.node if node.op == "Pad")
+    zero = graph.node.add(name="zero", op="Const")
+    zero.attr["dtype"].type = tf.float32.as_datatype_enum
+    zero.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(0.0))
+    pad.op = "PadV2"
+    pad.input.append("zero")
+    assert padding.fold(graph) == (0, 1)
+    assert [(node.op, len(node.input)) for node in graph.node if node.op.startswith("Pad")] == [("Pad", 2)]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param({**FIRST_LAYER, "value": 1.0}, id="ones"),
         pytest.param({**FIRST_LAYER, "data_pads": (0, 1)}, id="channels are padded, too"),
     ],
 )
 def test_other_padding_stays(network: dict[str, Any]) -> None:
     graph = frozen(**network).graph.as_graph_def()
     before = graph.SerializeToString(deterministic=True)
-    assert padding.fold(graph) == 0
+    assert padding.fold(graph) == (0, 0)
     assert graph.SerializeToString(deterministic=True) == before
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrt_runtime import child, log, samples
+from tftrt_runtime import child, log, samples, timers
 from tftrt_runtime.benchmark import rounds
 from tftrt_runtime.benchmark.messages import TimingAnswer, TimingRequest
 from tftrt_runtime.benchmark.rows import Place, Row
@@ -26,6 +26,7 @@ def time_models(request: TimingRequest) -> TimingAnswer:
     Raises:
         GPUOutOfMemory: the device is too small for a single call.
     """
+    timers.set_slack()  # as the server does
     tf.config.experimental.enable_tensor_float_32_execution(request.tf32)
     loaded = {model.way: tf.saved_model.load(model.folder) for model in request.models}
     functions = {model.way: loaded[model.way].signatures[model.signature] for model in request.models}

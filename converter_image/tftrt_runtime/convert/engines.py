@@ -63,8 +63,8 @@ class Converter(trt_convert.TrtGraphConverterV2):  # type: ignore[misc]  # Tenso
     """TF-TRT's converter, with what it lacks done to the frozen graph before it looks for segments."""
 
     def _run_conversion(self, meta_graph_def: Any) -> Any:
-        folded = padding.fold(meta_graph_def.graph_def)
-        log.event("convert", "Folded padding into convolutions", folded=folded)
+        folded, left = padding.fold(meta_graph_def.graph_def)
+        log.event("convert", "Folded padding into convolutions", folded=folded, left_to_tensorrt=left)
         return super()._run_conversion(meta_graph_def)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 # The backend's own module, which only exists in its process.
 import triton_python_backend_utils as pb_utils
 
-from tftrt_runtime import cuda, log, tensorrt
+from tftrt_runtime import cuda, log, tensorrt, timers
 from tftrt_runtime.child import one_line
 from tftrt_runtime.dtypes import numpy_type
 from tftrt_runtime.errors import Failure, Internal
@@ -43,6 +43,7 @@ class TritonPythonModel:
         self._free = Semaphore(limits.BATCHES_IN_FLIGHT - 1)  # threads without a batch, but for the next batch's
 
     def _load(self, served: Served) -> None:
+        timers.set_slack()
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)
         if "TFTRT_CUDA_VISIBLE_DEVICES" in os.environ:
             os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["TFTRT_CUDA_VISIBLE_DEVICES"]
