@@ -29,8 +29,15 @@ WAYS = {
     "time-onnx": "TensorRT FP16",
 }
 BASELINE, PURE, PURE_PRECISION = "time-native-fp32", "time-onnx", "FP16"
-LEADS, LONGEST_LAYERS = ("leads", "unfolded"), 8
+LONGEST_LAYERS = 8
 LEADS_NEED = {"firstAnswerSeconds": "first answer after s", "outsideThePoolMiB": "outside the pool MiB"}
+CALL_PARTS = {
+    "call": "the call",
+    "beforeTheGPUWorks": "before the GPU works",
+    "working": "the GPU works",
+    "idleInBetween": "it is idle in between",
+    "afterTheGPUWorked": "after it worked",
+}
 PRECISIONS = ("FP32", "FP16", "INT8")
 ACCURACIES = ("native", *PRECISIONS)
 # Ratio, of which way, to which other one, at least: the project's own goals for batches 32 and 128.
@@ -119,11 +126,8 @@ def _model(model: str, steps: dict[str, Any]) -> Iterable[str]:
     for words, timed in _together(steps):
         yield from _speeds(words, timed, GOALS if model == GOAL_MODEL else ())
     for precision in PRECISIONS:
-        found = [
-            lead for step in LEADS if f"{step}-{precision}" in steps for lead in steps[f"{step}-{precision}"]["leads"]
-        ]
-        if found:
-            yield from _leads(precision, found)
+        if f"leads-{precision}" in steps:
+            yield from _leads(precision, steps[f"leads-{precision}"]["leads"])
         if f"serve-{precision}" in steps:
             yield from _served(precision, steps[f"serve-{precision}"])
 
@@ -165,6 +169,8 @@ def _speeds(words: str, timed: Timed, wanted: Sequence[Goal]) -> Iterable[str]:
 def _leads(precision: str, leads: Sequence[dict[str, Any]]) -> Iterable[str]:
     """What might make it faster: images a second, and what the process needs."""
     yield f"What each lead gives, {precision}, input on the device, images/s with 1, 2 and 3 calls in flight:\n"
+    calls = [lead["calls"] for lead in leads if lead.get("calls")]
+    leads = [lead for lead in leads if "calls" not in lead]
     sizes = sorted({row["batchSize"] for lead in leads for row in lead.get("rows", ())})
     needs = {key: words for key, words in LEADS_NEED.items() if any(key in lead for lead in leads)}
     yield _table(
@@ -174,6 +180,13 @@ def _leads(precision: str, leads: Sequence[dict[str, Any]]) -> Iterable[str]:
             for lead in leads
         ],
     )
+    for profile in calls:
+        yield f"Where the time of one call goes while TensorFlow profiles it, {precision}, median microseconds:\n"
+        parts = {key: words for key, words in CALL_PARTS.items() if any(key in call for call in profile.values())}
+        yield _table(
+            ("batch", *parts.values()),
+            [(size, *(f"{call[key]:,.0f}" for key in parts)) for size, call in profile.items()],
+        )
     for lead in leads:
         for size, layers in lead.get("layers", {}).items():
             total = sum(layers.values())

@@ -69,7 +69,7 @@ class Caller:
             shape = tuple(engine.get_binding_shape(index))
             shape = (size, *shape) if self.implicit else shape
             dtype = DTYPES[engine.get_binding_dtype(index)]
-            array = np.random.default_rng(SEED).random(shape).astype(dtype)
+            array: Any = np.random.default_rng(SEED).random(shape).astype(dtype)
             pointer = cuda.allocate(array.nbytes)
             self.bindings.append(pointer.value)
             if engine.binding_is_input(index):
@@ -119,6 +119,6 @@ def timed(serialized: bytes, size: int, seconds: float) -> tuple[list[dict[str, 
         measured = rounds.measure(callers[:in_flight], seconds)
         percentiles = measured.microseconds(50), measured.microseconds(99)
         speed = measured.calls_per_second * size
-        rows.append(row(size, "Device", in_flight, speed, *percentiles, len(measured.latencies)))
+        rows.append(row(size, "Device", in_flight, in_flight, speed, *percentiles, len(measured.latencies)))
         print(json.dumps(rows[-1]), flush=True)
     return rows, callers[0].layers()

@@ -2,10 +2,10 @@
 
     python -m benchmarks.gpu.run --out FOLDER [--work FOLDER] [--model NAME] STEP...
 
-STEP is convert-PRECISION, time-WAY, leads-PRECISION, unfolded-PRECISION, serve-PRECISION or accuracy-WAY, where WAY is
-tf32 or fp32 (unconverted TensorFlow; `native` for the accuracy), a precision, or onnx (a pure TensorRT FP16 engine). A
-conversion times its model and the unconverted one itself. Each step is independent of how the others ended, but for the
-conversion that it needs (tf32 and fp32: any); one that takes longer than `--limit` is stopped with all that it started.
+STEP is convert-PRECISION, time-WAY, leads-PRECISION, serve-PRECISION or accuracy-WAY, where WAY is tf32 or fp32
+(unconverted TensorFlow; `native` for the accuracy), a precision, or onnx (a pure TensorRT FP16 engine). A conversion
+times its model and the unconverted one itself. Each step is independent of how the others ended, but for the conversion
+that it needs (tf32 and fp32: any); one that takes longer than `--limit` is stopped with all that it started.
 With `--accelerator None` the `cpu` runtime does the same without a GPU, to try the benchmark out.
 """
 
@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tftrt_runtime import timers
 from tftrt_runtime.benchmark.rounds import IN_FLIGHT
+from tftrt_runtime.serve import limits
 from tftrt_runtime.tensorrt import NO_FALLBACK
 
 from benchmarks.gpu import server
@@ -43,15 +43,11 @@ PRECISIONS = ("FP16", "FP32", "INT8")
 FILES = {"time-tf32": "time-native-tf32", "time-fp32": "time-native-fp32"}
 # Of the ways that a conversion's report names.
 REPORTED = {"Native": "tf32", "FP32": "fp32", "Converted": "converted"}
-# Name, what the request has else than usual, and the environment.
-LEADS: tuple[tuple[str, dict[str, Any], dict[str, str]], ...] = (
-    ("as it is", {}, {}),
-    ("timer slack of 50 us, as Linux has it", {"timerSlack": timers.LINUX_NANOSECONDS}, {}),
-    ("one stream for each call in flight", {"streams": 3}, {}),
-    ("the GPU looked at every microsecond", {"config": "gpu_options { polling_active_delay_usecs: 1 }"}, {}),
-    ("functions run in the caller's thread", {"executor": "SINGLE_THREADED_EXECUTOR"}, {}),
-    ("TF_CUDA_PLATFORM_GPU_DEVICE_SCHEDULE=spin", {}, {"TF_CUDA_PLATFORM_GPU_DEVICE_SCHEDULE": "spin"}),
-    ("as it is, once more", {}, {}),
+# Name, and what the request has else than usual.
+LEADS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("one stream for all calls", {"streams": 1}),
+    ("two streams", {"streams": 2}),
+    ("three streams", {"streams": 3}),
 )
 LEAD_SECONDS = 60.0
 STREAM_MIB = 8 << 10  # of the device for each stream's own pool
@@ -217,6 +213,7 @@ class Benchmark:
             "batch_sizes": self.options.batch_sizes,
             "places": ["Device", "Host"],
             "in_flight": IN_FLIGHT,
+            "streams": 1 if native or not self.gpu else limits.BATCHES_IN_FLIGHT,
             "each_seconds": self.options.seconds,
             "limit_seconds": LIMIT_SECONDS,
         }
@@ -247,16 +244,18 @@ class Benchmark:
             "seconds": self.options.seconds,
             "streams": 1,
             "streamMiB": STREAM_MIB,
-            "timerSlack": 1,
-            "config": "",
-            "executor": "",
+            "tf32": False,
             "folder": str(self.out),
         }
         found = [self.lead("where the time goes", "benchmarks.gpu.trace", asked, NO_FALLBACK)]
         if self.gpu:
-            found.append(self.lead("engine alone", "benchmarks.gpu.saved_engine", asked, {}))
-        for name, changes, environment in LEADS:
-            found.append(self.lead(name, "benchmarks.gpu.leads", {**asked, **changes}, {**NO_FALLBACK, **environment}))
+            found.append(
+                self.lead("the engine alone, a stream for each call", "benchmarks.gpu.saved_engine", asked, {})
+            )
+        for name, changes in LEADS:
+            found.append(self.lead(name, "benchmarks.gpu.leads", {**asked, **changes}, NO_FALLBACK))
+        unconverted = {**asked, "model": str(self.source()), "streams": 2}
+        found.append(self.lead("TensorFlow FP32, two streams", "benchmarks.gpu.leads", unconverted, {}))
         return {"way": precision, "leads": found}
 
     def lead(self, name: str, module: str, asked: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
@@ -268,32 +267,6 @@ class Benchmark:
             answer = {"error": str(error)[-500:]}
         print(f"{name}: {time.monotonic() - started:.1f} s {answer.get('error', '')}", flush=True)
         return {"name": name, **answer}
-
-    def unfolded(self, precision: str) -> dict[str, Any]:
-        """The model converted without folding padding, at its smallest batch size, and its engine timed."""
-        manifest = json.loads((self.artifact(precision) / "manifest.json").read_text())
-        target = self.work / "unfolded"
-        sizes = [min(self.options.batch_sizes)]
-        asked = {
-            "source": str(self.source()),
-            "signature": "serving_default",
-            "target": str(target),
-            "frozen": False,
-            "inputs": manifest["summary"]["inputs"],
-            "samples": [manifest["sample"]],
-            "precision": precision,
-            "max_workspace_size_bytes": WORKSPACE_BYTES,
-            "minimum_segment_size": 3,
-            "batch_sizes": sizes,
-            "dynamic_shapes": None,
-            "calibration": None,
-        }
-        self.commands.ask("benchmarks.gpu.unfolded", asked, NO_FALLBACK)
-        timed = {"model": str(target), "batchSizes": sizes, "seconds": self.options.seconds}
-        return {
-            "way": precision,
-            "leads": [self.lead("padding left alone", "benchmarks.gpu.saved_engine", timed, {})],
-        }
 
     def any_manifest(self) -> dict[str, Any]:
         """The manifest of a conversion of this model, whatever its precision."""
@@ -366,7 +339,16 @@ class Benchmark:
 
 def made(one: dict[str, Any]) -> dict[str, Any]:
     """A row of the converter's benchmark as it is written here."""
-    keys = ("batchSize", "input", "inFlight", "itemsPerSecond", "p50Microseconds", "p99Microseconds", "calls")
+    keys = (
+        "batchSize",
+        "input",
+        "inFlight",
+        "streams",
+        "itemsPerSecond",
+        "p50Microseconds",
+        "p99Microseconds",
+        "calls",
+    )
     return row(*(one[key] for key in keys))
 
 

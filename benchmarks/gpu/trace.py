@@ -18,8 +18,6 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
-from tftrt_runtime import samples
-from tftrt_runtime.artifact import Sample, Tensor
 
 from benchmarks.gpu import leads
 
@@ -29,13 +27,10 @@ CALL = "call"
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
     """The profile of a few calls at each batch size."""
-    (device,) = leads.prepare(request)
-    inputs = [Tensor.model_validate(tensor) for tensor in request["inputs"]]
-    loaded, call = leads.caller(Path(request["model"]), device)
+    (stream,) = leads.load(request)
     found: dict[str, Any] = {}
     for size in request["batchSizes"]:
-        tensors = leads.resident(samples.batch(inputs, size, Sample.model_validate(request["sample"])), device)
-        run = leads.on_host(call, tensors)
+        run = leads.call(stream, leads.batch(request, size))
         for _ in range(leads.WARM_UP_CALLS):
             run()
         with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +43,6 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
             profile = file.read_bytes()
         Path(request["folder"], f"trace-{size}.xplane.pb.gz").write_bytes(gzip.compress(profile))
         found[str(size)] = parts(xplane_pb2.XSpace.FromString(profile))
-    del loaded
     return {"rows": [], "calls": found}
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.compiler.tensorrt import trt_convert
 
 from tests.test_shapes import given
@@ -81,6 +82,26 @@ def test_tables_stay_bound_through_tf_trts_converter(models: Path, tmp_path: Pat
             np.testing.assert_allclose(answers[key].numpy(), value, rtol=1e-5)
         else:
             np.testing.assert_array_equal(answers[key].numpy(), value)
+
+
+@pytest.mark.usefixtures("no_tensorrt")
+def test_a_saved_model_names_no_gpu_so_that_it_runs_on_the_device_that_it_is_called_on(
+    models: Path, tmp_path: Path
+) -> None:
+    asked = request(models / "two", tmp_path / "converted")
+    converter = engines.new_converter(asked)
+    converter.convert()
+    gpu, cpu = (f"/job:localhost/replica:0/task:0/device:{name}" for name in ("GPU:0", "CPU:0"))
+    placed, *others = (node for node in converter._converted_graph_def.node if node.op != "Placeholder")
+    placed.device = cpu
+    for node in others:
+        node.device = gpu
+    engines.save(converter, asked)
+    saved = saved_model_pb2.SavedModel.FromString((tmp_path / "converted/saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    devices = {node.name: node.device for function in functions for node in function.node_def}
+    assert gpu not in devices.values()
+    assert devices[placed.name].endswith("CPU:0")
 
 
 @pytest.mark.parametrize(

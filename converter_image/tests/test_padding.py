@@ -15,8 +15,15 @@ from tensorflow.python.training import saver
 
 from tftrt_runtime.convert import padding
 
-FIRST_LAYER = {"size": 224, "kernel": 7, "stride": 2, "pads": ((3, 3), (3, 3)), "channels": 3}
-DEPTHWISE = {"size": 56, "kernel": 3, "stride": 2, "pads": ((0, 1), (0, 1)), "channels": 16, "depthwise": True}
+FIRST_LAYER: dict[str, Any] = {"size": 224, "kernel": 7, "stride": 2, "pads": ((3, 3), (3, 3)), "channels": 3}
+DEPTHWISE: dict[str, Any] = {
+    **FIRST_LAYER,
+    "size": 56,
+    "kernel": 3,
+    "pads": ((0, 1), (0, 1)),
+    "channels": 16,
+    "depthwise": True,
+}
 
 
 def frozen(

@@ -54,6 +54,20 @@ class TestMemory:
         with pytest.raises(InsufficientGPUMemory, match="8190 MiB free, less than the 8191 MiB"):
             memory.expect_free(8191, (8191 << 20) - 1)
 
+    def test_each_batch_in_flight_has_a_pool_of_its_own_where_the_limit_holds_what_each_needs(self) -> None:
+        assert memory.pools(2016, needed=1000, most=2) == (1000, 1000)
+        assert memory.pools(40_000, needed=1000, most=2) == (19_992, 19_992)
+
+    def test_all_share_the_one_pool_where_the_limit_does_not(self) -> None:
+        assert memory.pools(2015, needed=1000, most=2) == (2015,)
+        assert memory.pools(500, needed=1000, most=2) == (500,)
+        assert memory.pools(40_000, needed=1000, most=1) == (40_000,)
+
+    @pytest.mark.parametrize("limit", [1, 17, 700, 2015, 2016, 81_920])
+    def test_pools_and_what_their_devices_take_beside_them_stay_within_the_limit(self, limit: int) -> None:
+        found = memory.pools(limit, needed=300, most=3)
+        assert 0 < sum(found) + (len(found) - 1) * memory.STREAM_MIB <= limit
+
     def test_a_pool_that_shrank_is_refused_with_both_numbers(self) -> None:
         memory.expect_reserved(100, 1000 << 20, 800 << 20)
         with pytest.raises(InsufficientGPUMemory, match="reserved 99 MiB of the device instead of 100 MiB"):

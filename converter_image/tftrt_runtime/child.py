@@ -29,6 +29,10 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 END_SECONDS = 5  # how long a child that is told to end may take before it is killed
 KEPT_LINES = 50
+# TensorFlow's information lines (1 leaves them out) tell nothing of the model; its warnings do. By itself it would take
+# all but a few hundred MiB of the device, past which TensorRT's builder allocates some of what it tries its kernels in:
+# an encoder failed to be built on a GPU of 139 GiB for want of 0.3.
+TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "1", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -59,8 +63,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="tftrt-child-") as folder:
         request_path, answer_path = Path(folder, "request.json"), Path(folder, "answer.json")
         request_path.write_text(request.model_dump_json())
-        # TensorFlow's information lines (1 leaves them out) tell nothing of the model; its warnings do.
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1", **_first_device(os.environ), **(extra or {})}
+        environment = {**os.environ, **TENSORFLOW, **_first_device(os.environ), **(extra or {})}
         command = [sys.executable, "-m", module, str(request_path), str(answer_path)]
         process = start(command, environment)
         try:

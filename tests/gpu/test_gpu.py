@@ -114,11 +114,24 @@ def test_a_served_model_answers_within_its_memory_limit(fp16: Any, models: Path)
     running = server(fp16, "0.02", "limited")
     running.wait_until_ready()
     total = fp16.manifest["summary"]["device"]["memoryBytes"]
-    assert running.line("Reserved GPU memory")["mebibytes"] == total * 2 // 100 // (1 << 20)
+    reserved = running.line("Reserved GPU memory")
+    assert reserved["mebibytes"] == total * 2 // 100 // (1 << 20)
+    assert reserved["streams"] == 2  # for the limit holds twice what the model needs
     with np.load(models / "cnn.npz") as arrays:
         for rows in (1, 2, 3):
             found = ask(running, arrays["image"][:rows])
             np.testing.assert_allclose(found, arrays["classes"][:rows], atol=0.01)
+    assert running.stop().code == 0
+
+
+def test_a_limit_that_holds_the_model_once_has_one_stream(fp16: Any, models: Path) -> None:
+    summary = fp16.manifest["summary"]
+    fraction = Decimal(summary["memory"]["peakBytes"]) * Decimal("1.5") / summary["device"]["memoryBytes"]
+    running = server(fp16, f"{fraction:.6f}", "tight")
+    running.wait_until_ready()
+    assert running.line("Reserved GPU memory")["streams"] == 1
+    with np.load(models / "cnn.npz") as arrays:
+        np.testing.assert_allclose(ask(running, arrays["image"]), arrays["classes"], atol=0.01)
     assert running.stop().code == 0
 
 

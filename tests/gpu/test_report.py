@@ -54,6 +54,7 @@ def test_three_ways_are_timed_from_the_device_and_from_the_host(findings: dict[s
     for way in {row["way"] for row in rows}:
         single = {(row["batchSize"], row["input"]) for row in rows if row["way"] == way and row["inFlight"] == 1}
         assert single == {(1, "Device"), (4, "Device"), (1, "Host"), (4, "Host")}
+    assert {(row["way"], row["streams"]) for row in rows if row["inFlight"] > 1} >= {("Converted", 2), ("Native", 1)}
     benchmark = findings["conversion"]["benchmark"]
     if float(findings["conversion"]["device"]["computeCapability"]) >= 8:
         assert benchmark["fp32P50Microseconds"] is not None

@@ -15,6 +15,8 @@ class Model(Frozen):
 class TimingRequest(Frozen):
     """Time these models in one process, with so many calls at a time as `in_flight` has, one number after the other.
 
+    Calls at a time are spread over so many `streams`, each of which has an equal share of the GPU's memory.
+
     Each measurement takes `each_seconds`. When all have taken `limit_seconds`, no more calls are tried at a time.
     """
 
@@ -25,6 +27,7 @@ class TimingRequest(Frozen):
     batch_sizes: tuple[int, ...]
     places: tuple[Place, ...]
     in_flight: tuple[int, ...]
+    streams: int = 1
     each_seconds: float
     limit_seconds: float
 

@@ -14,13 +14,14 @@ class Row(Frozen):
     """One measurement, warm; every call ends with its answers on the host.
 
     `way`: FP32 is the unconverted model without TF32, Native the same as TensorFlow runs it by default. `input`: where
-    it lies before a call. `inFlight`: how many threads call at a time.
+    it lies before a call. `inFlight`: how many threads call at a time, and on how many CUDA `streams` of their own.
     """
 
     way: Way
     batchSize: int  # noqa: N815
     input: Place
     inFlight: int  # noqa: N815
+    streams: int = 1
     itemsPerSecond: float  # noqa: N815
     p50Microseconds: int  # noqa: N815
     p99Microseconds: int  # noqa: N815

@@ -10,7 +10,8 @@ from tftrt_runtime.benchmark.messages import Model, TimingAnswer, TimingRequest
 from tftrt_runtime.benchmark.rounds import IN_FLIGHT
 from tftrt_runtime.benchmark.rows import Place, Row
 from tftrt_runtime.build_log import BuildLog
-from tftrt_runtime.errors import GPUOutOfMemory, NothingConvertible
+from tftrt_runtime.errors import GPUOutOfMemory, InsufficientGPUMemory, NothingConvertible
+from tftrt_runtime.serve import limits
 from tftrt_runtime.tensorrt import NO_FALLBACK
 
 TF32_SINCE = 8  # the compute capability's major number of the first GPUs that have it
@@ -39,7 +40,10 @@ def on_gpu(
     sizes: tuple[int, ...],
     compute_capability: str,
 ) -> tuple[Row, ...]:
-    """The same with TensorRT, each in a process of its own; the unconverted model without TF32, too."""
+    """The same with TensorRT, each in a process of its own; the unconverted model without TF32, too.
+
+    The converted model has as many streams as a server gives it, the unconverted one is run as TensorFlow does: on one.
+    """
     places: tuple[Place, ...] = ("Device", "Host")
     native = Model(way="Native", folder=str(source), signature=signature)
     converted = Model(way="Converted", folder=str(target), signature=signature)
@@ -53,8 +57,9 @@ def on_gpu(
     with log.timed("convert", "Timed", way=converted.way):
         rows += _time((converted,), inputs, sample, sizes, places, GPU_SECONDS, (one,))
         try:
-            rows += _time((converted,), inputs, sample, sizes, places, GPU_SECONDS, tuple(more))
-        except (GPUOutOfMemory, NothingConvertible) as error:
+            streams = limits.BATCHES_IN_FLIGHT
+            rows += _time((converted,), inputs, sample, sizes, places, GPU_SECONDS, tuple(more), streams)
+        except (GPUOutOfMemory, InsufficientGPUMemory, NothingConvertible) as error:
             # TF-TRT takes an engine that lacks memory for one more call for one that is broken.
             log.event("convert", "More calls at a time could not be timed", why=error.message)
     return tuple(rows)
@@ -68,6 +73,7 @@ def _time(
     places: tuple[Place, ...],
     seconds: float,
     in_flight: tuple[int, ...] = IN_FLIGHT,
+    streams: int = 1,
 ) -> tuple[Row, ...]:
     """Time models in one process, for `seconds` in all where they are timed for every number of calls in flight."""
     request = TimingRequest(
@@ -78,6 +84,7 @@ def _time(
         batch_sizes=sizes,
         places=places,
         in_flight=in_flight,
+        streams=streams,
         each_seconds=seconds / (len(IN_FLIGHT) * len(sizes) * len(places) * len(models)),
         limit_seconds=seconds,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
-from itertools import product
+from itertools import cycle, islice, product
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -12,8 +14,9 @@ import tensorflow as tf
 from tftrt_runtime import child, log, samples, timers
 from tftrt_runtime.benchmark import rounds
 from tftrt_runtime.benchmark.messages import TimingAnswer, TimingRequest
-from tftrt_runtime.benchmark.rows import Place, Row
+from tftrt_runtime.benchmark.rows import Place, Row, Way
 from tftrt_runtime.errors import GPUOutOfMemory
+from tftrt_runtime.serve import memory, streams
 
 # The first call makes plans, chooses algorithms and compiles, however long that takes; the next ones fill caches.
 WARM_UP_CALLS = 10
@@ -27,26 +30,30 @@ def time_models(request: TimingRequest) -> TimingAnswer:
         GPUOutOfMemory: the device is too small for a single call.
     """
     timers.set_slack()  # as the server does
+    devices: tuple[str | None, ...] = (None,)
+    if request.streams > 1:
+        devices = memory.reserve(memory.pools(memory.most_mib(), 1, request.streams), os.environ)
     tf.config.experimental.enable_tensor_float_32_execution(request.tf32)
-    loaded = {model.way: tf.saved_model.load(model.folder) for model in request.models}
-    functions = {model.way: loaded[model.way].signatures[model.signature] for model in request.models}
-    return TimingAnswer(rows=tuple(_rows(request, functions)))
+    models = {model.way: streams.load(Path(model.folder), devices, model.signature) for model in request.models}
+    return TimingAnswer(rows=tuple(_rows(request, models)))
 
 
-def _rows(request: TimingRequest, functions: dict[Any, Any]) -> Iterator[Row]:
+def _rows(request: TimingRequest, models: dict[Way, tuple[streams.Stream, ...]]) -> Iterator[Row]:
     """One call at a time first, which the summary is made of; what else there is time for goes in the rest."""
     spent = 0.0  # without warming up, in which a GPU newer than TensorFlow compiles its kernels
-    for in_flight, size, place, way in product(request.in_flight, request.batch_sizes, request.places, functions):
+    for in_flight, size, place, way in product(request.in_flight, request.batch_sizes, request.places, models):
         # Ways are compared with each other: what was begun for one is ended for all.
         if in_flight > 1 and spent > request.limit_seconds and way == request.models[0].way:
             log.event("convert", "No time left to measure more calls in flight", in_flight=in_flight, batch_size=size)
             return
-        call = _call(functions[way], samples.batch(request.inputs, size, request.sample), place)
+        batch = samples.batch(request.inputs, size, request.sample)
         try:
+            calls = [_call(stream, batch, place) for stream in models[way][:in_flight]]
             if in_flight == request.in_flight[0]:
-                _warm_up(call)
+                for call in calls:
+                    _warm_up(call)
             started = time.perf_counter()
-            measured = rounds.measure([call] * in_flight, request.each_seconds)
+            measured = rounds.measure(list(islice(cycle(calls), in_flight)), request.each_seconds)
             spent += time.perf_counter() - started
         except tf.errors.ResourceExhaustedError as error:
             if in_flight == 1:
@@ -61,6 +68,7 @@ def _rows(request: TimingRequest, functions: dict[Any, Any]) -> Iterator[Row]:
             batchSize=size,
             input=place,
             inFlight=in_flight,
+            streams=len(calls),
             itemsPerSecond=round(measured.calls_per_second * size, 1),
             p50Microseconds=measured.microseconds(50),
             p99Microseconds=measured.microseconds(99),
@@ -70,17 +78,16 @@ def _rows(request: TimingRequest, functions: dict[Any, Any]) -> Iterator[Row]:
         yield row
 
 
-def _call(function: Any, batch: samples.Batch, place: Place) -> rounds.Call:
-    """A call of the function that ends when its answers are on the host."""
-    # A constant lies on the host; what an operation makes of it lies on the GPU, for types that a GPU has.
-    resident = {name: tf.identity(tf.constant(value)) for name, value in batch.items()}
+def _call(stream: streams.Stream, batch: samples.Batch, place: Place) -> rounds.Call:
+    """A call of the model that ends when its answers are on the host."""
+    resident = stream.resident(batch)
 
     def from_device() -> list[Any]:
-        return [answer.numpy() for answer in function(**resident).values()]
+        return [answer.numpy() for answer in stream(resident).values()]
 
     def from_host() -> list[Any]:
         given = {name: tf.constant(value) for name, value in batch.items()}
-        return [answer.numpy() for answer in function(**given).values()]
+        return [answer.numpy() for answer in stream(given).values()]
 
     return from_device if place == "Device" else from_host
 

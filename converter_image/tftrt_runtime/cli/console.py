@@ -127,6 +127,11 @@ def verified(verification: Verification | None, comparisons: Sequence[Comparison
         _out().print(f"{name + ':':24}{value}")
 
 
+def in_flight(row: Row) -> str:
+    """How many calls at a time, and on how many streams where it is more than one."""
+    return str(row.inFlight) if row.streams == 1 else f"{row.inFlight} on {row.streams} streams"
+
+
 def timed(rows: Sequence[Row]) -> None:
     """Throughput and latency."""
     names = ("Model", "Batch", "Input on", "In flight", "Items/s", "p50 ms", "p99 ms", "Calls")
@@ -136,7 +141,7 @@ def timed(rows: Sequence[Row]) -> None:
             row.way,
             str(row.batchSize),
             row.input.lower(),
-            str(row.inFlight),
+            in_flight(row),
             f"{row.itemsPerSecond:,.1f}",
             f"{row.p50Microseconds / 1000:.3f}",
             f"{row.p99Microseconds / 1000:.3f}",

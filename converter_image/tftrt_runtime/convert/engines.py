@@ -15,10 +15,10 @@ from tftrt_runtime import child, data, log, samples
 from tftrt_runtime.convert import padding, segments
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
 from tftrt_runtime.errors import NothingConvertible
-from tftrt_runtime.serve import memory
 
 REPORT = "TF_TRT_SHOW_DETAILED_REPORT"  # a path: TF-TRT writes there which operations it did not take, and why
 TOLD_REASONS = 5
+FIRST_GPU = "GPU:0"
 
 Batches = Callable[[], Iterator[samples.Batch]]
 
@@ -29,11 +29,7 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
     Raises:
         NothingConvertible: no engine came of it; the reasons are told.
         CalibrationDataUnfit: the calibration data does not fit the model.
-        InsufficientGPUMemory: another process uses the device.
     """
-    # By itself TensorFlow takes all but a few hundred MiB. TensorRT allocates some of what it tries its kernels in past
-    # TensorFlow's allocator, and an encoder failed to be built on a GPU of 139 GiB for want of 0.3.
-    memory.reserve_mib(memory.most_mib(), os.environ)
     converter = new_converter(request)
     with tempfile.TemporaryDirectory(prefix="tftrt-report-") as folder:
         report = Path(folder, "report.csv")
@@ -91,7 +87,7 @@ def new_converter(request: EnginesRequest) -> Any:
 
 def save(converter: Any, request: EnginesRequest) -> None:
     """Write the converted SavedModel."""
-    _forbid_builds(converter)
+    _make_servable(converter)
     if request.frozen:
         # Without freezing the converter saves the loaded model too, whose functions hold all weights once more.
         root = tf.Module()
@@ -163,13 +159,18 @@ def _expect_calibrated(converter: Any) -> None:
             )
 
 
-def _forbid_builds(converter: Any) -> None:
-    """Have no server build an engine when a request comes.
+def _make_servable(converter: Any) -> None:
+    """Have no server build an engine when a request comes, and have it run on the device that it is called on.
 
-    The converter's own `allow_build_at_runtime=False` does this too, and loses the names of the outputs on the way.
+    The converter's own `allow_build_at_runtime=False` does the first, too, and loses the names of the outputs on the
+    way. Grappler writes the device that it optimized for, the first, into every operation.
     """
-    for engine in segments.engines(converter._converted_graph_def):
+    graph = converter._converted_graph_def
+    for engine in segments.engines(graph):
         engine.attr["_allow_build_at_runtime"].b = False
+    for node in (*graph.node, *(node for function in graph.library.function for node in function.node_def)):
+        if node.device.endswith(FIRST_GPU):
+            node.device = ""
     converter._converted_func = trt_convert._construct_function_from_graph_def(
         converter._converted_func, converter._converted_graph_def
     )

@@ -25,7 +25,7 @@ def measure(request: MeasureRequest) -> MeasureAnswer:
     with cuda.meter() as free:
         before = free()
         limit = request.limit_mib or memory.most_mib()
-        memory.reserve_mib(limit, os.environ)
+        memory.reserve((limit,), os.environ)
 
         import tensorflow as tf
 
@@ -46,11 +46,12 @@ def _run(request: MeasureRequest) -> int:
     """What the pool holds when all is loaded and nothing runs."""
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(Path(request.model)))
-    (function,) = loaded.signatures.values()
+    from tftrt_runtime.serve import streams
+
+    (stream,) = streams.load(Path(request.model), (None,))
 
     def answer(batch: samples.Batch) -> dict[str, Any]:
-        answers = function(**{name: tf.constant(value) for name, value in batch.items()})
+        answers = stream({name: tf.constant(value) for name, value in batch.items()})
         return {name: tensor.numpy() for name, tensor in answers.items()}
 
     for size in request.batch_sizes:

@@ -4,12 +4,13 @@ TF-TRT makes a layer of its own of a `Pad`, which reads and writes the whole ten
 costs nothing. There are two ways to get there, neither of which changes what the graph computes:
 
 * TF-TRT's convolutions pad as TensorFlow's `SAME` does (tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2): as
-  much as an output of ceil(n / stride) elements needs, half of it before, the odd element after. Where a `Pad` does just
-  that, it becomes `SAME`.
+  much as an output of ceil(n / stride) elements needs, half of it before, the odd element after. Where a `Pad` does
+  just that, it becomes `SAME`.
 * TensorRT itself fuses a padding layer into the convolution that follows it directly (its developer guide, "Layer
-  fusion"), which needs both in the layout NCHW. Grappler's layout optimizer moves a `Pad` there with the convolution only
-  if something before it is moved, too; before the first convolution nothing is, and transpositions lie between the two.
-  A `BiasAdd` of zeros before that `Pad` is moved, takes the `Pad` along, and is then folded away as the constant it is.
+  fusion"), which needs both in the layout NCHW. Grappler's layout optimizer moves a `Pad` there with the convolution
+  only if something before it is moved, too; before the first convolution nothing is, and transpositions lie between
+  the two. A `BiasAdd` of zeros before that `Pad` is moved, takes the `Pad` along, and is then folded away as the
+  constant it is.
 """
 
 from __future__ import annotations

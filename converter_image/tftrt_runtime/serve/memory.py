@@ -1,12 +1,13 @@
 """How much GPU memory TensorFlow's allocator may take, and whether it got that.
 
-The limit is one logical device of `floor(fraction x total)` MiB, the total as CUDA reports it. (A session config handed
-to `enable_eager_execution` is accepted and ignored.)
+The limit is `floor(fraction x total)` MiB, the total as CUDA reports it, in logical devices: one, or one for each batch
+that is worked on at a time where each of them still holds all that the model needs. (A session config handed to
+`enable_eager_execution` is accepted and ignored.)
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from decimal import ROUND_FLOOR, Decimal
 
 from tftrt_runtime.cuda import Cuda
@@ -14,8 +15,11 @@ from tftrt_runtime.errors import GPUUnfit, InsufficientGPUMemory
 
 MIB = 1 << 20
 
-# Of what is free: the rest is for what lies outside of the pool, such as what TensorRT's builder tries its kernels in.
+# Of what is free, where a process has the device to itself: the rest is for what lies outside of the pool.
 POOL_SHARE = 0.8
+
+# What a further logical device takes outside of the pools: 6 to 7 MiB on an H100 (docs/decisions/0013).
+STREAM_MIB = 16
 
 # Each of these would change what the limit means, or override it.
 OVERRIDES = (
@@ -73,16 +77,16 @@ def expect_reserved(limit: int, free_before: int, free_after: int) -> None:
         )
 
 
-def reserve(fraction: str, environment: MutableMapping[str, str]) -> int:
-    """Put the limit in force before anything else makes TensorFlow touch the GPU; the limit in MiB.
+def pools(limit: int, needed: int, most: int) -> tuple[int, ...]:
+    """The limit as up to `most` pools of one size in MiB, as many as can have what is `needed`, and at least one.
 
-    Raises:
-        GPUUnfit: there is no GPU.
-        InsufficientGPUMemory: the device has less free than the limit.
+    What each further pool's device takes outside of it is taken off, so that all stay within the limit together.
     """
-    limit = limit_mib(fraction, Cuda().free_and_total()[1])
-    reserve_mib(limit, environment)
-    return limit
+    for count in range(most, 1, -1):
+        each = (limit - (count - 1) * STREAM_MIB) // count
+        if each >= max(needed, 1):
+            return (each,) * count
+    return (limit,)
 
 
 def most_mib() -> int:
@@ -90,9 +94,15 @@ def most_mib() -> int:
     return int(Cuda().free_and_total()[0] * POOL_SHARE) // MIB
 
 
-def reserve_mib(limit: int, environment: MutableMapping[str, str]) -> None:
-    """As `reserve`, with the limit in MiB."""
+def reserve(limits: Sequence[int], environment: MutableMapping[str, str]) -> tuple[str, ...]:
+    """Put a limit in force for each logical device before anything else makes TensorFlow touch the GPU; their names.
+
+    Raises:
+        GPUUnfit: there is no GPU.
+        InsufficientGPUMemory: the device has less free than all limits together.
+    """
     unset_overrides(environment)
+    limit = sum(limits)
     cuda = Cuda()
     free_before, _ = cuda.free_and_total()
     expect_free(limit, free_before)
@@ -103,7 +113,11 @@ def reserve_mib(limit: int, environment: MutableMapping[str, str]) -> None:
     if not devices:
         raise GPUUnfit("CUDA sees a GPU, but TensorFlow does not: its libraries do not fit the driver.")
     tf.config.set_visible_devices(devices[:1], "GPU")
-    tf.config.set_logical_device_configuration(devices[0], [tf.config.LogicalDeviceConfiguration(memory_limit=limit)])
-    with tf.device("GPU:0"):
-        tf.zeros([1]).numpy()  # the pool is reserved, whole, at the first allocation
+    logical = [tf.config.LogicalDeviceConfiguration(memory_limit=one) for one in limits]
+    tf.config.set_logical_device_configuration(devices[0], logical)
+    names = tuple(f"/GPU:{index}" for index in range(len(limits)))
+    for name in names:
+        with tf.device(name):
+            tf.zeros([1]).numpy()  # the pool is reserved, whole, at the first allocation
     expect_reserved(limit, free_before, cuda.free_and_total()[0])
+    return names

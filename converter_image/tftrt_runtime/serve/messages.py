@@ -22,6 +22,8 @@ class Served(BaseModel):
     dynamic_shapes: Optional[str]
     input_shapes: dict[str, ShapeRange]
     memory_fraction: Optional[str]
+    # What a pool must hold, where that was measured.
+    peak_bytes: Optional[int]
     # What the engines were built on and with.
     product: str
     tensorrt: str

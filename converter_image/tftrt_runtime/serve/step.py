@@ -56,6 +56,7 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
             dynamic_shapes=manifest.dynamicShapes,
             input_shapes=manifest.inputShapes,
             memory_fraction=spec.memoryFraction,
+            peak_bytes=manifest.summary.memory.peakBytes if manifest.summary.memory else None,
             product=manifest.summary.product,
             tensorrt=manifest.summary.versions.tensorrt,
         )

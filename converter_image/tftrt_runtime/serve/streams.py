@@ -1,0 +1,42 @@
+"""A SavedModel that answers several calls at a time, each on a CUDA stream of its own. Imports TensorFlow.
+
+TensorFlow computes all that a device is asked on one stream, so the GPU idles between the small kernels of one call
+though another call waits. A logical device has a stream of its own; engines are loaded once for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+
+class Stream:
+    """The loaded model on one device; safe to call from several threads."""
+
+    def __init__(self, folder: Path, device: str | None, signature: str | None = None) -> None:
+        self.device = device
+        with tf.device(device):
+            # Kept, for its functions refer to its tables and variables only weakly.
+            self._loaded = tf.saved_model.load(str(folder))
+        signatures = self._loaded.signatures
+        (self._function,) = signatures.values() if signature is None else (signatures[signature],)
+
+    def __call__(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """The answers by output name, still being computed; the tensors may lie anywhere."""
+        with tf.device(self.device):
+            return dict(self._function(**tensors))
+
+    def resident(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """The arrays as tensors on this stream's device, for types that it has."""
+        # A constant lies on the host; what an operation makes of it lies on the device.
+        constants = {name: tf.constant(value) for name, value in arrays.items()}
+        with tf.device(self.device):
+            return {name: tf.identity(value) for name, value in constants.items()}
+
+
+def load(folder: Path, devices: Sequence[str | None], signature: str | None = None) -> tuple[Stream, ...]:
+    """The model's only signature, or the one that is named, on each device; None is TensorFlow's own choice."""
+    return tuple(Stream(folder, device, signature) for device in devices)
