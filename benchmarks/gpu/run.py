@@ -325,9 +325,11 @@ class Benchmark:
         return dict(json.loads(answer.read_text()))
 
     def fraction(self, memory: dict[str, int]) -> str:
-        """The fraction of policy Measured: a tenth more than the peak, of all that the device has."""
+        """The fraction of policy ReserveWorkspace for the whole device, which is the operator's default."""
         self.where()
-        return f"{np.floor(memory['peakBytes'] * 1.1 / self.device['memory_bytes'] * 1e4) / 1e4:.4f}"
+        total = self.device["memory_bytes"]
+        pool = total - max(WORKSPACE_BYTES, memory["overheadBytes"])
+        return f"{np.floor(pool / total * 1e4) / 1e4:.4f}"
 
     def used(self) -> int | None:
         """Bytes of the device that are in use by anyone."""
