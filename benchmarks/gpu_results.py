@@ -55,11 +55,16 @@ Written by `make gpu-results` from the JSON files in [benchmarks/results](../ben
 TF32 is switched off. Every way runs in a process of its own, warm, the median of three rounds; the result is copied to
 host memory at every call. "In flight" is how many threads call at a time. "x" is against TensorFlow FP32 in that row.
 
+The number after a folder's name is the run's. From run 5 on, two or three calls of a converted model are computed on
+two CUDA streams, as by its server where the memory allows ([decision 13](decisions/0013-a-stream-for-each-batch.md));
+TensorFlow has one, unless a lead says otherwise. The pure TensorRT engine and the engine alone have one for each call.
+
 The figures "served" of run 1 were made with a queue policy that has gone since
 ([decision 7](decisions/0007-no-queue-policy.md)): it made Triton wait for half a second at a time.
 
 The FP16 engines of run 3 had the padding of the first convolution folded into a kernel of 8 x 8, which made them slower
-than those of run 2 and has gone since ([decision 10](decisions/0010-padding.md)).
+than those of run 2 and has gone since ([decision 10](decisions/0010-padding.md)). Run 4 is the
+first with what took its place, and tried what might be lost in biases and batch normalisation: nothing is.
 
 ![ResNet-50 before and after: 233 nodes become one engine](graph-before-after.png)
 
@@ -143,7 +148,11 @@ def _together(steps: dict[str, Any]) -> Iterable[tuple[str, Timed]]:
         if rows:
             ways = {"fp32": BASELINE, "tf32": "time-native-tf32", "converted": f"time-{precision}"}
             timed = {step: _rows(row for row in rows if row["way"] == way) for way, step in ways.items()}
-            yield f" ({precision})", timed | (apart if precision == PURE_PRECISION else {})
+            if precision == PURE_PRECISION:
+                timed, apart = timed | apart, {}
+            yield f" ({precision})", timed
+    if apart:
+        yield "", apart
 
 
 def _speeds(words: str, timed: Timed, wanted: Sequence[Goal]) -> Iterable[str]:

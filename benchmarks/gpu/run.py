@@ -65,6 +65,7 @@ class Benchmark:
         self.name: str = options.model
         self.models: Path = self.work / "pvc/models"
         self.device: dict[str, Any] = {}
+        self.result: dict[str, Any] = {}  # of the step that runs
         self.models.mkdir(parents=True, exist_ok=True)
         (self.work / "pvc/store").mkdir(parents=True, exist_ok=True)
         (self.work / "cuda-cache").mkdir(exist_ok=True)
@@ -85,17 +86,21 @@ class Benchmark:
             started = time.monotonic()
             self.commands.end = started + self.options.limit
             kind, _, what = step.partition("-")
-            result: dict[str, Any] = {"step": step}
+            self.result = {"step": step}
             try:
-                result |= getattr(self, kind)(what)
-            except Exception as error:
+                self.result |= getattr(self, kind)(what)
+            except (Exception, SystemExit) as error:
                 failed += 1
-                result["error"] = f"{type(error).__name__}: {error}"
+                self.result["error"] = f"{type(error).__name__}: {error}"
                 traceback.print_exc()
-            self.commands.end = math.inf
-            result |= {"seconds": round(time.monotonic() - started, 1), **self.where()}
-            (self.out / f"{self.name}-{FILES.get(step, step)}.json").write_text(json.dumps(result, indent=1) + "\n")
-            print(f"{step}: {result['seconds']} s {result.get('error', '')}", flush=True)
+                if isinstance(error, SystemExit):
+                    raise
+            finally:  # also where the benchmark is told to stop: what was measured was measured
+                self.commands.end = math.inf
+                self.result |= {"seconds": round(time.monotonic() - started, 1), **self.where()}
+                file = self.out / f"{self.name}-{FILES.get(step, step)}.json"
+                file.write_text(json.dumps(self.result, indent=1) + "\n")
+                print(f"{step}: {self.result['seconds']} s {self.result.get('error', '')}", flush=True)
         return failed
 
     def where(self) -> dict[str, Any]:
@@ -153,7 +158,7 @@ class Benchmark:
         self.source()
         spec = self.work / f"{precision}.json"
         spec.write_text(json.dumps(self.spec(precision)))
-        timings: list[dict[str, Any]] = []
+        timings = self.result["timings"] = []
         output = ""
         for step in ("lookup", "fetch", "convert", "publish"):
             command = [sys.executable, "-m", "tftrt_runtime", step, "--spec", str(spec)]
@@ -165,7 +170,7 @@ class Benchmark:
                 raise RuntimeError(f"tftrt {step} ended with {done.returncode}: {told}")
             timings += [line for line in lines if "seconds" in line]
             output = done.stdout
-        return {"summary": json.loads(output), "timings": timings, **self.reported(precision)}
+        return {"summary": json.loads(output), **self.reported(precision)}
 
     def reported(self, precision: str) -> dict[str, Any]:
         """What the conversion measured beyond the summary, and how many layers of each precision its engines have."""
@@ -247,7 +252,8 @@ class Benchmark:
             "tf32": False,
             "folder": str(self.out),
         }
-        found = [self.lead("where the time goes", "benchmarks.gpu.trace", asked, NO_FALLBACK)]
+        found = self.result["leads"] = []
+        found.append(self.lead("where the time goes", "benchmarks.gpu.trace", asked, NO_FALLBACK))
         if self.gpu:
             found.append(
                 self.lead("the engine alone, a stream for each call", "benchmarks.gpu.saved_engine", asked, {})
@@ -256,7 +262,7 @@ class Benchmark:
             found.append(self.lead(name, "benchmarks.gpu.leads", {**asked, **changes}, NO_FALLBACK))
         unconverted = {**asked, "model": str(self.source()), "streams": 2}
         found.append(self.lead("TensorFlow FP32, two streams", "benchmarks.gpu.leads", unconverted, {}))
-        return {"way": precision, "leads": found}
+        return {"way": precision}
 
     def lead(self, name: str, module: str, asked: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
         """One of them; an error is its result."""

@@ -22,6 +22,7 @@ from typing import Protocol, TypeVar
 from pydantic import BaseModel
 
 from tftrt_runtime import cgroup, log
+from tftrt_runtime.cuda import LAZY_KERNELS
 from tftrt_runtime.errors import ChildAborted, Failure, GPUOutOfMemory, Internal, OutOfMemory, StoreUnavailable, failure
 
 Request = TypeVar("Request", bound=BaseModel)
@@ -32,7 +33,7 @@ KEPT_LINES = 50
 # TensorFlow's information lines (1 leaves them out) tell nothing of the model; its warnings do. By itself it would take
 # all but a few hundred MiB of the device, past which TensorRT's builder allocates some of what it tries its kernels in:
 # an encoder failed to be built on a GPU of 139 GiB for want of 0.3.
-TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "1", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "1", "TF_FORCE_GPU_ALLOW_GROWTH": "true", **LAZY_KERNELS}
 DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 

@@ -53,15 +53,14 @@ def on_gpu(
     for model in (native, without) if has_tf32 else (native,):
         with log.timed("convert", "Timed", way=model.way):
             rows += _time((model,), inputs, sample, sizes, places, GPU_SECONDS)
-    one, *more = IN_FLIGHT
     with log.timed("convert", "Timed", way=converted.way):
-        rows += _time((converted,), inputs, sample, sizes, places, GPU_SECONDS, (one,))
         try:
             streams = limits.BATCHES_IN_FLIGHT
-            rows += _time((converted,), inputs, sample, sizes, places, GPU_SECONDS, tuple(more), streams)
+            rows += _time((converted,), inputs, sample, sizes, places, GPU_SECONDS, IN_FLIGHT, streams)
         except (GPUOutOfMemory, InsufficientGPUMemory, NothingConvertible) as error:
             # TF-TRT takes an engine that lacks memory for one more call for one that is broken.
             log.event("convert", "More calls at a time could not be timed", why=error.message)
+            rows += _time((converted,), inputs, sample, sizes, places, GPU_SECONDS, IN_FLIGHT[:1])
     return tuple(rows)
 
 

@@ -48,7 +48,7 @@ def _rows(request: TimingRequest, models: dict[Way, tuple[streams.Stream, ...]])
             return
         batch = samples.batch(request.inputs, size, request.sample)
         try:
-            calls = [_call(stream, batch, place) for stream in models[way][:in_flight]]
+            calls = [_call(stream, batch, place) for stream in models[way]]
             if in_flight == request.in_flight[0]:
                 for call in calls:
                     _warm_up(call)
@@ -68,7 +68,7 @@ def _rows(request: TimingRequest, models: dict[Way, tuple[streams.Stream, ...]])
             batchSize=size,
             input=place,
             inFlight=in_flight,
-            streams=len(calls),
+            streams=min(in_flight, len(calls)),
             itemsPerSecond=round(measured.calls_per_second * size, 1),
             p50Microseconds=measured.microseconds(50),
             p99Microseconds=measured.microseconds(99),

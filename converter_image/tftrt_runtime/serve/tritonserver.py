@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tftrt_runtime.cuda import LAZY_KERNELS
 from tftrt_runtime.serve import limits, repository
 from tftrt_runtime.tensorrt import NO_FALLBACK
 
@@ -65,6 +66,7 @@ def environment(inherited: Mapping[str, str], model: Path, failure: Path) -> dic
         "TFTRT_MODEL": str(model),
         "TFTRT_FAILURE": str(failure),
         **NO_FALLBACK,
+        **LAZY_KERNELS,
         "TF_CPP_MIN_LOG_LEVEL": inherited.get("TF_CPP_MIN_LOG_LEVEL", "1"),
     }
     if "CUDA_VISIBLE_DEVICES" in inherited:
