@@ -4,6 +4,7 @@ SHELL := /bin/bash
 export UV_PYTHON_DOWNLOADS := never
 export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
+CONVERTER_TESTS := converter_image/tests/tools.sh && cd converter_image && PATH="$(CURDIR)/converter_image/.tools/bin:$$PATH" .venv/bin/pytest
 
 .PHONY: help demo test lint unit integration e2e converter-test crds gpu-results test-gpu setup clean
 
@@ -15,7 +16,7 @@ demo:            ## A TRTModel becomes a served model on a real Kubernetes on th
 	@.venv/bin/python -m examples.demo
 
 test: lint       ## Every check and every test: lint, converter, unit, API server, end to end
-	@cd converter_image && .venv/bin/pytest -q
+	@$(CONVERTER_TESTS) -q
 	@.venv/bin/pytest
 
 lint: setup      ## ruff, mypy --strict, import-linter
@@ -35,7 +36,7 @@ e2e: setup       ## The tests on a whole cluster
 	.venv/bin/pytest tests/e2e
 
 converter-test: setup ## The converter image's own tests, on the CPU
-	cd converter_image && .venv/bin/pytest
+	@$(CONVERTER_TESTS)
 
 crds: setup      ## Write the CRD from operator/tftrt_operator/api
 	.venv/bin/python -m tftrt_operator.api.crd | tee crds/trtmodels.tftrt.dev.yaml > charts/tftrt-operator/files/trtmodels.tftrt.dev.yaml

@@ -1,6 +1,6 @@
-"""The promises of test_bucket_store.py on Azure Blob Storage and Google Cloud Storage, where their emulators are there.
+"""The promises of test_bucket_store.py on emulators of Azure Blob Storage and Google Cloud Storage.
 
-`npm install azurite` and `go install github.com/fsouza/fake-gcs-server@latest` bring them; they are found on the PATH.
+`tests/tools.sh` brings them, and they are found on the PATH.
 """
 
 from __future__ import annotations
