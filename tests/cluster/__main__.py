@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import Cluster, Missing, converter_image, operator_image
 from .progress import say
+from .tools import binaries
 
 
 def main() -> int:
@@ -41,7 +42,8 @@ def _run(cluster: Cluster, arguments: argparse.Namespace) -> int:
             print(cluster.kubeconfig)
         case "load-image":
             cluster.load_archive(arguments.archive)
-        case "build-images":
+        case "build":
+            print(binaries())
             for image in (operator_image(), converter_image()):
                 print(image.name)
         case "kubectl":
@@ -67,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("kubeconfig", help="print the path of the administrator's kubeconfig")
     load = commands.add_parser("load-image", help="import an image archive into the node")
     load.add_argument("archive", type=Path)
-    commands.add_parser("build-images", help="build the operator's and the converter's image, print their names")
+    commands.add_parser("build", help="build what is not in the cache: the programs, the operator's and converter's image")
     kubectl = commands.add_parser("kubectl", help="run kubectl as the administrator")
     kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
     return parser
