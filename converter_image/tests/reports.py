@@ -71,6 +71,7 @@ def measurements() -> tuple[Row, ...]:
             batchSize=size,
             input=place,
             inFlight=in_flight,
+            streams=min(in_flight, 2) if way == "Converted" else 1,
             itemsPerSecond=rate * gain * share,
             p50Microseconds=round(1e6 * size * in_flight / (rate * gain * share)),
             p99Microseconds=round(1.3e6 * size * in_flight / (rate * gain * share)),

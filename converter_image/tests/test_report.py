@@ -81,6 +81,13 @@ def test_the_plots_tell_each_way_and_batch_size(gpu_page: dict[str, Any]) -> Non
     assert {"1", "8", "32", "128", "25.9k"} <= text
 
 
+def test_the_page_says_how_many_streams_several_calls_had(converted: Callable[..., Box]) -> None:
+    on_gpu = page.render(reports.on_gpu())
+    assert "TF-TRT has 2 CUDA streams" in on_gpu
+    assert "3 on 2 streams" in on_gpu
+    assert "CUDA streams" not in (converted("cnn").published / REPORT).read_text()
+
+
 @needs_chromium
 def test_hundreds_of_nodes_become_one_highlighted_engine(gpu_page: dict[str, Any]) -> None:
     assert len(gpu_page["nodes"]) > 200

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("kubeconfig", help="print the path of the administrator's kubeconfig")
     load = commands.add_parser("load-image", help="import an image archive into the node")
     load.add_argument("archive", type=Path)
-    commands.add_parser("build", help="build what is not in the cache: the programs, the operator's and converter's image")
+    commands.add_parser("build", help="build what the cache lacks: programs, the operator's and the converter's image")
     kubectl = commands.add_parser("kubectl", help="run kubectl as the administrator")
     kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
     return parser

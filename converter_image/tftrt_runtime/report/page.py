@@ -39,6 +39,7 @@ def render(report: Report) -> str:
         conversion=findings.conversion,
         on_gpu=findings.conversion.device.name != CPU,
         names=_names(findings),
+        streams=max((row.streams for row in findings.rows), default=1),
         tiles=_tiles(findings),
         plots=_plots(findings),
         table=_table(findings.rows),
