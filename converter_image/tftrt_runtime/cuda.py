@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tftrt_runtime.errors import EngineDeviceMismatch, GPUUnfit
 
-# A kernel is loaded when it is first called. CUDA 11 would load all of TensorFlow's, cuDNN's and TensorRT's when a process
-# starts (docs.nvidia.com/cuda/cuda-c-programming-guide, "Lazy Loading").
+# A kernel is loaded when it is first called. CUDA 11 by itself loads all of TensorFlow's, cuDNN's and TensorRT's when a
+# process starts (docs.nvidia.com/cuda/cuda-c-programming-guide, "Lazy Loading").
 LAZY_KERNELS = {"CUDA_MODULE_LOADING": "LAZY"}
 
 NAME_BYTES = 256
