@@ -21,7 +21,9 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +45,7 @@ PRECISIONS = ("FP16", "FP32", "INT8")
 FILES = {"time-tf32": "time-native-tf32", "time-fp32": "time-native-fp32"}
 # Of the ways that a conversion's report names.
 REPORTED = {"Native": "tf32", "FP32": "fp32", "Converted": "converted"}
-# Name, and what the request has else than usual.
-LEADS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("one stream for all calls", {"streams": 1}),
-    ("two streams", {"streams": 2}),
-    ("three streams", {"streams": 3}),
-)
 LEAD_SECONDS = 60.0
-STREAM_MIB = 8 << 10  # of the device for each stream's own pool
 PACKAGES = ("tensorflow", "tensorrt", "nvidia-pytriton", "numpy")
 
 
@@ -201,8 +196,13 @@ class Benchmark:
         found = self.time_onnx() if way == "onnx" else {"rows": self.time_tensorflow(way)}
         return {"way": way, "environment": self.options.environment, **found}
 
-    def time_tensorflow(self, way: str) -> list[dict[str, Any]]:
-        """By the converter's own benchmark; what the inputs are is read from any conversion of this model."""
+    def time_tensorflow(
+        self, way: str, streams: int | None = None, places: Sequence[str] = ("Device", "Host"), limit: float = math.inf
+    ) -> list[dict[str, Any]]:
+        """By the converter's own benchmark; what the inputs are is read from any conversion of this model.
+
+        On as many streams as a conversion's report has them, unless told otherwise.
+        """
         native = way in {"tf32", "fp32"}
         described = self.any_manifest() if native else json.loads((self.artifact(way) / "manifest.json").read_text())
         model = {
@@ -210,20 +210,21 @@ class Benchmark:
             "folder": str(self.source() if native else self.converted(way)),
             "signature": "serving_default",
         }
+        usual = 1 if native else limits.BATCHES_IN_FLIGHT
         asked = {
             "models": [model],
             "tf32": way != "fp32",
             "inputs": described["summary"]["inputs"],
             "sample": described["sample"],
             "batch_sizes": self.options.batch_sizes,
-            "places": ["Device", "Host"],
+            "places": places,
             "in_flight": IN_FLIGHT,
-            "streams": 1 if native or not self.gpu else limits.BATCHES_IN_FLIGHT,
+            "streams": (streams or usual) if self.gpu else 1,
             "each_seconds": self.options.seconds,
             "limit_seconds": LIMIT_SECONDS,
         }
         extra = {**NO_FALLBACK, **self.options.environment}
-        answer = self.commands.ask("tftrt_runtime.benchmark.timing", asked, extra)
+        answer = self.commands.ask("tftrt_runtime.benchmark.timing", asked, extra, limit)
         return [made(one) for one in answer["rows"]]
 
     def time_onnx(self) -> dict[str, Any]:
@@ -239,7 +240,7 @@ class Benchmark:
         return dict(self.commands.ask("benchmarks.gpu.onnx_engine", asked, self.options.environment))
 
     def leads(self, precision: str) -> dict[str, Any]:
-        """What might make the converted model faster, each in a process of its own; the model as it is at both ends."""
+        """Where the converted model's time goes, and what might make it faster, each in a process of its own."""
         summary = json.loads((self.artifact(precision) / "manifest.json").read_text())
         asked = {
             "model": str(self.converted(precision)),
@@ -247,28 +248,34 @@ class Benchmark:
             "sample": summary["sample"],
             "batchSizes": self.options.batch_sizes,
             "seconds": self.options.seconds,
-            "streams": 1,
-            "streamMiB": STREAM_MIB,
-            "tf32": False,
             "folder": str(self.out),
         }
+
+        def ask(module: str) -> Any:
+            return self.commands.ask(module, asked, NO_FALLBACK, LEAD_SECONDS)
+
+        def on_streams(way: str, streams: int) -> dict[str, Any]:
+            return {"rows": self.time_tensorflow(way, streams, ("Device",), LEAD_SECONDS)}
+
         found = self.result["leads"] = []
-        found.append(self.lead("where the time goes", "benchmarks.gpu.trace", asked, NO_FALLBACK))
+        found.append(self.lead("where the time goes", lambda: ask("benchmarks.gpu.trace")))
         if self.gpu:
-            found.append(
-                self.lead("the engine alone, a stream for each call", "benchmarks.gpu.saved_engine", asked, {})
-            )
-        for name, changes in LEADS:
-            found.append(self.lead(name, "benchmarks.gpu.leads", {**asked, **changes}, NO_FALLBACK))
-        unconverted = {**asked, "model": str(self.source()), "streams": 2}
-        found.append(self.lead("TensorFlow FP32, two streams", "benchmarks.gpu.leads", unconverted, {}))
+            name = "the engine alone, a stream for each call"
+            found.append(self.lead(name, lambda: ask("benchmarks.gpu.saved_engine")))
+        for name, way, streams in (
+            ("one stream for all calls", precision, 1),
+            ("two streams", precision, 2),
+            ("three streams", precision, 3),
+            ("TensorFlow FP32, two streams", "fp32", 2),
+        ):
+            found.append(self.lead(name, partial(on_streams, way, streams)))
         return {"way": precision}
 
-    def lead(self, name: str, module: str, asked: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
+    def lead(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """One of them; an error is its result."""
         started = time.monotonic()
         try:
-            answer = self.commands.ask(module, asked, environment, LEAD_SECONDS)
+            answer = measure()
         except Exception as error:
             answer = {"error": str(error)[-500:]}
         print(f"{name}: {time.monotonic() - started:.1f} s {answer.get('error', '')}", flush=True)

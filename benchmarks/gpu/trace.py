@@ -1,8 +1,9 @@
 """Where the time of a converted model's call goes: `trace.py REQUEST.json ANSWER.json`.
 
-The request is that of `leads.py`; TensorFlow's profile is left in its `folder`, too. The answer has, for each batch
-size with one call in flight, the median microseconds that a call takes, from its start to the GPU's first work, that
-the GPU works and that it is idle in between, and from its last work to the call's end.
+The request names the `model`, its `inputs` and `sample`, `batchSizes`, and the `folder` that TensorFlow's profile is
+left in, too. The answer has, for each batch size with one call in flight and its input on the device, the median
+microseconds that a call takes, from its start to the GPU's first work, that the GPU works and that it is idle in
+between, and from its last work to the call's end.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
-
-from benchmarks.gpu import leads
+from tftrt_runtime import samples, timers
+from tftrt_runtime.artifact import Sample, Tensor
+from tftrt_runtime.benchmark import timing
+from tftrt_runtime.serve import streams
 
 CALLS = 20
 CALL = "call"
@@ -27,12 +30,14 @@ CALL = "call"
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
     """The profile of a few calls at each batch size."""
-    (stream,) = leads.load(request)
+    timers.set_slack()
+    (stream,) = streams.load(Path(request["model"]), (None,))
+    inputs = [Tensor.model_validate(tensor) for tensor in request["inputs"]]
+    sample = Sample.model_validate(request["sample"])
     found: dict[str, Any] = {}
     for size in request["batchSizes"]:
-        run = leads.call(stream, leads.batch(request, size))
-        for _ in range(leads.WARM_UP_CALLS):
-            run()
+        run = timing.call(stream, samples.batch(inputs, size, sample), "Device")
+        timing.warm_up(run)
         with tempfile.TemporaryDirectory() as folder:
             tf.profiler.experimental.start(folder)
             for index in range(CALLS):

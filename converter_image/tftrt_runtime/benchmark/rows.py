@@ -28,6 +28,11 @@ class Row(Frozen):
     calls: int
 
 
+def in_flight(row: Row) -> str:
+    """How many calls at a time, and on how many streams where it is more than one: `3 on 2 streams`."""
+    return str(row.inFlight) if row.streams == 1 else f"{row.inFlight} on {row.streams} streams"
+
+
 def summary(rows: Iterable[Row]) -> Optional[Benchmark]:
     """The largest batch, one call at a time, its input on the GPU where there is one; None without measurements."""
     single = [row for row in rows if row.inFlight == 1]

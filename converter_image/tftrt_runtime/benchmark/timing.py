@@ -48,10 +48,10 @@ def _rows(request: TimingRequest, models: dict[Way, tuple[streams.Stream, ...]])
             return
         batch = samples.batch(request.inputs, size, request.sample)
         try:
-            calls = [_call(stream, batch, place) for stream in models[way]]
+            calls = [call(stream, batch, place) for stream in models[way]]
             if in_flight == request.in_flight[0]:
-                for call in calls:
-                    _warm_up(call)
+                for one in calls:
+                    warm_up(one)
             started = time.perf_counter()
             measured = rounds.measure(list(islice(cycle(calls), in_flight)), request.each_seconds)
             spent += time.perf_counter() - started
@@ -78,25 +78,24 @@ def _rows(request: TimingRequest, models: dict[Way, tuple[streams.Stream, ...]])
         yield row
 
 
-def _call(stream: streams.Stream, batch: samples.Batch, place: Place) -> rounds.Call:
+def call(stream: streams.Stream, batch: samples.Batch, place: Place) -> rounds.Call:
     """A call of the model that ends when its answers are on the host."""
-    resident = stream.resident(batch)
-
-    def from_device() -> list[Any]:
-        return [answer.numpy() for answer in stream(resident).values()]
-
-    def from_host() -> list[Any]:
-        given = {name: tf.constant(value) for name, value in batch.items()}
-        return [answer.numpy() for answer in stream(given).values()]
-
-    return from_device if place == "Device" else from_host
+    if place == "Device":
+        resident = stream.resident(batch)
+        return lambda: _answers(stream, resident)
+    return lambda: _answers(stream, {name: tf.constant(value) for name, value in batch.items()})
 
 
-def _warm_up(call: rounds.Call) -> None:
-    call()
+def _answers(stream: streams.Stream, tensors: dict[str, Any]) -> list[Any]:
+    return [answer.numpy() for answer in stream(tensors).values()]
+
+
+def warm_up(one: rounds.Call) -> None:
+    """Call until calls are as fast as they get."""
+    one()
     start = time.perf_counter()
     for _ in range(WARM_UP_CALLS):
-        call()
+        one()
         if time.perf_counter() - start > WARM_UP_SECONDS:
             return
 

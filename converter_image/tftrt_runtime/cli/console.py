@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tftrt_runtime import log
 from tftrt_runtime.artifact import Benchmark, Verification
-from tftrt_runtime.benchmark.rows import Row
+from tftrt_runtime.benchmark.rows import Row, in_flight
 from tftrt_runtime.errors import Failure
 from tftrt_runtime.report.data import Comparison, Report
 
@@ -125,11 +125,6 @@ def verified(verification: Verification | None, comparisons: Sequence[Comparison
         _out().print(f"... and {len(comparisons) - SHOWN_COMPARISONS} more")
     for name, value in _agreement(verification):
         _out().print(f"{name + ':':24}{value}")
-
-
-def in_flight(row: Row) -> str:
-    """How many calls at a time, and on how many streams where it is more than one."""
-    return str(row.inFlight) if row.streams == 1 else f"{row.inFlight} on {row.streams} streams"
 
 
 def timed(rows: Sequence[Row]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 
 from tftrt_runtime.artifact import CPU
-from tftrt_runtime.benchmark.rows import Place, Row, Way
+from tftrt_runtime.benchmark.rows import Place, Row, Way, in_flight
 from tftrt_runtime.report import layout, plots
 from tftrt_runtime.report.data import EngineLayers, Findings, Graph, Report
 
@@ -29,6 +29,7 @@ def render(report: Report) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["short"] = plots.short
+    environment.filters["in_flight"] = in_flight
     environment.filters["milliseconds"] = lambda microseconds: f"{microseconds / 1e3:,.3g}"
     environment.filters["mebibytes"] = lambda count: f"{count / MIB:,.0f} MiB"
     findings = report.findings
