@@ -101,7 +101,7 @@ def write(name: str, folder: Path) -> None:
     tf.saved_model.save(model, str(folder / name))
     conversion: dict[str, Any] = {}
     if name == "transformer":
-        conversion = {"dynamicShapes": "Range+Optimal", "inputShapes": {"tokens": LENGTHS}}
+        conversion = {"dynamicShapes": "Range", "inputShapes": {"tokens": LENGTHS}}
     elif name != "digits":
         shape = (CALIBRATION_SAMPLES, *model.input_shape[1:])
         images = np.random.default_rng(SEED).uniform(0, 1, shape).astype(np.float32)

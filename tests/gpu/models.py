@@ -105,6 +105,22 @@ class Sequence(tf.Module):
         return {"scores": tf.nn.softmax(tf.reduce_mean(tf.matmul(x, self.second), axis=1) + self.bias)}
 
 
+class Normalized(tf.Module):
+    """Vectors in a row of any length, with Keras' layer normalization between dense layers."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(12)
+        self.layers = [tf.keras.layers.LayerNormalization() for _ in range(2)]
+        self.weights = [tf.Variable(random.normal(0, 0.5, size).astype(np.float32)) for size in ((8, 32), (32, 4))]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 8], tf.float32, name="steps")])
+    def __call__(self, steps: Any) -> dict[str, Any]:
+        x = steps
+        for layer, weights in zip(self.layers, self.weights, strict=True):
+            x = tf.nn.relu(tf.matmul(layer(x), weights))
+        return {"scores": tf.nn.softmax(tf.reduce_mean(x, axis=1))}
+
+
 def frozen(folder: Path) -> None:
     """A graph of TensorFlow 1 with one input and one output."""
     random = np.random.default_rng(8)
@@ -148,6 +164,7 @@ def main(folder: Path) -> None:
         "mixed": Mixed,
         "text": Text,
         "sequence": Sequence,
+        "normalized": Normalized,
         "vocabulary": lambda: Vocabulary(folder / "vocabulary.txt"),
     }
     for name, kind in made.items():
@@ -157,7 +174,8 @@ def main(folder: Path) -> None:
     answer = tf.saved_model.load(str(folder / "cnn")).signatures["serving_default"](image=tf.constant(image))
     np.savez(folder / "cnn.npz", image=image, classes=answer["classes"].numpy())
     save_answers(folder, "vocabulary", words=np.array([[b"sample 2", b"unknown", b"sample 3"], [b"", b"x", b"y"]]))
-    save_answers(folder, "sequence", steps=np.random.default_rng(11).normal(size=(3, 10, 8)).astype(np.float32))
+    for name in ("sequence", "normalized"):
+        save_answers(folder, name, steps=np.random.default_rng(11).normal(size=(3, 10, 8)).astype(np.float32))
 
 
 if __name__ == "__main__":

@@ -117,6 +117,17 @@ def test_open_dimensions_become_one_engine_for_all_shapes(
     assert running.stop().code == 0
 
 
+def test_layer_normalization_is_a_part_of_the_engine(new_box: Callable[..., Any], models: Path) -> None:
+    box = new_box("normalized", precision="FP16", dynamicShapes="Range", inputShapes=STEPS)
+    assert published(box)["engines"] == 1
+    told = {blocker["operation"] for segment in box.manifest["segments"] for blocker in segment["blockers"]}
+    assert "FusedBatchNormV3" not in told
+    running = served(box)
+    inputs, outputs = answers(models, "normalized")
+    np.testing.assert_allclose(ask(running, "normalized", inputs, "scores"), outputs["scores"], atol=0.02)
+    assert running.stop().code == 0
+
+
 def test_a_range_takes_smaller_batches_than_the_smallest(new_box: Callable[..., Any], models: Path) -> None:
     box = new_box("cnn", precision="FP16", dynamicShapes="Range", batchSizes=[4, 8])
     assert published(box)["engines"] == 1

@@ -1,0 +1,127 @@
+# mypy: disable-error-code="no-untyped-call, untyped-decorator"
+"""Layer normalization that becomes operations which TensorRT has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework import convert_to_constants
+
+from tftrt_runtime.convert import normalization
+
+FUSED = "FusedBatchNormV3"
+
+
+def frozen(network: Callable[[Any], Any], shape: list[int | None]) -> Any:
+    function = tf.function(network, input_signature=[tf.TensorSpec(shape, tf.float32)])
+    return convert_to_constants.convert_variables_to_constants_v2(function.get_concrete_function())
+
+
+def taken_apart(function: Any) -> tuple[int, Any]:
+    """How many normalizations were replaced, and the function of the new graph."""
+    graph = function.graph.as_graph_def()
+    count = normalization.take_apart(graph)
+    names = [function.inputs[0].name], [function.outputs[0].name]
+    return count, tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), []).prune(*names)
+
+
+def operations(function: Any) -> set[str]:
+    return {operation.type for operation in function.graph.get_operations()}
+
+
+def normalized(x: Any, scale: Any = None, shape: Any = None, behind: Any = None) -> Any:
+    """As Keras does it, unless told otherwise."""
+    own = tf.shape(x)
+    rows = tf.reduce_prod(own[:-1])
+    around = tf.stack([1, rows, own[-1], 1]) if shape is None else shape
+    channels = tf.reshape(x, around)
+    ones = tf.ones([tf.shape(channels)[1]]) if scale is None else scale
+    zeros = tf.zeros([tf.shape(channels)[1]])
+    found, *_ = tf.compat.v1.nn.fused_batch_norm(channels, ones, zeros, epsilon=0.01, data_format="NCHW")
+    return tf.reshape(found, own if behind is None else behind)
+
+
+@pytest.mark.parametrize(
+    ("shape", "given"),
+    [
+        pytest.param([None, None, 48], (2, 5, 48), id="a sequence of open length"),
+        pytest.param([None, 7, 48], (3, 7, 48), id="a sequence of one length"),
+        pytest.param([4, 7, 48], (4, 7, 48), id="nothing is open"),
+        pytest.param([None, 48], (3, 48), id="rows"),
+        pytest.param([None, 3, 4, 48], (2, 3, 4, 48), id="a picture"),
+    ],
+)
+def test_a_layer_of_keras_answers_the_same_without_batch_normalization(
+    shape: list[int | None], given: tuple[int, ...]
+) -> None:
+    layer = tf.keras.layers.LayerNormalization(epsilon=0.01)
+    layer.build(shape)
+    random = np.random.default_rng(3)
+    layer.gamma.assign(random.normal(size=48))
+    layer.beta.assign(random.normal(size=48))
+    function = frozen(lambda x: tf.nn.relu(layer(x)), shape)
+    assert FUSED in operations(function)
+    count, other = taken_apart(function)
+    assert count == 1
+    assert FUSED not in operations(other)
+    x = tf.constant(random.normal(5, 3, given).astype(np.float32))
+    np.testing.assert_allclose(other(x)[0].numpy(), function(x)[0].numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_each_of_many_layers_is_taken_apart() -> None:
+    layers = [tf.keras.layers.LayerNormalization() for _ in range(3)]
+
+    def network(x: Any) -> Any:
+        for layer in layers:
+            x = layer(x) + x
+        return x
+
+    function = frozen(network, [None, None, 16])
+    count, other = taken_apart(function)
+    assert count == 3
+    x = tf.constant(np.random.default_rng(4).normal(size=(2, 3, 16)).astype(np.float32))
+    np.testing.assert_allclose(other(x)[0].numpy(), function(x)[0].numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(lambda x: normalized(x, scale=tf.range(6.0)), id="each row has a scale of its own"),
+        pytest.param(lambda x: normalized(x, shape=[1, 3, -1, 1]), id="a row holds more than the last axis"),
+        pytest.param(lambda x: normalized(x, shape=[2, 3, -1, 1], scale=tf.ones(3)), id="rows of several items"),
+        pytest.param(lambda x: normalized(x, behind=[-1]), id="the shape behind it is another"),
+        pytest.param(
+            lambda x: normalized(x, shape=tf.stack([1, 6 + 0 * tf.cast(x[0, 0, 0], tf.int32), 8, 1])),
+            id="the shape depends on values",
+        ),
+        pytest.param(
+            lambda x: tf.compat.v1.nn.fused_batch_norm(
+                x[..., None], tf.ones(1), tf.zeros(1), epsilon=0.01, data_format="NHWC"
+            )[0],
+            id="a batch normalization in training",
+        ),
+    ],
+)
+def test_other_batch_normalization_stays(network: Callable[[Any], Any]) -> None:
+    graph = frozen(network, [2, 3, 8]).graph.as_graph_def()
+    before = graph.SerializeToString(deterministic=True)
+    assert normalization.take_apart(graph) == 0
+    assert graph.SerializeToString(deterministic=True) == before
+
+
+def test_what_also_reads_the_batchs_mean_keeps_its_normalization() -> None:
+    def network(x: Any) -> Any:
+        channels = tf.reshape(x, [1, 6, 8, 1])
+        found, mean, _ = tf.compat.v1.nn.fused_batch_norm(channels, tf.ones(6), tf.zeros(6), data_format="NCHW")
+        return tf.reshape(found, [2, 3, 8]) + mean[0]
+
+    assert normalization.take_apart(frozen(network, [2, 3, 8]).graph.as_graph_def()) == 0
+
+
+def test_a_graph_without_any_is_left_alone() -> None:
+    graph = frozen(lambda x: x + 1, [None, 3]).graph.as_graph_def()
+    assert normalization.take_apart(graph) == 0

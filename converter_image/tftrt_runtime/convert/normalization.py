@@ -1,0 +1,141 @@
+"""Takes layer normalization apart into operations that TensorRT has. Imports TensorFlow.
+
+Keras computes `LayerNormalization` of the last axis by a batch normalization in training mode: each row becomes a
+channel, of scale 1 and offset 0 (keras/layers/normalization/layer_normalization.py, where `_fused_can_be_used`). TF-TRT
+takes a `FusedBatchNormV3` of constant scale only, so that each of these layers ends one engine and begins another.
+Here it becomes what it computes: x less its mean, divided by the root of the variance plus epsilon.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+# Sizes that open axes of a tensor are taken to have, to see what the graph makes of them.
+PRIMES = ((2, 3, 5, 7, 11, 13), (17, 19, 23, 29, 31, 37))
+
+
+def take_apart(graph: Any) -> int:
+    """Replace each layer normalization in this GraphDef of a frozen graph; returns how many there were."""
+    fused = [node for node in graph.node if _normalizes_rows(node)]
+    if not fused:
+        return 0
+    nodes = {node.name: node for node in graph.node}
+    shapes = tf.Graph()
+    with shapes.as_default():
+        tf.import_graph_def(graph, name="")
+    found = [(node, _around(shapes.get_operation_by_name(node.name), nodes)) for node in fused]
+    for node, around in found:
+        if around is not None:
+            _replace(graph, node, *around)
+    return sum(around is not None for _, around in found)
+
+
+def _normalizes_rows(node: Any) -> bool:
+    """Whether this is a batch normalization by the batch's own mean and variance, with channels second."""
+    attributes = node.attr
+    return (
+        node.op == "FusedBatchNormV3"
+        and attributes["is_training"].b
+        and attributes["data_format"].s == b"NCHW"
+        and attributes["T"].type == tf.float32.as_datatype_enum
+        and not any(name.startswith("^") for name in node.input)
+    )
+
+
+def _around(fused: Any, nodes: dict[str, Any]) -> tuple[Any, Any] | None:
+    """The tensor that is normalized, and the `Reshape` behind it, if its last axis is what is normalized.
+
+    Which holds where a `Reshape` to [1, rows, size of the last axis, 1] is before it, and one to its shape behind it.
+    """
+    before = fused.inputs[0].op
+    scale, offset = (_filled(tensor, nodes) for tensor in fused.inputs[1:3])
+    readers = [reader for output in fused.outputs for reader in output.consumers()]
+    if before.type != "Reshape" or (scale, offset) != (1, 0) or [one.type for one in readers] != ["Reshape"]:
+        return None
+    source, (behind,) = before.inputs[0], readers
+    controlled = before.control_inputs or behind.control_inputs
+    if controlled or behind.inputs[0] is not fused.outputs[0] or source.shape.rank is None:
+        return None
+    return (source, nodes[behind.name]) if _last_axis(source, before.inputs[1], behind.inputs[1], nodes) else None
+
+
+def _last_axis(source: Any, before: Any, behind: Any, nodes: dict[str, Any]) -> bool:
+    """Whether these two shapes, made from that of the source, are [1, rows, size of the last axis, 1] and its own."""
+    for primes in PRIMES:
+        if source.shape.rank > len(primes):
+            return False
+        sizes = [known or prime for known, prime in zip(source.shape, primes, strict=False)]
+        rows = math.prod(sizes[:-1])
+        if [_computed(shape, source, sizes, nodes) for shape in (before, behind)] != [[1, rows, sizes[-1], 1], sizes]:
+            return False
+    return True
+
+
+def _computed(wanted: Any, source: Any, sizes: list[int], nodes: dict[str, Any]) -> Any:
+    """A tensor's value as a list where the source has this shape; None where more than its shape must be known."""
+    part = tf.compat.v1.GraphDef()
+    seen: set[str] = set()
+    left = [wanted.op]
+    while left:
+        operation = left.pop()
+        if operation.name in seen:
+            continue
+        seen.add(operation.name)
+        if operation.type == "Placeholder":
+            return None
+        node = part.node.add()
+        if operation.type == "Shape" and operation.inputs[0] is source:
+            node.name, node.op = operation.name, "Const"
+            dtype = operation.outputs[0].dtype
+            node.attr["dtype"].type = dtype.as_datatype_enum
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(sizes, dtype))
+        else:
+            node.CopyFrom(nodes[operation.name])
+            left += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
+    with tf.device("CPU"):
+        compute = tf.compat.v1.wrap_function(
+            lambda: tf.import_graph_def(part, name="", return_elements=[wanted.name]), []
+        )
+    return compute()[0].numpy().tolist()
+
+
+def _filled(tensor: Any, nodes: dict[str, Any]) -> float | None:
+    """The number that a tensor is filled with; None where it is none of one number."""
+    operation = tensor.op.inputs[1].op if tensor.op.type == "Fill" else tensor.op
+    if operation.type != "Const":
+        return None
+    values = tf.make_ndarray(nodes[operation.name].attr["value"].tensor)
+    return float(values.flat[0]) if values.size and (values == values.flat[0]).all() else None
+
+
+def _replace(graph: Any, fused: Any, source: Any, behind: Any) -> None:
+    """Put elementary operations in the place of the second `Reshape`; Grappler removes what has no reader any more."""
+
+    def add(name: str, operation: str, *inputs: str) -> str:
+        node = graph.node.add(name=f"{fused.name}/{name}", op=operation, device=fused.device, input=inputs)
+        node.attr["T"].type = tf.float32.as_datatype_enum
+        return str(node.name)
+
+    def constant(name: str, value: Any, dtype: Any) -> str:
+        node = graph.node.add(name=f"{fused.name}/{name}", op="Const", device=fused.device)
+        node.attr["dtype"].type = dtype.as_datatype_enum
+        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype))
+        return str(node.name)
+
+    def mean(name: str, of: str) -> str:
+        made = add(name, "Mean", of, axis)
+        graph.node[-1].attr["Tidx"].type = tf.int32.as_datatype_enum
+        graph.node[-1].attr["keep_dims"].b = True
+        return made
+
+    axis = constant("axis", [source.shape.rank - 1], tf.int32)
+    epsilon = constant("epsilon", fused.attr["epsilon"].f, tf.float32)
+    centered = add("centered", "Sub", source.name, mean("mean", source.name))
+    variance = mean("variance", add("squared", "Mul", centered, centered))
+    scale = add("scale", "Rsqrt", add("variance_plus_epsilon", "AddV2", variance, epsilon))
+    behind.op = "Mul"
+    behind.input[:] = [centered, scale]
+    del behind.attr["Tshape"]
