@@ -27,7 +27,7 @@ box_module = importlib.util.module_from_spec(_spec)
 sys.modules["tftrt_box"] = box_module
 _spec.loader.exec_module(box_module)
 # TensorFlow on a GPU newer than itself compiles its kernels at first use, and TensorRT tries many tactics.
-box_module.WAIT_SECONDS = 420
+box_module.WAIT_SECONDS = 900
 
 GPU_RUNTIME = {"name": "triton", "accelerator": "GPU", "tensorflow": "2.14.1", "tensorrt": "8.5.3.1"}
 
