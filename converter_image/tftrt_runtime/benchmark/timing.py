@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from itertools import cycle, islice, product
@@ -32,7 +31,7 @@ def time_models(request: TimingRequest) -> TimingAnswer:
     timers.set_slack()  # as the server does
     devices: tuple[str | None, ...] = (None,)
     if request.streams > 1:
-        devices = memory.reserve(memory.pools(memory.most_mib(), 1, request.streams), os.environ)
+        devices = memory.split(memory.pools(memory.free_mib(), 1, request.streams))  # pools that grow
     tf.config.experimental.enable_tensor_float_32_execution(request.tf32)
     models = {model.way: streams.load(Path(model.folder), devices, model.signature) for model in request.models}
     return TimingAnswer(rows=tuple(_rows(request, models)))

@@ -8,17 +8,12 @@ from tftrt_runtime import child, cuda, log
 from tftrt_runtime.artifact import Conversion, Device, Memory, Sample, Tensor, Versions
 from tftrt_runtime.benchmark import rows, run
 from tftrt_runtime.build_log import BuildLog
-from tftrt_runtime.convert import messages, shapes, sources, verify
+from tftrt_runtime.convert import messages, server_memory, shapes, sources, verify
 from tftrt_runtime.convert.layer_log import VERBOSE, LayerLog
-from tftrt_runtime.errors import ChildAborted, GPUOutOfMemory, GPUUnfit, Internal, NothingConvertible
+from tftrt_runtime.errors import GPUUnfit, NothingConvertible
 from tftrt_runtime.report.data import TENSORBOARD, EngineLayers, Findings
-from tftrt_runtime.serve.memory import MIB
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.tensorrt import NO_FALLBACK
-
-# The measured peak is what the tensors took; a pool also breaks into pieces. The smallest of these that the model was
-# seen to run in is what is reported.
-POOL_FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0)
 
 
 def look(spec: JobSpec) -> messages.DevicesAnswer:
@@ -189,27 +184,14 @@ def _check(
 
 
 def _measure(spec: JobSpec, inputs: tuple[Tensor, ...], sample: Sample, target: Path) -> Memory:
-    """The memory that a server takes, with a peak that was seen to be enough when it was all that there was."""
+    """The memory that a server takes."""
 
-    def run(limit_mib: int | None) -> Memory:
+    def run(limit_mib: int | None) -> messages.MeasureAnswer:
         request = messages.MeasureRequest(
             model=str(target), inputs=inputs, batch_sizes=spec.conversion.batchSizes, sample=sample, limit_mib=limit_mib
         )
         module = "tftrt_runtime.convert.measure"
-        return child.run(module, request, messages.MeasureAnswer, "convert", NO_FALLBACK, BuildLog()).memory
+        return child.run(module, request, messages.MeasureAnswer, "convert", NO_FALLBACK, BuildLog())
 
     with log.timed("convert", "Measured GPU memory in fresh processes"):
-        free = run(None)
-        for factor in POOL_FACTORS:
-            limit_mib = -(-int(free.peakBytes * factor) // MIB)
-            try:
-                limited = run(limit_mib)
-            except (GPUOutOfMemory, Internal, ChildAborted) as error:  # libraries tell the want of memory as they like
-                log.event("convert", "A pool was too small", mebibytes=limit_mib, why=error.message)
-            else:
-                # What a neighbour took of the device in the meantime counts in one of them, and hardly in both.
-                overhead = min(free.overheadBytes, limited.overheadBytes)
-                return free.model_copy(update={"peakBytes": limit_mib * MIB, "overheadBytes": overhead})
-    raise GPUOutOfMemory(
-        f"The converted model did not run in a pool of {limit_mib} MiB, {POOL_FACTORS[-1]} times what its tensors take."
-    )
+        return server_memory.measured(run)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from tftrt_runtime import child, cuda, log, samples
-from tftrt_runtime.artifact import Memory
 from tftrt_runtime.convert.messages import MeasureAnswer, MeasureRequest
 from tftrt_runtime.errors import GPUOutOfMemory
 from tftrt_runtime.serve import limits, memory
@@ -24,22 +23,22 @@ def measure(request: MeasureRequest) -> MeasureAnswer:
     """
     with cuda.meter() as free:
         before = free()
-        limit = request.limit_mib or memory.most_mib()
-        memory.reserve((limit,), os.environ)
+        limit = request.limit_mib
+        if limit is not None:
+            memory.reserve((limit,), os.environ)
 
         import tensorflow as tf
 
         try:
             weights = _run(request)
         except tf.errors.ResourceExhaustedError as error:
-            raise GPUOutOfMemory(
-                f"A pool of {limit} MiB is too little to run the converted model: {child.one_line(error)}"
-            ) from error
+            pool = "All that the device has free" if limit is None else f"A pool of {limit} MiB"
+            raise GPUOutOfMemory(f"{pool} is too little to run the converted model: {child.one_line(error)}") from error
         taken = before - free()
     peak = int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
-    overhead = taken - limit * memory.MIB
+    overhead = None if limit is None else taken - limit * memory.MIB
     log.event("convert", "Measured GPU memory", pool_mib=limit, weights=weights, peak=peak, overhead=overhead)
-    return MeasureAnswer(memory=Memory(weightsBytes=weights, peakBytes=peak, overheadBytes=overhead))
+    return MeasureAnswer(weights=weights, peak=peak, overhead=overhead)
 
 
 def _run(request: MeasureRequest) -> int:

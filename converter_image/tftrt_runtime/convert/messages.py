@@ -4,7 +4,7 @@ from typing import Optional
 
 from pydantic import BaseModel, ConfigDict
 
-from tftrt_runtime.artifact import Memory, Sample, Segment, Tensor, Verification
+from tftrt_runtime.artifact import Sample, Segment, Tensor, Verification
 from tftrt_runtime.report.data import Comparison, Graph
 from tftrt_runtime.spec import ShapeRange
 
@@ -217,7 +217,7 @@ class CheckAnswer(Message):
 
 
 class MeasureRequest(Message):
-    """Run the SavedModel in `model` as a server does, with a pool of `limit_mib`; None is most of what is free."""
+    """Run the SavedModel in `model` as a server does, in a pool of `limit_mib`, or one that grows if that is None."""
 
     model: str
     inputs: tuple[Tensor, ...]
@@ -227,6 +227,11 @@ class MeasureRequest(Message):
 
 
 class MeasureAnswer(Message):
-    """The GPU memory that this took."""
+    """The bytes of GPU memory that the weights take, that all takes at its peak, and that lie outside of the pool.
 
-    memory: Memory
+    The last are None for a pool that grows, whose size nobody tells.
+    """
+
+    weights: int
+    peak: int
+    overhead: Optional[int]

@@ -1,4 +1,4 @@
-"""How much GPU memory TensorFlow's allocator may take, and whether it got that.
+"""How much GPU memory TensorFlow's allocator may take, and whether it got that, on a device that others may use, too.
 
 The limit is `floor(fraction x total)` MiB, the total as CUDA reports it, in logical devices: one, or one for each batch
 that is worked on at a time where each of them still holds all that the model needs. (A session config handed to
@@ -14,9 +14,6 @@ from tftrt_runtime.cuda import Cuda
 from tftrt_runtime.errors import GPUUnfit, InsufficientGPUMemory
 
 MIB = 1 << 20
-
-# Of what is free, where a process has the device to itself: the rest is for what lies outside of the pool.
-POOL_SHARE = 0.8
 
 # What a further logical device takes outside of the pools: 6 to 7 MiB on an H100 (docs/decisions/0013).
 STREAM_MIB = 16
@@ -64,19 +61,6 @@ def expect_free(limit: int, free_bytes: int) -> None:
         )
 
 
-def expect_reserved(limit: int, free_before: int, free_after: int) -> None:
-    """Hold that TensorFlow's pool took `limit` MiB from the device.
-
-    Raises:
-        InsufficientGPUMemory: it took less.
-    """
-    if free_before - free_after < limit * MIB:
-        raise InsufficientGPUMemory(
-            f"TensorFlow reserved {(free_before - free_after) // MIB} MiB of the device instead of {limit} MiB: "
-            "another pod uses more of the device than its share."
-        )
-
-
 def pools(limit: int, needed: int, most: int) -> tuple[int, ...]:
     """The limit as up to `most` pools of one size in MiB, as many as can have what is `needed`, and at least one.
 
@@ -89,24 +73,17 @@ def pools(limit: int, needed: int, most: int) -> tuple[int, ...]:
     return (limit,)
 
 
-def most_mib() -> int:
-    """The largest limit in MiB that leaves room outside of the pool, where a process has the device to itself."""
-    return int(Cuda().free_and_total()[0] * POOL_SHARE) // MIB
+def free_mib() -> int:
+    """What the device has free."""
+    return Cuda().free_and_total()[0] // MIB
 
 
-def reserve(limits: Sequence[int], environment: MutableMapping[str, str]) -> tuple[str, ...]:
-    """Put a limit in force for each logical device before anything else makes TensorFlow touch the GPU; their names.
+def split(limits: Sequence[int]) -> tuple[str, ...]:
+    """Have TensorFlow make a logical device of each limit, before anything else makes it touch the GPU; their names.
 
     Raises:
         GPUUnfit: there is no GPU.
-        InsufficientGPUMemory: the device has less free than all limits together.
     """
-    unset_overrides(environment)
-    limit = sum(limits)
-    cuda = Cuda()
-    free_before, _ = cuda.free_and_total()
-    expect_free(limit, free_before)
-
     import tensorflow as tf
 
     devices = tf.config.list_physical_devices("GPU")
@@ -115,9 +92,42 @@ def reserve(limits: Sequence[int], environment: MutableMapping[str, str]) -> tup
     tf.config.set_visible_devices(devices[:1], "GPU")
     logical = [tf.config.LogicalDeviceConfiguration(memory_limit=one) for one in limits]
     tf.config.set_logical_device_configuration(devices[0], logical)
-    names = tuple(f"/GPU:{index}" for index in range(len(limits)))
-    for name in names:
-        with tf.device(name):
-            tf.zeros([1]).numpy()  # the pool is reserved, whole, at the first allocation
-    expect_reserved(limit, free_before, cuda.free_and_total()[0])
+    return tuple(f"/GPU:{index}" for index in range(len(limits)))
+
+
+def reserve(limits: Sequence[int], environment: MutableMapping[str, str]) -> tuple[str, ...]:
+    """Put a limit in force for each logical device, and have its pool take all of it now; the devices' names.
+
+    Raises:
+        GPUUnfit: there is no GPU.
+        InsufficientGPUMemory: the device has less free than all limits together.
+    """
+    unset_overrides(environment)
+    expect_free(sum(limits), Cuda().free_and_total()[0])
+    names = split(limits)
+    for name, limit in zip(names, limits, strict=True):
+        _hold(name, limit)
     return names
+
+
+def _hold(name: str, limit: int) -> None:
+    """Have the pool of a logical device allocated, and hold that it is as large as its limit.
+
+    Asking the device what is free would not tell: other processes take and return memory at the same time.
+
+    Raises:
+        InsufficientGPUMemory: TensorFlow got less, and made the pool smaller without a word.
+    """
+    import tensorflow as tf
+
+    device = name.removeprefix("/")
+    with tf.device(name):
+        tf.zeros([1]).numpy()  # the pool is allocated, whole, at the first allocation
+        taken = -(-int(tf.config.experimental.get_memory_info(device)["current"]) // MIB)
+        try:
+            tf.raw_ops.Empty(shape=[max(limit - taken, 0), MIB], dtype=tf.uint8)  # nothing is written to it
+        except tf.errors.ResourceExhaustedError as error:
+            raise InsufficientGPUMemory(
+                f"TensorFlow could not reserve {limit} MiB of the device: another pod uses more of it than its share."
+            ) from error
+    tf.config.experimental.reset_memory_stats(device)
