@@ -38,13 +38,13 @@ def test_the_peak_is_what_the_tensors_took_and_two_runs_tell_what_lies_outside()
     runs = Runs(GROWN, answer(540), answer(541))
     found = server_memory.measured(runs)
     assert found == Memory(weightsBytes=10 * MIB, peakBytes=100 * MIB, overheadBytes=541 * MIB)
-    assert runs.pools == [None, 100, 100]
+    assert runs.pools == [None, 100, 111]
 
 
 def test_a_pool_that_is_too_small_is_followed_by_a_larger_one() -> None:
     runs = Runs(GROWN, GPUOutOfMemory("too little"), ChildAborted("cuDNN"), answer(540), answer(540))
     assert server_memory.measured(runs).peakBytes == 125 * MIB
-    assert runs.pools == [None, 100, 110, 125, 125]
+    assert runs.pools == [None, 100, 110, 125, 138]
 
 
 def test_a_model_that_runs_in_none_of_the_pools_is_told() -> None:
