@@ -72,6 +72,19 @@ def test_a_layer_of_keras_answers_the_same_without_batch_normalization(
     np.testing.assert_allclose(other(x)[0].numpy(), function(x)[0].numpy(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("axes", [[2, 3], [1, 2, 3]])
+def test_the_last_axes_may_be_several(axes: list[int]) -> None:
+    layer = tf.keras.layers.LayerNormalization(axis=axes)
+    shape = [None, 3, 4, 5]
+    layer.build(shape)
+    function = frozen(layer, shape)
+    assert FUSED in operations(function)
+    count, other = taken_apart(function)
+    assert count == 1
+    x = tf.constant(np.random.default_rng(7).normal(5, 3, (2, 3, 4, 5)).astype(np.float32))
+    np.testing.assert_allclose(other(x)[0].numpy(), function(x)[0].numpy(), rtol=1e-5, atol=1e-5)
+
+
 def test_each_of_many_layers_is_taken_apart() -> None:
     layers = [tf.keras.layers.LayerNormalization() for _ in range(3)]
 
@@ -91,7 +104,7 @@ def test_each_of_many_layers_is_taken_apart() -> None:
     "network",
     [
         pytest.param(lambda x: normalized(x, scale=tf.range(6.0)), id="each row has a scale of its own"),
-        pytest.param(lambda x: normalized(x, shape=[1, 3, -1, 1]), id="a row holds more than the last axis"),
+        pytest.param(lambda x: normalized(x, shape=[1, 12, -1, 1]), id="a row holds a part of the last axis"),
         pytest.param(lambda x: normalized(x, shape=[2, 3, -1, 1], scale=tf.ones(3)), id="rows of several items"),
         pytest.param(lambda x: normalized(x, behind=[-1]), id="the shape behind it is another"),
         pytest.param(
@@ -111,6 +124,18 @@ def test_other_batch_normalization_stays(network: Callable[[Any], Any]) -> None:
     before = graph.SerializeToString(deterministic=True)
     assert normalization.take_apart(graph) == 0
     assert graph.SerializeToString(deterministic=True) == before
+
+
+def test_a_graph_that_asserts_its_sizes_is_left_alone() -> None:
+    def network(x: Any) -> Any:
+        own = tf.shape(x)
+        rows = tf.reduce_prod(own[:-1])
+        with tf.control_dependencies([tf.debugging.Assert(tf.equal(rows % 2, 0), [rows])]):
+            return normalized(x, shape=tf.stack([1, rows, own[-1], 1]))
+
+    function = frozen(network, [None, 3, 8])
+    assert {FUSED, "Assert"} <= operations(function)
+    assert normalization.take_apart(function.graph.as_graph_def()) == 0
 
 
 def test_what_also_reads_the_batchs_mean_keeps_its_normalization() -> None:

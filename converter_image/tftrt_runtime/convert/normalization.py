@@ -1,6 +1,6 @@
 """Takes layer normalization apart into operations that TensorRT has. Imports TensorFlow.
 
-Keras computes `LayerNormalization` of the last axis by a batch normalization in training mode: each row becomes a
+Keras computes `LayerNormalization` of the last axes by a batch normalization in training mode: each row becomes a
 channel, of scale 1 and offset 0 (keras/layers/normalization/layer_normalization.py, where `_fused_can_be_used`). TF-TRT
 takes a `FusedBatchNormV3` of constant scale only, so that each of these layers ends one engine and begins another.
 Here it becomes what it computes: x less its mean, divided by the root of the variance plus epsilon.
@@ -45,10 +45,10 @@ def _normalizes_rows(node: Any) -> bool:
     )
 
 
-def _around(fused: Any, nodes: dict[str, Any]) -> tuple[Any, Any] | None:
-    """The tensor that is normalized, and the `Reshape` behind it, if its last axis is what is normalized.
+def _around(fused: Any, nodes: dict[str, Any]) -> tuple[Any, list[int], Any] | None:
+    """The tensor that is normalized, along which axes, and the `Reshape` behind; None for no layer normalization.
 
-    Which holds where a `Reshape` to [1, rows, size of the last axis, 1] is before it, and one to its shape behind it.
+    It is one where a `Reshape` to [1, rows, size of the last axes, 1] is before, and one to the old shape behind.
     """
     before = fused.inputs[0].op
     scale, offset = (_filled(tensor, nodes) for tensor in fused.inputs[1:3])
@@ -59,23 +59,31 @@ def _around(fused: Any, nodes: dict[str, Any]) -> tuple[Any, Any] | None:
     controlled = before.control_inputs or behind.control_inputs
     if controlled or behind.inputs[0] is not fused.outputs[0] or source.shape.rank is None:
         return None
-    return (source, nodes[behind.name]) if _last_axis(source, before.inputs[1], behind.inputs[1], nodes) else None
+    axes = _axes(source, before.inputs[1], behind.inputs[1], nodes)
+    return (source, axes, nodes[behind.name]) if axes else None
 
 
-def _last_axis(source: Any, before: Any, behind: Any, nodes: dict[str, Any]) -> bool:
-    """Whether these two shapes, made from that of the source, are [1, rows, size of the last axis, 1] and its own."""
-    for primes in PRIMES:
-        if source.shape.rank > len(primes):
-            return False
-        sizes = [known or prime for known, prime in zip(source.shape, primes, strict=False)]
-        rows = math.prod(sizes[:-1])
-        if [_computed(shape, source, sizes, nodes) for shape in (before, behind)] != [[1, rows, sizes[-1], 1], sizes]:
-            return False
-    return True
+def _axes(source: Any, before: Any, behind: Any, nodes: dict[str, Any]) -> list[int]:
+    """The last axes of the source whose sizes together are the third of `before`, and none if the shapes are others.
+
+    The shapes are made from that of the source: what they come to is seen at two that it might have.
+    """
+    rank = source.shape.rank
+    if rank > len(PRIMES[0]):
+        return []
+    for first in range(rank - 1, 0, -1):
+        for primes in PRIMES:
+            sizes = [known or prime for known, prime in zip(source.shape, primes, strict=False)]
+            expected = [[1, math.prod(sizes[:first]), math.prod(sizes[first:]), 1], sizes]
+            if [_computed(shape, source, sizes, nodes) for shape in (before, behind)] != expected:
+                break
+        else:
+            return list(range(first, rank))
+    return []
 
 
 def _computed(wanted: Any, source: Any, sizes: list[int], nodes: dict[str, Any]) -> Any:
-    """A tensor's value as a list where the source has this shape; None where more than its shape must be known."""
+    """A tensor's value as a list where the source has this shape; None where it needs more than that, or another."""
     part = tf.compat.v1.GraphDef()
     seen: set[str] = set()
     left = [wanted.op]
@@ -99,7 +107,10 @@ def _computed(wanted: Any, source: Any, sizes: list[int], nodes: dict[str, Any])
         compute = tf.compat.v1.wrap_function(
             lambda: tf.import_graph_def(part, name="", return_elements=[wanted.name]), []
         )
-    return compute()[0].numpy().tolist()
+    try:
+        return compute()[0].numpy().tolist()
+    except tf.errors.OpError:  # the graph asserts other sizes, say
+        return None
 
 
 def _filled(tensor: Any, nodes: dict[str, Any]) -> float | None:
@@ -111,7 +122,7 @@ def _filled(tensor: Any, nodes: dict[str, Any]) -> float | None:
     return float(values.flat[0]) if values.size and (values == values.flat[0]).all() else None
 
 
-def _replace(graph: Any, fused: Any, source: Any, behind: Any) -> None:
+def _replace(graph: Any, fused: Any, source: Any, axes: list[int], behind: Any) -> None:
     """Put elementary operations in the place of the second `Reshape`; Grappler removes what has no reader any more."""
 
     def add(name: str, operation: str, *inputs: str) -> str:
@@ -126,12 +137,12 @@ def _replace(graph: Any, fused: Any, source: Any, behind: Any) -> None:
         return str(node.name)
 
     def mean(name: str, of: str) -> str:
-        made = add(name, "Mean", of, axis)
+        made = add(name, "Mean", of, along)
         graph.node[-1].attr["Tidx"].type = tf.int32.as_datatype_enum
         graph.node[-1].attr["keep_dims"].b = True
         return made
 
-    axis = constant("axis", [source.shape.rank - 1], tf.int32)
+    along = constant("axes", axes, tf.int32)
     epsilon = constant("epsilon", fused.attr["epsilon"].f, tf.float32)
     centered = add("centered", "Sub", source.name, mean("mean", source.name))
     variance = mean("variance", add("squared", "Mul", centered, centered))
