@@ -11,12 +11,12 @@ import tensorflow as tf
 class Network(tf.Module):
     """Two convolutions, an average, classes; biases that are not zero."""
 
-    def __init__(self, scale: float = 1.0) -> None:
+    def __init__(self) -> None:
         random = np.random.default_rng(0)
         self.first = tf.Variable(random.normal(0, 0.3, (3, 3, 3, 16)).astype(np.float32))
         self.second = tf.Variable(random.normal(0, 0.1, (3, 3, 16, 32)).astype(np.float32))
         self.biases = [tf.Variable(random.normal(0, 0.5, size).astype(np.float32)) for size in (16, 32, 10)]
-        self.classes = tf.Variable((scale * random.normal(0, 1, (32, 10))).astype(np.float32))
+        self.classes = tf.Variable(random.normal(0, 1, (32, 10)).astype(np.float32))
 
     def features(self, image: Any) -> Any:
         """The part that TensorRT takes as a whole."""
@@ -31,15 +31,28 @@ class CNN(Network):
         return {"classes": tf.nn.softmax(self.features(image))}
 
 
-class Large(Network):
-    """Answers that FP16 cannot hold."""
+class Large(tf.Module):
+    """Values between convolutions that FP16 cannot hold, in layers so large that TensorRT takes FP16 for its speed.
+
+    TensorRT is free to compute a layer of an FP16 engine in FP32, and does where that is as fast.
+    """
 
     def __init__(self) -> None:
-        super().__init__(scale=1e6)
+        random = np.random.default_rng(0)
+        sizes = ((3, 3, 3, 128), (3, 3, 128, 128), (3, 3, 128, 128), (3, 3, 128, 128))
+        # A value grows some 300 times in each: to 300, 1e6 and 3e9.
+        scales = (100, 10, 10, 0.1)
+        self.kernels = [
+            tf.Variable(random.normal(0, scale, size).astype(np.float32))
+            for size, scale in zip(sizes, scales, strict=True)
+        ]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 32, 32, 3], tf.float32, name="image")])
+    @tf.function(input_signature=[tf.TensorSpec([None, 64, 64, 3], tf.float32, name="image")])
     def __call__(self, image: Any) -> dict[str, Any]:
-        return {"scores": self.features(image)}
+        x = image
+        for kernel in self.kernels:
+            x = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME"))
+        return {"scores": tf.reduce_mean(x, [1, 2])}
 
 
 class Mixed(Network):

@@ -97,8 +97,9 @@ def test_segments_smaller_than_the_minimum_are_left_alone(new_box: Callable[...,
 
 
 def test_answers_that_the_precision_cannot_hold_never_pass(new_box: Callable[..., Any]) -> None:
-    ended = converted(new_box("large", precision="FP16"))
-    assert (ended.code, ended.termination["reason"]) == (17, "AccuracyBelowThreshold"), ended.log
+    ended = converted(new_box("large", precision="FP16", batchSizes=[32]))
+    assert ended.code == 17, ended.log
+    assert ended.termination["reason"] == "AccuracyBelowThreshold"
     assert "not finite" in ended.message
 
 
