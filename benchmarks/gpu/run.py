@@ -153,19 +153,28 @@ class Benchmark:
         self.source()
         spec = self.work / f"{precision}.json"
         spec.write_text(json.dumps(self.spec(precision)))
-        timings = self.result["timings"] = []
+        begin = self.commands.path.stat().st_size
         output = ""
-        for step in ("lookup", "fetch", "convert", "publish"):
-            command = [sys.executable, "-m", "tftrt_runtime", step, "--spec", str(spec)]
-            command += ["--workspace", str(self.work / "workspace" / precision)]
-            done = self.commands.run(command, extra={"TFTRT_BUILD": "benchmark"}, check=False)
-            lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith('{"time"')]
-            if done.returncode:
-                told = lines[-1] if lines else done.stderr[-500:]
-                raise RuntimeError(f"tftrt {step} ended with {done.returncode}: {told}")
-            timings += [line for line in lines if "seconds" in line]
-            output = done.stdout
+        try:
+            for step in ("lookup", "fetch", "convert", "publish"):
+                command = [sys.executable, "-m", "tftrt_runtime", step, "--spec", str(spec)]
+                command += ["--workspace", str(self.work / "workspace" / precision)]
+                done = self.commands.run(command, extra={"TFTRT_BUILD": "benchmark"}, check=False)
+                if done.returncode:
+                    lines = told(done.stderr)
+                    last = lines[-1] if lines else done.stderr[-500:]
+                    raise RuntimeError(f"tftrt {step} ended with {done.returncode}: {last}")
+                output = done.stdout
+        except BaseException:  # without a report, what the log has of its rows
+            self.result["timed"] = [line for line in self.told_since(begin) if "itemsPerSecond" in line]
+            raise
+        finally:
+            self.result["timings"] = [line for line in self.told_since(begin) if "seconds" in line]
         return {"summary": json.loads(output), **self.reported(precision)}
+
+    def told_since(self, begin: int) -> list[dict[str, Any]]:
+        """What the converter told in the log since it was so long."""
+        return told(self.commands.path.read_bytes()[begin:].decode(errors="replace"))
 
     def reported(self, precision: str) -> dict[str, Any]:
         """What the conversion measured beyond the summary, and how many layers of each precision its engines have."""
@@ -350,6 +359,11 @@ class Benchmark:
             return None
         asked = "from tftrt_runtime.cuda import Cuda; free, total = Cuda().free_and_total(); print(total - free)"
         return int(self.commands.run([sys.executable, "-c", asked]).stdout)
+
+
+def told(text: str) -> list[dict[str, Any]]:
+    """The converter's own lines in a log."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith('{"time"') and line.endswith("}")]
 
 
 def made(one: dict[str, Any]) -> dict[str, Any]:
