@@ -165,16 +165,13 @@ class Benchmark:
                     last = lines[-1] if lines else done.stderr[-500:]
                     raise RuntimeError(f"tftrt {step} ended with {done.returncode}: {last}")
                 output = done.stdout
-        except BaseException:  # without a report, what the log has of its rows
-            self.result["timed"] = [line for line in self.told_since(begin) if "itemsPerSecond" in line]
-            raise
         finally:
-            self.result["timings"] = [line for line in self.told_since(begin) if "seconds" in line]
+            lines = told(self.commands.path.read_bytes()[begin:].decode(errors="replace"))
+            self.result["timings"] = [line for line in lines if "seconds" in line]
+            # Until there is a report, the rows are what the log has of them.
+            self.result["timed"] = [line for line in lines if "itemsPerSecond" in line]
+        del self.result["timed"]
         return {"summary": json.loads(output), **self.reported(precision)}
-
-    def told_since(self, begin: int) -> list[dict[str, Any]]:
-        """What the converter told in the log since it was so long."""
-        return told(self.commands.path.read_bytes()[begin:].decode(errors="replace"))
 
     def reported(self, precision: str) -> dict[str, Any]:
         """What the conversion measured beyond the summary, and how many layers of each precision its engines have."""

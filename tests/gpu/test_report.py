@@ -39,6 +39,7 @@ def test_each_engine_tells_its_layers_and_their_precisions(findings: dict[str, A
 
 def test_the_verbose_log_of_tensorrt_stays_out_of_the_jobs_log(fp16: Any) -> None:
     ended = fp16.ended["convert"]
+    assert ended.code == 0
     assert "Tactic" not in ended.log
     assert len(ended.log) < 100_000
     assert any(line["message"] == "Built an engine" for line in ended.lines)

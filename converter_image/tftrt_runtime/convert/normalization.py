@@ -13,6 +13,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tftrt_runtime.convert import graph_defs
+
 # Sizes that open axes of a tensor are taken to have, to see what the graph makes of them.
 PRIMES = ((2, 3, 5, 7, 11, 13), (17, 19, 23, 29, 31, 37))
 
@@ -23,9 +25,7 @@ def take_apart(graph: Any) -> int:
     if not fused:
         return 0
     nodes = {node.name: node for node in graph.node}
-    shapes = tf.Graph()
-    with shapes.as_default():
-        tf.import_graph_def(graph, name="")
+    shapes = graph_defs.with_shapes(graph)
     found = [(node, _around(shapes.get_operation_by_name(node.name), nodes)) for node in fused]
     for node, around in found:
         if around is not None:
@@ -71,13 +71,14 @@ def _axes(source: Any, before: Any, behind: Any, nodes: dict[str, Any]) -> list[
     rank = source.shape.rank
     if rank > len(PRIMES[0]):
         return []
+    seen = []
+    for primes in PRIMES:
+        sizes = [known or prime for known, prime in zip(source.shape, primes, strict=False)]
+        if _computed(behind, source, sizes, nodes) != sizes:
+            return []
+        seen.append((sizes, _computed(before, source, sizes, nodes)))
     for first in range(rank - 1, 0, -1):
-        for primes in PRIMES:
-            sizes = [known or prime for known, prime in zip(source.shape, primes, strict=False)]
-            expected = [[1, math.prod(sizes[:first]), math.prod(sizes[first:]), 1], sizes]
-            if [_computed(shape, source, sizes, nodes) for shape in (before, behind)] != expected:
-                break
-        else:
+        if all(found == [1, math.prod(sizes[:first]), math.prod(sizes[first:]), 1] for sizes, found in seen):
             return list(range(first, rank))
     return []
 
@@ -94,14 +95,10 @@ def _computed(wanted: Any, source: Any, sizes: list[int], nodes: dict[str, Any])
         seen.add(operation.name)
         if operation.type == "Placeholder":
             return None
-        node = part.node.add()
         if operation.type == "Shape" and operation.inputs[0] is source:
-            node.name, node.op = operation.name, "Const"
-            dtype = operation.outputs[0].dtype
-            node.attr["dtype"].type = dtype.as_datatype_enum
-            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(sizes, dtype))
+            graph_defs.add_constant(part, operation.name, sizes, operation.outputs[0].dtype)
         else:
-            node.CopyFrom(nodes[operation.name])
+            part.node.add().CopyFrom(nodes[operation.name])
             left += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
     with tf.device("CPU"):
         compute = tf.compat.v1.wrap_function(
@@ -130,20 +127,14 @@ def _replace(graph: Any, fused: Any, source: Any, axes: list[int], behind: Any) 
         node.attr["T"].type = tf.float32.as_datatype_enum
         return str(node.name)
 
-    def constant(name: str, value: Any, dtype: Any) -> str:
-        node = graph.node.add(name=f"{fused.name}/{name}", op="Const", device=fused.device)
-        node.attr["dtype"].type = dtype.as_datatype_enum
-        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype))
-        return str(node.name)
-
     def mean(name: str, of: str) -> str:
         made = add(name, "Mean", of, along)
         graph.node[-1].attr["Tidx"].type = tf.int32.as_datatype_enum
         graph.node[-1].attr["keep_dims"].b = True
         return made
 
-    along = constant("axes", axes, tf.int32)
-    epsilon = constant("epsilon", fused.attr["epsilon"].f, tf.float32)
+    along = graph_defs.add_constant(graph, f"{fused.name}/axes", axes, tf.int32, fused.device)
+    epsilon = graph_defs.add_constant(graph, f"{fused.name}/epsilon", fused.attr["epsilon"].f, tf.float32, fused.device)
     centered = add("centered", "Sub", source.name, mean("mean", source.name))
     variance = mean("variance", add("squared", "Mul", centered, centered))
     scale = add("scale", "Rsqrt", add("variance_plus_epsilon", "AddV2", variance, epsilon))

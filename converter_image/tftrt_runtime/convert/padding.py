@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tftrt_runtime.convert import graph_defs
+
 PADS = {"Pad", "PadV2"}
 CONVOLUTIONS = {"Conv2D", "DepthwiseConv2dNative"}
 SPATIAL = (1, 2)  # axes of NHWC
@@ -35,9 +37,7 @@ def fold(graph: Any) -> tuple[int, int]:
     convolutions = [node for node in graph.node if _pad(node, nodes) is not None]
     if not convolutions:
         return 0, 0
-    shapes = tf.Graph()
-    with shapes.as_default():
-        tf.import_graph_def(graph, name="")
+    shapes = graph_defs.with_shapes(graph)
     folded = [_fold(node, nodes, shapes) for node in convolutions]
     left = {_pad(node, nodes).name for node, done in zip(convolutions, folded, strict=True) if not done}
     return sum(folded), sum(_move(graph, nodes[name], nodes, shapes) for name in sorted(left))
@@ -86,14 +86,12 @@ def _move(graph: Any, pad: Any, nodes: dict[str, Any], shapes: Any) -> bool:
     # TF-TRT has no `PadV2`, which with zeros is a `Pad`.
     pad.op = "Pad"
     del pad.input[2:]
-    zeros = graph.node.add(name=f"{pad.name}/layout/zeros", op="Const", device=pad.device)
-    zeros.attr["dtype"].type = source.dtype.as_datatype_enum
     value = np.zeros(source.shape[CHANNELS], source.dtype.as_numpy_dtype)
-    zeros.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+    zeros = graph_defs.add_constant(graph, f"{pad.name}/layout/zeros", value, source.dtype, pad.device)
     bias = graph.node.add(name=f"{pad.name}/layout", op="BiasAdd", device=pad.device)
     bias.attr["T"].type = source.dtype.as_datatype_enum
     bias.attr["data_format"].s = b"NHWC"
-    bias.input.extend((pad.input[0], zeros.name))
+    bias.input.extend((pad.input[0], zeros))
     pad.input[0] = bias.name
     return True
 
