@@ -9,24 +9,31 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.python.framework import convert_to_constants
 
+from tests.graphs import frozen, rewritten
 from tftrt_runtime.convert import normalization
 
 FUSED = "FusedBatchNormV3"
 
 
-def frozen(network: Callable[[Any], Any], shape: list[int | None]) -> Any:
-    function = tf.function(network, input_signature=[tf.TensorSpec(shape, tf.float32)])
-    return convert_to_constants.convert_variables_to_constants_v2(function.get_concrete_function())
-
-
 def taken_apart(function: Any) -> tuple[int, Any]:
     """How many normalizations were replaced, and the function of the new graph."""
-    graph = function.graph.as_graph_def()
-    count = normalization.take_apart(graph)
+    return rewritten(function, normalization.take_apart)
+
+
+def in_half_precision(function: Any) -> Any:
+    """The function with every float of it in FP16, as an engine may compute it."""
+    last = function.outputs[0].op.name
+    graph = tf.compat.v1.graph_util.extract_sub_graph(function.graph.as_graph_def(), [last])
+    for node in graph.node:
+        for attribute in node.attr.values():
+            if attribute.type == tf.float32.as_datatype_enum:
+                attribute.type = tf.float16.as_datatype_enum
+        if node.op == "Const" and node.attr["value"].tensor.dtype == tf.float32.as_datatype_enum:
+            value = tf.make_ndarray(node.attr["value"].tensor)
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, tf.float16))
     names = [function.inputs[0].name], [function.outputs[0].name]
-    return count, tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), []).prune(*names)
+    return tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), []).prune(*names)
 
 
 def operations(function: Any) -> set[str]:
@@ -83,6 +90,24 @@ def test_the_last_axes_may_be_several(axes: list[int]) -> None:
     assert count == 1
     x = tf.constant(np.random.default_rng(7).normal(5, 3, (2, 3, 4, 5)).astype(np.float32))
     np.testing.assert_allclose(other(x)[0].numpy(), function(x)[0].numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 1.01e-5])  # Keras computes a smaller one otherwise
+@pytest.mark.parametrize("size", [2000.0, 500.0, 1.0, 1e-3, 0.0])
+def test_a_row_of_any_size_is_normalized_in_fp16_too(size: float, epsilon: float) -> None:
+    layer = tf.keras.layers.LayerNormalization(epsilon=epsilon)
+    layer.build([None, 512])
+    function = frozen(layer, [None, 512])
+    count, other = taken_apart(function)
+    assert count == 1
+    half = in_half_precision(other)
+    # One value that stands out, too: its square is what FP16 holds worst.
+    x = np.random.default_rng(8).uniform(-size, size, (3, 512)).astype(np.float16)
+    x[1, 7] *= 2
+    expected = function(tf.constant(x, tf.float32))[0].numpy()
+    found = half(tf.constant(x))[0].numpy()
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found, expected, atol=0.01)
 
 
 def test_each_of_many_layers_is_taken_apart() -> None:

@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import config_pb2, device_properties_pb2, meta_graph_pb2, rewriter_config_pb2
-from tensorflow.python.framework import convert_to_constants
-from tensorflow.python.grappler import cluster, tf_optimizer
-from tensorflow.python.training import saver
 
+from tests.graphs import before, frozen, on_a_gpu, rewritten
 from tftrt_runtime.convert import padding
 
 FIRST_LAYER: dict[str, Any] = {"size": 224, "kernel": 7, "stride": 2, "pads": ((3, 3), (3, 3)), "channels": 3}
@@ -26,7 +23,7 @@ DEPTHWISE: dict[str, Any] = {
 }
 
 
-def frozen(
+def padded(
     size: int | None,
     kernel: int,
     stride: int,
@@ -42,48 +39,16 @@ def frozen(
     weights = tf.Variable(random.normal(size=shape).astype(np.float32))
     convolve = tf.nn.depthwise_conv2d if depthwise else tf.nn.conv2d
 
-    @tf.function(input_signature=[tf.TensorSpec([None, size, size, channels], tf.float32)])
     def network(x: Any) -> Any:
-        padded = tf.pad(x, [(0, 0), *pads, data_pads], constant_values=value)
-        return tf.nn.relu(convolve(padded, weights, [1, stride, stride, 1], "VALID"))
+        x = tf.pad(x, [(0, 0), *pads, data_pads], constant_values=value)
+        return tf.nn.relu(convolve(x, weights, [1, stride, stride, 1], "VALID"))
 
-    return convert_to_constants.convert_variables_to_constants_v2(network.get_concrete_function())
+    return frozen(network, [None, size, size, channels])
 
 
 def folded(function: Any) -> tuple[tuple[int, int], Any]:
     """How many were folded and left for TensorRT, and the function of the folded graph."""
-    graph = function.graph.as_graph_def()
-    counts = padding.fold(graph)
-    names = [function.inputs[0].name], [function.outputs[0].name]
-    return counts, tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), []).prune(*names)
-
-
-def on_a_gpu(function: Any) -> Any:
-    """The operations, by name, that Grappler leaves of the function on a GPU, optimized as TF-TRT has it done."""
-    meta_graph = saver.export_meta_graph(graph_def=function.graph.as_graph_def(), graph=function.graph)
-    kept = meta_graph_pb2.CollectionDef()
-    kept.node_list.value.append(function.outputs[0].name)
-    meta_graph.collection_def["train_op"].CopyFrom(kept)
-    gpu = device_properties_pb2.NamedDevice(name="/job:localhost/replica:0/task:0/device:GPU:0")
-    gpu.properties.type = "GPU"
-    for node in meta_graph.graph_def.node:
-        node.device = gpu.name
-    config = config_pb2.ConfigProto()
-    rewriter = config.graph_options.rewrite_options
-    rewriter.optimizers.extend(["pruning", "debug_stripper", "layout", "dependency", "constfold"])
-    rewriter.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
-    rewriter.min_graph_nodes = -1
-    optimized = tf_optimizer.OptimizeGraph(config, meta_graph, cluster=cluster.Cluster(devices=[gpu]))
-    return {node.name: node for node in optimized.node}
-
-
-def before(nodes: dict[str, Any], operation: str) -> list[str]:
-    """The operations that the only one of this kind gets its data through, the nearest first."""
-    (node,) = (node for node in nodes.values() if node.op == operation)
-    found = []
-    while node.input and (node := nodes[node.input[0]]).op != "Placeholder":
-        found.append(node.op)
-    return found
+    return rewritten(function, padding.fold)
 
 
 def batch(function: Any, size: int) -> Any:
@@ -102,7 +67,7 @@ def batch(function: Any, size: int) -> Any:
     ],
 )
 def test_a_folded_network_answers_the_same(network: dict[str, Any]) -> None:
-    function = frozen(**network)
+    function = padded(**network)
     count, other = folded(function)
     x = batch(function, network["size"])
     expected, found = function(x)[0].numpy(), other(x)[0].numpy()
@@ -121,7 +86,7 @@ def test_a_folded_network_answers_the_same(network: dict[str, Any]) -> None:
     ],
 )
 def test_zeros_that_are_not_same_are_left_right_before_the_convolution_for_tensorrt(network: dict[str, Any]) -> None:
-    function = frozen(**network)
+    function = padded(**network)
     assert before(on_a_gpu(function), "Conv2D") == ["Transpose", "Pad"]
     count, other = folded(function)
     assert count == (0, 1)
@@ -132,7 +97,7 @@ def test_zeros_that_are_not_same_are_left_right_before_the_convolution_for_tenso
 
 
 def test_padv2_of_zeros_becomes_a_pad_which_tf_trt_knows() -> None:
-    graph = frozen(**FIRST_LAYER).graph.as_graph_def()
+    graph = padded(**FIRST_LAYER).graph.as_graph_def()
     (pad,) = (node for node in graph.node if node.op == "Pad")
     zero = graph.node.add(name="zero", op="Const")
     zero.attr["dtype"].type = tf.float32.as_datatype_enum
@@ -151,7 +116,7 @@ def test_padv2_of_zeros_becomes_a_pad_which_tf_trt_knows() -> None:
     ],
 )
 def test_other_padding_stays(network: dict[str, Any]) -> None:
-    graph = frozen(**network).graph.as_graph_def()
+    graph = padded(**network).graph.as_graph_def()
     before = graph.SerializeToString(deterministic=True)
     assert padding.fold(graph) == (0, 0)
     assert graph.SerializeToString(deterministic=True) == before

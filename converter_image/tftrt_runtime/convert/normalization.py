@@ -3,7 +3,8 @@
 Keras computes `LayerNormalization` of the last axes by a batch normalization in training mode: each row becomes a
 channel, of scale 1 and offset 0 (keras/layers/normalization/layer_normalization.py, where `_fused_can_be_used`). TF-TRT
 takes a `FusedBatchNormV3` of constant scale only, so that each of these layers ends one engine and begins another.
-Here it becomes what it computes: x less its mean, divided by the root of the variance plus epsilon.
+Here it becomes what it computes, x less its mean, divided by the root of the variance plus epsilon, in a form that FP16
+can hold whatever the values.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tftrt_runtime.convert import graph_defs
 
 # Sizes that open axes of a tensor are taken to have, to see what the graph makes of them.
 PRIMES = ((2, 3, 5, 7, 11, 13), (17, 19, 23, 29, 31, 37))
+SMALLEST_UNIT = 2.0**-14  # of FP16, with all of its digits
 
 
 def take_apart(graph: Any) -> int:
@@ -120,24 +122,38 @@ def _filled(tensor: Any, nodes: dict[str, Any]) -> float | None:
 
 
 def _replace(graph: Any, fused: Any, source: Any, axes: list[int], behind: Any) -> None:
-    """Put elementary operations in the place of the second `Reshape`; Grappler removes what has no reader any more."""
+    """Put elementary operations in the place of the second `Reshape`; Grappler removes what has no reader any more.
+
+    With c = x - mean(x) and m = max(|c|), c / sqrt(mean(c ** 2) + epsilon) is what is wanted. FP16 holds c ** 2 up
+    to 65,504 only. Divided by m ** 2 under the root and by m above it, every square is at most 1, and what is under
+    the root lies between 1 / n and 2 for rows of n elements. Where m is smaller than the root of epsilon, that takes
+    its place, so that the same holds for rows of zeros.
+    """
 
     def add(name: str, operation: str, *inputs: str) -> str:
         node = graph.node.add(name=f"{fused.name}/{name}", op=operation, device=fused.device, input=inputs)
         node.attr["T"].type = tf.float32.as_datatype_enum
         return str(node.name)
 
-    def mean(name: str, of: str) -> str:
-        made = add(name, "Mean", of, along)
+    def reduce(name: str, operation: str, of: str) -> str:
+        made = add(name, operation, of, along)
         graph.node[-1].attr["Tidx"].type = tf.int32.as_datatype_enum
         graph.node[-1].attr["keep_dims"].b = True
         return made
 
-    along = graph_defs.add_constant(graph, f"{fused.name}/axes", axes, tf.int32, fused.device)
-    epsilon = graph_defs.add_constant(graph, f"{fused.name}/epsilon", fused.attr["epsilon"].f, tf.float32, fused.device)
-    centered = add("centered", "Sub", source.name, mean("mean", source.name))
-    variance = mean("variance", add("squared", "Mul", centered, centered))
+    def constant(name: str, value: Any, dtype: Any = tf.float32) -> str:
+        return graph_defs.add_constant(graph, f"{fused.name}/{name}", value, dtype, fused.device)
+
+    along = constant("axes", axes, tf.int32)
+    root = math.sqrt(fused.attr["epsilon"].f)
+    centered = add("centered", "Sub", source.name, reduce("mean", "Mean", source.name))
+    largest = reduce("largest", "Max", add("absolute", "Abs", centered))
+    unit = add("unit", "Maximum", largest, constant("smallest_unit", max(root, SMALLEST_UNIT)))
+    scaled = add("scaled", "RealDiv", centered, unit)
+    variance = reduce("variance", "Mean", add("squared", "Mul", scaled, scaled))
+    offset = add("scaled_epsilon_root", "RealDiv", constant("epsilon_root", root), unit)
+    epsilon = add("scaled_epsilon", "Mul", offset, offset)
     scale = add("scale", "Rsqrt", add("variance_plus_epsilon", "AddV2", variance, epsilon))
     behind.op = "Mul"
-    behind.input[:] = [centered, scale]
+    behind.input[:] = [scaled, scale]
     del behind.attr["Tshape"]
