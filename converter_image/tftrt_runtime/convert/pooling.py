@@ -78,7 +78,7 @@ def _fold(graph: Any, pool: Any, nodes: dict[str, Any], shapes: Any, readers: Co
         pool.attr["padding"].s = b"SAME"
         pool.input[0] = source.name
     else:
-        _pool_and_cut(graph, pool, source.name, sizes)
+        _pool_and_cut(graph, pool, source.name, [-1, *sizes, pooled[padding.CHANNELS] or -1])
     return True
 
 
@@ -111,18 +111,18 @@ def _widen(
     return True
 
 
-def _pool_and_cut(graph: Any, pool: Any, source: str, sizes: list[int]) -> None:
-    """Pool by `SAME`, and keep the first of its rows and columns under the old name."""
+def _pool_and_cut(graph: Any, pool: Any, source: str, size: list[int]) -> None:
+    """Pool by `SAME`, and keep the first elements of each axis, -1 for all, under the old name."""
     same = graph.node.add()
     same.CopyFrom(pool)
     same.name = f"{pool.name}/same"
     same.attr["padding"].s = b"SAME"
     same.input[0] = source
     begin = graph_defs.add_constant(graph, f"{pool.name}/begin", [0, 0, 0, 0], tf.int32, pool.device)
-    size = graph_defs.add_constant(graph, f"{pool.name}/size", [-1, *sizes, -1], tf.int32, pool.device)
+    kept = graph_defs.add_constant(graph, f"{pool.name}/size", size, tf.int32, pool.device)
     dtype = pool.attr["T"].type
     pool.op = "Slice"
     pool.ClearField("attr")
     pool.attr["T"].type = dtype
     pool.attr["Index"].type = tf.int32.as_datatype_enum
-    pool.input[:] = [same.name, begin, size]
+    pool.input[:] = [same.name, begin, kept]
