@@ -9,6 +9,7 @@ import ctypes
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ LAZY_KERNELS = {"CUDA_MODULE_LOADING": "LAZY"}
 NAME_BYTES = 256
 # CUdevice_attribute's COMPUTE_CAPABILITY_MAJOR and _MINOR.
 MAJOR, MINOR = 75, 76
+SETTLED_SECONDS, UNSETTLED_SECONDS, POLL_SECONDS = 0.2, 3.0, 0.01
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 
 
@@ -115,9 +117,9 @@ def _version_of_module(file: Path) -> str:
 
 @contextmanager
 def meter() -> Iterator[Callable[[], int]]:
-    """A function that returns the device's free bytes, as another process than this one sees them.
+    """A function that returns the device's free bytes, as a process sees them that holds nothing but its CUDA context.
 
-    What lies between two calls of it is all that this process took of the device, its CUDA context included.
+    So this process needs none, and what a child of it takes and gives back, with the child's context, is all of it.
     """
     command = [sys.executable, "-m", "tftrt_runtime.cuda"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -138,6 +140,21 @@ def meter() -> Iterator[Callable[[], int]]:
             yield free
         finally:
             stdin.close()  # the meter ends with its input
+
+
+def settled(free: Callable[[], int]) -> int:
+    """The device's free bytes, once they have been the same for a while: a process that ended has given all back.
+
+    The last reading, where other processes change them all the time.
+    """
+    started = since = time.monotonic()
+    last = free()
+    while (now := time.monotonic()) - since < SETTLED_SECONDS and now - started < UNSETTLED_SECONDS:
+        time.sleep(POLL_SECONDS)
+        found = free()
+        if found != last:
+            last, since = found, time.monotonic()
+    return last
 
 
 def _measure() -> None:

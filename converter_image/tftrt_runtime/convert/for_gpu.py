@@ -186,12 +186,15 @@ def _check(
 def _measure(spec: JobSpec, inputs: tuple[Tensor, ...], sample: Sample, target: Path) -> Memory:
     """The memory that a server takes."""
 
-    def run(limit_mib: int | None) -> messages.MeasureAnswer:
+    def run(limit_mib: int | None) -> server_memory.Measured:
         request = messages.MeasureRequest(
             model=str(target), inputs=inputs, batch_sizes=spec.conversion.batchSizes, sample=sample, limit_mib=limit_mib
         )
         module = "tftrt_runtime.convert.measure"
-        return child.run(module, request, messages.MeasureAnswer, "convert", NO_FALLBACK, BuildLog())
+        before = free()
+        answer = child.run(module, request, messages.MeasureAnswer, "convert", NO_FALLBACK, BuildLog())
+        taken, returned = before - answer.free, cuda.settled(free) - answer.free
+        return server_memory.Measured(answer.weights, answer.peak, taken, returned)
 
-    with log.timed("convert", "Measured GPU memory in fresh processes"):
+    with log.timed("convert", "Measured GPU memory in fresh processes"), cuda.meter() as free:
         return server_memory.measured(run)

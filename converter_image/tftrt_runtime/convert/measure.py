@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,24 +22,20 @@ def measure(request: MeasureRequest) -> MeasureAnswer:
     Raises:
         GPUOutOfMemory: the pool was too small.
     """
-    with cuda.meter() as free:
-        before = free()
-        limit = request.limit_mib
-        if limit is not None:
-            memory.reserve((limit,), os.environ)
+    limit = request.limit_mib
+    if limit is not None:
+        memory.reserve((limit,), os.environ)
 
-        import tensorflow as tf
+    import tensorflow as tf
 
-        try:
-            weights = _run(request)
-        except tf.errors.ResourceExhaustedError as error:
-            pool = "All that the device has free" if limit is None else f"A pool of {limit} MiB"
-            raise GPUOutOfMemory(f"{pool} is too little to run the converted model: {child.one_line(error)}") from error
-        taken = before - free()
+    try:
+        weights = _run(request)
+    except tf.errors.ResourceExhaustedError as error:
+        pool = "All that the device has free" if limit is None else f"A pool of {limit} MiB"
+        raise GPUOutOfMemory(f"{pool} is too little to run the converted model: {child.one_line(error)}") from error
     peak = int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
-    overhead = None if limit is None else taken - limit * memory.MIB
-    log.event("convert", "Measured GPU memory", pool_mib=limit, weights=weights, peak=peak, overhead=overhead)
-    return MeasureAnswer(weights=weights, peak=peak, overhead=overhead)
+    log.event("convert", "Measured the pool", pool_mib=limit, weights=weights, peak=peak)
+    return MeasureAnswer(weights=weights, peak=peak, free=cuda.Cuda().free_and_total()[0])
 
 
 def _run(request: MeasureRequest) -> int:
@@ -62,4 +59,10 @@ def _run(request: MeasureRequest) -> int:
 
 
 if __name__ == "__main__":
-    child.answer(MeasureRequest, measure)
+    try:
+        child.answer(MeasureRequest, measure)
+    except SystemExit as ended:
+        # At once, without Python's and TensorFlow's cleaning up: what the device gets back is measured, and the sooner
+        # that is over, the less others have done to its memory meanwhile.
+        sys.stderr.flush()
+        os._exit(int(ended.code or 0))

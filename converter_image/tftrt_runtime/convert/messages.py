@@ -227,11 +227,11 @@ class MeasureRequest(Message):
 
 
 class MeasureAnswer(Message):
-    """The bytes of GPU memory that the weights take, that all takes at its peak, and that lie outside of the pool.
+    """The bytes of GPU memory that the weights take, that all takes at its peak, and that the device had free at last.
 
-    The last are None for a pool that grows, whose size nobody tells.
+    The last are read when the process holds all that a server does, right before it ends.
     """
 
     weights: int
     peak: int
-    overhead: Optional[int]
+    free: int

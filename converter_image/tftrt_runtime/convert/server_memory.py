@@ -1,16 +1,17 @@
 """The GPU memory of one server, from several runs of the converted model, each in a process of its own.
 
-How much of it lies outside of TensorFlow's pool is the difference of what the device has free before and after, which
-other processes on the device change, too. So that is measured until two runs agree.
+How much of it lies outside of TensorFlow's pool is a difference of what the device has free, which other processes on
+the device change, too. Each run tells it twice: by what the process took from its beginning to its end, and by what the
+device had back when it was gone. The second takes a fraction of a second, in which others do little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tftrt_runtime import log
 from tftrt_runtime.artifact import Memory
-from tftrt_runtime.convert.messages import MeasureAnswer
 from tftrt_runtime.errors import ChildAborted, GPUOutOfMemory, GPUUnfit, Internal
 from tftrt_runtime.serve.memory import MIB
 
@@ -24,7 +25,22 @@ AGREEMENT = 64 * MIB
 ROOM = 1.1
 MOST_RUNS = 6
 
-Run = Callable[[int | None], MeasureAnswer]
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run took of the device: all in bytes.
+
+    The weights and the peak lie in the pool. `taken` is what the device had less at the run's end than at its
+    beginning, `returned` what it had more when the process was gone; both are of the whole process, pool and all.
+    """
+
+    weights: int
+    peak: int
+    taken: int
+    returned: int
+
+
+Run = Callable[[int | None], Measured]
 
 
 def measured(run: Run) -> Memory:
@@ -37,20 +53,30 @@ def measured(run: Run) -> Memory:
         GPUUnfit: other processes change the device's free memory all the time.
     """
     free = run(None)
-    limit_mib, overhead = _smallest(run, free.peak)
+    limit_mib, seen = _smallest(run, free.peak)
     return Memory(
         weightsBytes=free.weights,
         peakBytes=limit_mib * MIB,
-        overheadBytes=_agreed(run, int(limit_mib * ROOM) + 1, overhead),
+        overheadBytes=_agreed(run, int(limit_mib * ROOM) + 1, seen),
     )
 
 
-def _smallest(run: Run, peak: int) -> tuple[int, int]:
+def agreement(seen: Sequence[int]) -> int | None:
+    """The largest of those that agree, if two do at least, and if no other value has as many that agree with it."""
+    near = {
+        value: [other for other in seen if other > 0 and abs(value - other) <= AGREEMENT] for value in seen if value > 0
+    }
+    most = max((len(others) for others in near.values()), default=0)
+    best = [value for value, others in near.items() if len(others) == most]
+    return max(near[best[0]]) if most > 1 and max(best) - min(best) <= AGREEMENT else None
+
+
+def _smallest(run: Run, peak: int) -> tuple[int, list[int]]:
     """The smallest pool in MiB that the model runs in, and what lay outside of it."""
     for factor in POOL_FACTORS:
         limit_mib = -(-int(peak * factor) // MIB)
         try:
-            return limit_mib, _overhead(run, limit_mib)
+            return limit_mib, _outside(run, limit_mib)
         except (GPUOutOfMemory, Internal, ChildAborted) as error:  # libraries tell the want of memory as they like
             log.event("convert", "A pool was too small", mebibytes=limit_mib, why=error.message)
     raise GPUOutOfMemory(
@@ -58,24 +84,25 @@ def _smallest(run: Run, peak: int) -> tuple[int, int]:
     )
 
 
-def _agreed(run: Run, limit_mib: int, first: int) -> int:
-    """What lies outside of the pool: the larger of the first two runs that agree."""
-    seen = [first]
-    while len(seen) < MOST_RUNS:
-        found = _overhead(run, limit_mib)
-        for other in seen:
-            if abs(found - other) <= AGREEMENT and min(found, other) > 0:
-                return max(found, other)
-        seen.append(found)
-        log.event("convert", "Another process uses the device, too: measuring again", overhead=seen)
-    raise GPUUnfit(
-        f"No two of {MOST_RUNS} runs agreed on what the model takes of the device outside of TensorFlow's pool "
-        f"({', '.join(f'{one // MIB} MiB' for one in seen)}): other processes take and return its memory all the "
-        "time. Convert on a device, or at a time, with nobody else on it."
-    )
+def _agreed(run: Run, limit_mib: int, first: list[int]) -> int:
+    """What lies outside of the pool, after as many runs as that takes."""
+    seen, runs = list(first), 1
+    while (agreed := agreement(seen)) is None:
+        if runs == MOST_RUNS:
+            raise GPUUnfit(
+                f"{MOST_RUNS} runs did not agree on what the model takes of the device outside of TensorFlow's pool "
+                f"({', '.join(f'{one // MIB} MiB' for one in seen)}): other processes take and return its memory all "
+                "the time. Convert on a device, or at a time, with nobody else on it."
+            )
+        log.event("convert", "Another process uses the device, too: measuring again", outside=seen)
+        seen += _outside(run, limit_mib)
+        runs += 1
+    return agreed
 
 
-def _overhead(run: Run, limit_mib: int) -> int:
-    overhead = run(limit_mib).overhead
-    assert overhead is not None  # a pool of one size has it
-    return overhead
+def _outside(run: Run, limit_mib: int) -> list[int]:
+    """What one run had outside of its pool, told twice."""
+    found = run(limit_mib)
+    outside = [found.taken - limit_mib * MIB, found.returned - limit_mib * MIB]
+    log.event("convert", "Measured GPU memory", pool_mib=limit_mib, outside=outside)
+    return outside
