@@ -76,40 +76,13 @@ def _axes(source: Any, before: Any, behind: Any, nodes: dict[str, Any]) -> list[
     seen = []
     for primes in PRIMES:
         sizes = [known or prime for known, prime in zip(source.shape, primes, strict=False)]
-        if _computed(behind, source, sizes, nodes) != sizes:
+        if graph_defs.computed(behind, source, sizes, nodes) != sizes:
             return []
-        seen.append((sizes, _computed(before, source, sizes, nodes)))
+        seen.append((sizes, graph_defs.computed(before, source, sizes, nodes)))
     for first in range(rank - 1, 0, -1):
         if all(found == [1, math.prod(sizes[:first]), math.prod(sizes[first:]), 1] for sizes, found in seen):
             return list(range(first, rank))
     return []
-
-
-def _computed(wanted: Any, source: Any, sizes: list[int], nodes: dict[str, Any]) -> Any:
-    """A tensor's value as a list where the source has this shape; None where it needs more than that, or another."""
-    part = tf.compat.v1.GraphDef()
-    seen: set[str] = set()
-    left = [wanted.op]
-    while left:
-        operation = left.pop()
-        if operation.name in seen:
-            continue
-        seen.add(operation.name)
-        if operation.type == "Placeholder":
-            return None
-        if operation.type == "Shape" and operation.inputs[0] is source:
-            graph_defs.add_constant(part, operation.name, sizes, operation.outputs[0].dtype)
-        else:
-            part.node.add().CopyFrom(nodes[operation.name])
-            left += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
-    with tf.device("CPU"):
-        compute = tf.compat.v1.wrap_function(
-            lambda: tf.import_graph_def(part, name="", return_elements=[wanted.name]), []
-        )
-    try:
-        return compute()[0].numpy().tolist()
-    except tf.errors.OpError:  # the graph asserts other sizes, say
-        return None
 
 
 def _filled(tensor: Any, nodes: dict[str, Any]) -> float | None:
