@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import tensorflow as tf
 
 from tftrt_runtime import child
-from tftrt_runtime.errors import Failure, GPUOutOfMemory, Internal, OutOfMemory, StoreUnavailable
+from tftrt_runtime.convert.messages import DevicesAnswer, DevicesRequest
+from tftrt_runtime.errors import ChildAborted, Failure, GPUOutOfMemory, Internal, OutOfMemory, StoreUnavailable
 
 TENSOR = "OOM when allocating tensor with shape[32,512] and type float on /job:localhost/replica:0/task:0/device"
 
@@ -39,3 +42,10 @@ def test_what_the_machine_lacks_is_told_from_what_is_wrong(error: Exception, kin
 )
 def test_a_child_sees_the_first_gpu_only(environment: dict[str, str], visible: str) -> None:
     assert child._first_device(environment) == {"CUDA_VISIBLE_DEVICES": visible}
+
+
+def test_a_child_that_a_library_crashes_says_where_it_was(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "crashing.py").write_text("import ctypes\n\nctypes.string_at(0)\n")
+    with pytest.raises(ChildAborted, match=r"SIGSEGV.*Segmentation fault"):
+        child.run("crashing", DevicesRequest(), DevicesAnswer, "convert", {"PYTHONPATH": str(tmp_path)})
+    assert 'crashing.py\\", line 3' in capfd.readouterr().err

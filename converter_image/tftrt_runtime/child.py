@@ -33,7 +33,13 @@ KEPT_LINES = 50
 # TensorFlow's information lines (1 leaves them out) tell nothing of the model; its warnings do. By itself it would take
 # all but a few hundred MiB of the device, past which TensorRT's builder allocates some of what it tries its kernels in:
 # an encoder failed to be built on a GPU of 139 GiB for want of 0.3.
-TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "1", "TF_FORCE_GPU_ALLOW_GROWTH": "true", **LAZY_KERNELS}
+# A process that a library crashes says where in Python each of its threads was (docs.python.org, "faulthandler").
+TENSORFLOW = {
+    "TF_CPP_MIN_LOG_LEVEL": "1",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "PYTHONFAULTHANDLER": "1",
+    **LAZY_KERNELS,
+}
 DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,7 @@ class TritonPythonModel:
 
     def initialize(self, _arguments: dict[str, str]) -> None:
         """Load and warm up. A failure is left in a file for `tftrt serve`, as Triton keeps only its text."""
+        faulthandler.enable()  # a library's crash would end this process without a word
         try:
             self._load(Served.model_validate_json(Path(os.environ["TFTRT_MODEL"]).read_bytes()))
         except Exception as error:
