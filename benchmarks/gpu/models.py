@@ -2,6 +2,7 @@
 
 FOLDER/NAME is the SavedModel, FOLDER/NAME-calibration.npz data for INT8, FOLDER/NAME-answer.npz an `input` with the
 model's `output`, and FOLDER/NAME.json what a TRTModel says in `conversion` beyond precision, workspace and batch sizes.
+The Transformer has FOLDER/transformer-verification.npz, too: made-up tokens are two of its whole vocabulary.
 `digits` alone is trained, and has FOLDER/digits-held-out.npz with `labels`. Runs on the CPU.
 """
 
@@ -15,6 +16,7 @@ import numpy as np
 
 SEED = 20180327
 CALIBRATION_SAMPLES = 128
+VERIFICATION_SAMPLES = 128
 DIGITS_EPOCHS = 30
 # Of the Transformer encoder: a small BERT.
 LAYERS, WIDTH, HEADS, VOCABULARY, CLASSES = 6, 512, 8, 30_000, 1000
@@ -102,6 +104,8 @@ def write(name: str, folder: Path) -> None:
     conversion: dict[str, Any] = {}
     if name == "transformer":
         conversion = {"dynamicShapes": "Range", "inputShapes": {"tokens": LENGTHS}}
+        tokens = np.random.default_rng(SEED + 2).integers(0, VOCABULARY, (VERIFICATION_SAMPLES, *LENGTHS["opt"]))
+        np.savez(folder / "transformer-verification.npz", tokens=tokens.astype(np.int32))
     elif name != "digits":
         shape = (CALIBRATION_SAMPLES, *model.input_shape[1:])
         images = np.random.default_rng(SEED).uniform(0, 1, shape).astype(np.float32)

@@ -126,12 +126,14 @@ class Benchmark:
         """What the operator would hand to the conversion's containers."""
         asked = f"{self.name} {precision} {self.options.batch_sizes} {WORKSPACE_BYTES}"
         size = min(self.options.batch_sizes)
+        verification = self.models / f"{self.name}-verification.npz"
         calibration = {"uri": f"pvc://models/{self.name}-calibration.npz", "samples": 128, "batchSize": size}
         return {
             "version": 1,
             "model": {"namespace": NAMESPACE, "name": self.name},
             "fingerprint": hashlib.sha256(asked.encode()).hexdigest()[:32],
             "source": {"uri": f"pvc://models/{self.name}", "signature": "serving_default"},
+            "verification": {"uri": f"pvc://models/{verification.name}"} if verification.exists() else {},
             "conversion": {
                 "precision": precision,
                 "maxWorkspaceSizeBytes": WORKSPACE_BYTES,
@@ -216,7 +218,7 @@ class Benchmark:
             "folder": str(self.source() if native else self.converted(way)),
             "signature": "serving_default",
         }
-        usual = 1 if native else limits.BATCHES_IN_FLIGHT
+        usual = limits.BATCHES_IN_FLIGHT if self.gpu and not native else 1
         asked = {
             "models": [model],
             "tf32": way != "fp32",
@@ -225,7 +227,8 @@ class Benchmark:
             "batch_sizes": self.options.batch_sizes,
             "places": places,
             "in_flight": IN_FLIGHT,
-            "streams": (streams or usual) if self.gpu else 1,
+            "streams": streams or usual,
+            "memory": None if native else described["summary"]["memory"],
             "each_seconds": self.options.seconds,
             "limit_seconds": LIMIT_SECONDS,
         }
@@ -260,21 +263,16 @@ class Benchmark:
         def ask(module: str) -> Any:
             return self.commands.ask(module, asked, NO_FALLBACK, LEAD_SECONDS)
 
-        def on_streams(way: str, streams: int) -> dict[str, Any]:
-            return {"rows": self.time_tensorflow(way, streams, ("Device",), LEAD_SECONDS)}
+        def on_streams(streams: int) -> dict[str, Any]:
+            return {"rows": self.time_tensorflow(precision, streams, ("Device",), LEAD_SECONDS)}
 
         found = self.result["leads"] = []
         found.append(self.lead("where the time goes", lambda: ask("benchmarks.gpu.trace")))
         if self.gpu:
             name = "the engine alone, a stream for each call"
             found.append(self.lead(name, lambda: ask("benchmarks.gpu.saved_engine")))
-        for name, way, streams in (
-            ("one stream for all calls", precision, 1),
-            ("two streams", precision, 2),
-            ("three streams", precision, 3),
-            ("TensorFlow FP32, two streams", "fp32", 2),
-        ):
-            found.append(self.lead(name, partial(on_streams, way, streams)))
+        for name, streams in (("one stream for all calls", 1), ("two streams", 2), ("three streams", 3)):
+            found.append(self.lead(name, partial(on_streams, streams)))
         return {"way": precision}
 
     def lead(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """What `run` and its child process say to each other."""
 
-from tftrt_runtime.artifact import Frozen, Sample, Tensor
+from typing import Optional
+
+from tftrt_runtime.artifact import Frozen, Memory, Sample, Tensor
 from tftrt_runtime.benchmark.rows import Place, Row, Way
 
 
@@ -15,7 +17,8 @@ class Model(Frozen):
 class TimingRequest(Frozen):
     """Time these models in one process, with so many calls at a time as `in_flight` has, one number after the other.
 
-    Calls at a time are spread over so many `streams`, each of which has an equal share of the GPU's memory.
+    With `memory` calls at a time are spread over `streams`, as many as the GPU's memory is enough for, each with a pool
+    of its own, as in a server. Without, TensorFlow has one stream, and one pool that grows.
 
     Each measurement takes `each_seconds`. When all have taken `limit_seconds`, no more calls are tried at a time.
     """
@@ -28,6 +31,7 @@ class TimingRequest(Frozen):
     places: tuple[Place, ...]
     in_flight: tuple[int, ...]
     streams: int = 1
+    memory: Optional[Memory] = None
     each_seconds: float
     limit_seconds: float
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tftrt_runtime import child, log
-from tftrt_runtime.artifact import Sample, Tensor
+from tftrt_runtime.artifact import Device, Memory, Sample, Tensor
 from tftrt_runtime.benchmark.messages import Model, TimingAnswer, TimingRequest
 from tftrt_runtime.benchmark.rounds import IN_FLIGHT
 from tftrt_runtime.benchmark.rows import Place, Row
@@ -38,17 +38,19 @@ def on_gpu(
     inputs: tuple[Tensor, ...],
     sample: Sample,
     sizes: tuple[int, ...],
-    compute_capability: str,
+    device: Device,
+    memory: Memory | None,
 ) -> tuple[Row, ...]:
     """The same with TensorRT, each in a process of its own; the unconverted model without TF32, too.
 
-    The converted model has as many streams as a server gives it, the unconverted one is run as TensorFlow does: on one.
+    The converted model has as many streams as a server that takes so much `memory`; the unconverted one is run as
+    TensorFlow does: on one.
     """
     places: tuple[Place, ...] = ("Device", "Host")
     native = Model(way="Native", folder=str(source), signature=signature)
     converted = Model(way="Converted", folder=str(target), signature=signature)
     without = native.model_copy(update={"way": "FP32"})
-    has_tf32 = int(compute_capability.partition(".")[0]) >= TF32_SINCE
+    has_tf32 = int(device.computeCapability.partition(".")[0]) >= TF32_SINCE
     rows: list[Row] = []
     for model in (native, without) if has_tf32 else (native,):
         with log.timed("convert", "Timed", way=model.way):
@@ -56,7 +58,7 @@ def on_gpu(
     with log.timed("convert", "Timed", way=converted.way):
         try:
             streams = limits.BATCHES_IN_FLIGHT
-            rows += _time((converted,), inputs, sample, sizes, places, GPU_SECONDS, IN_FLIGHT, streams)
+            rows += _time((converted,), inputs, sample, sizes, places, GPU_SECONDS, IN_FLIGHT, streams, memory)
         except (GPUOutOfMemory, InsufficientGPUMemory, NothingConvertible) as error:
             # TF-TRT takes an engine that lacks memory for one more call for one that is broken.
             log.event("convert", "More calls at a time could not be timed", why=error.message)
@@ -73,6 +75,7 @@ def _time(
     seconds: float,
     in_flight: tuple[int, ...] = IN_FLIGHT,
     streams: int = 1,
+    memory: Memory | None = None,
 ) -> tuple[Row, ...]:
     """Time models in one process, for `seconds` in all where they are timed for every number of calls in flight."""
     request = TimingRequest(
@@ -84,6 +87,7 @@ def _time(
         places=places,
         in_flight=in_flight,
         streams=streams,
+        memory=memory,
         each_seconds=seconds / (len(IN_FLIGHT) * len(sizes) * len(places) * len(models)),
         limit_seconds=seconds,
     )

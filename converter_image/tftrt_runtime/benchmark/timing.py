@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from itertools import cycle, islice, product
@@ -20,6 +21,8 @@ from tftrt_runtime.serve import memory, streams
 # The first call makes plans, chooses algorithms and compiles, however long that takes; the next ones fill caches.
 WARM_UP_CALLS = 10
 WARM_UP_SECONDS = 0.5
+# A server's peak is what two batches take on one stream; here a third call waits with its input.
+ROOM = 2
 
 
 def time_models(request: TimingRequest) -> TimingAnswer:
@@ -27,14 +30,26 @@ def time_models(request: TimingRequest) -> TimingAnswer:
 
     Raises:
         GPUOutOfMemory: the device is too small for a single call.
+        InsufficientGPUMemory: others use too much of it.
     """
     timers.set_slack()  # as the server does
-    devices: tuple[str | None, ...] = (None,)
-    if request.streams > 1:
-        devices = memory.split(memory.pools(memory.free_mib(), 1, request.streams))  # pools that grow
+    devices = _devices(request)
     tf.config.experimental.enable_tensor_float_32_execution(request.tf32)
     models = {model.way: streams.load(Path(model.folder), devices, model.signature) for model in request.models}
     return TimingAnswer(rows=tuple(_rows(request, models)))
+
+
+def _devices(request: TimingRequest) -> tuple[str | None, ...]:
+    """A device for each stream, None for TensorFlow's own choice.
+
+    Raises:
+        InsufficientGPUMemory: the device has too little free for one.
+    """
+    if request.memory is None:
+        return (None,)
+    peak, outside = (-(-size // memory.MIB) for size in (request.memory.peakBytes, request.memory.overheadBytes))
+    limit = min(memory.free_mib() - outside, ROOM * peak * request.streams)
+    return memory.reserve(memory.pools(max(limit, peak), peak, request.streams), os.environ)
 
 
 def _rows(request: TimingRequest, models: dict[Way, tuple[streams.Stream, ...]]) -> Iterator[Row]:

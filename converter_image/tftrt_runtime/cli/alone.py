@@ -70,7 +70,7 @@ def benchmark(folder: Path, source: str | None, batch_sizes: tuple[int, ...]) ->
     with _fetched(report, source, folder, None) as (unconverted, _):
         given = (unconverted, folder / MODEL, report.spec.source.signature, conversion.inputs, conversion.sample, sizes)
         if report.spec.runtime.accelerator == "GPU":
-            return run.on_gpu(*given, conversion.device.computeCapability)
+            return run.on_gpu(*given, conversion.device, conversion.memory)
         return run.on_cpu(*given)
 
 

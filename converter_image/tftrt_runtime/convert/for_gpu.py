@@ -78,22 +78,16 @@ def convert(
     built, layers = _build(spec, model, calibration, numeric, target)
     checked = _check(spec, model, target, references, events / "after", data)
     memory = _measure(spec, model.inputs, model.samples[-1], target)
-    timed = run.on_gpu(
-        source,
-        target,
-        spec.source.signature,
-        model.inputs,
-        model.sample,
-        spec.conversion.batchSizes,
-        device.compute_capability,
+    found = Device(
+        name=device.name,
+        computeCapability=device.compute_capability,
+        memoryBytes=device.memory_bytes,
+        driver=device.driver,
     )
+    sizes = spec.conversion.batchSizes
+    timed = run.on_gpu(source, target, spec.source.signature, model.inputs, model.sample, sizes, found, memory)
     conversion = Conversion(
-        device=Device(
-            name=device.name,
-            computeCapability=device.compute_capability,
-            memoryBytes=device.memory_bytes,
-            driver=device.driver,
-        ),
+        device=found,
         versions=Versions(tensorflow=model.tensorflow, tensorrt=device.tensorrt, runtime=spec.runtime.name),
         engines=built.engines,
         convertedOps=built.converted_ops,
