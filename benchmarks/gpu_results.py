@@ -69,10 +69,11 @@ first with what took its place, and tried what might be lost in biases and batch
 Runs 7 and 8 had a machine with four cards, on each of which something was converted or timed all the time: what a call
 costs the processors is more than in runs 4 to 6. In run 7 padding before max pooling had become a part of it, for which
 TF-TRT cut ResNet-50 and DenseNet121 into two engines; that has gone since ([decision 10](decisions/0010-padding.md)).
-Run 8 is the code before, on the card of run 7's ResNet-50, right after it. Two processes of run 7's leads failed; they
-timed several streams in pools that grow, which has gone, too ([decision 15](decisions/0015-neighbours-on-the-device.md)).
-The Transformer was compared on made-up tokens, of which there are two
-([decision 14](decisions/0014-layer-normalization.md)). EfficientNetB0 was not over when the machine went back.
+Run 8 is the code before, on the card of run 7's ResNet-50, right after it. Two processes of run 7's leads failed, which
+timed several streams in pools that grow, as nothing does now
+([decision 15](decisions/0015-neighbours-on-the-device.md)). The Transformer was compared on made-up tokens, of which
+there are two ([decision 14](decisions/0014-layer-normalization.md)). EfficientNetB0 was not over when the machine went
+back.
 
 ![ResNet-50 before and after: 233 nodes become one engine](graph-before-after.png)
 

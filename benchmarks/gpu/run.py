@@ -69,7 +69,7 @@ class Benchmark:
             "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "converter_image"))),
             "TFTRT_PVC_ROOT": str(self.work / "pvc"),
             # TensorFlow's own kernels for a GPU newer than itself are compiled at first use: once for all processes.
-            "CUDA_CACHE_PATH": str(self.work / "cuda-cache"),
+            "CUDA_CACHE_PATH": os.environ.get("CUDA_CACHE_PATH", str(self.work / "cuda-cache")),
             "CUDA_CACHE_MAXSIZE": str(4 << 30),
         }
         self.commands = Commands(self.out / "log.txt", self.work, ROOT, environment)

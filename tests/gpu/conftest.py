@@ -1,6 +1,8 @@
 """The real command line on a real GPU: run with Python 3.10 from the folder that has `converter_image` in it.
 
 PYTHONPATH=converter_image python -m pytest tests/gpu
+
+With pytest-xdist and several GPUs, `-n` of them: each process has a GPU of its own.
 """
 
 from __future__ import annotations
@@ -14,9 +16,14 @@ from typing import Any
 
 import pytest
 
+from benchmarks.gpu.cards import cards
+
 CONVERTER = Path(__file__).parents[2] / "converter_image"
 sys.path.insert(0, str(CONVERTER))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CONVERTER), os.environ.get("PYTHONPATH", "")]))
+if "PYTEST_XDIST_WORKER" in os.environ:
+    found = cards()
+    os.environ["CUDA_VISIBLE_DEVICES"] = found[int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % len(found)]
 
 import importlib.util  # noqa: E402
 
