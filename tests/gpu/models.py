@@ -118,6 +118,23 @@ class Sequence(tf.Module):
         return {"scores": tf.nn.softmax(tf.reduce_mean(tf.matmul(x, self.second), axis=1) + self.bias)}
 
 
+class Excited(tf.Module):
+    """Squeeze and excitation: a `Reshape` to the batch that the input has, as Keras' layer computes it."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(13)
+        sizes = ((3, 3, 3, 16), (1, 1, 16, 4), (1, 1, 4, 16))
+        self.kernels = [tf.Variable(random.normal(0, 0.3, size).astype(np.float32)) for size in sizes]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 16, 16, 3], tf.float32, name="image")])
+    def __call__(self, image: Any) -> dict[str, Any]:
+        first, narrow, wide = self.kernels
+        x = tf.nn.relu(tf.nn.conv2d(image, first, 1, "SAME"))
+        squeezed = tf.reshape(tf.reduce_mean(x, [1, 2]), tf.stack([tf.shape(x)[0], 1, 1, 16]))
+        weights = tf.nn.sigmoid(tf.nn.conv2d(tf.nn.silu(tf.nn.conv2d(squeezed, narrow, 1, "VALID")), wide, 1, "VALID"))
+        return {"scores": tf.nn.softmax(tf.reduce_mean(x * weights, [1, 2]))}
+
+
 class Normalized(tf.Module):
     """Vectors in a row of any length, with Keras' layer normalization between dense layers."""
 
@@ -178,6 +195,7 @@ def main(folder: Path) -> None:
         "text": Text,
         "sequence": Sequence,
         "normalized": Normalized,
+        "excited": Excited,
         "vocabulary": lambda: Vocabulary(folder / "vocabulary.txt"),
     }
     for name, kind in made.items():

@@ -133,6 +133,15 @@ def test_layer_normalization_is_a_part_of_the_engine(new_box: Callable[..., Any]
     assert running.stop().code == 0
 
 
+def test_a_reshape_that_keeps_the_batch_is_a_part_of_the_engine(new_box: Callable[..., Any]) -> None:
+    box = new_box("excited", precision="FP16", batchSizes=[1, 4])
+    summary = published(box)
+    assert summary["engines"] == 1
+    assert Decimal(summary["verification"]["maxRelativeError"]) < Decimal("0.01")
+    told = {blocker["operation"] for segment in box.manifest["segments"] for blocker in segment["blockers"]}
+    assert told.isdisjoint({"Shape", "StridedSlice", "Pack", "Reshape"})
+
+
 def test_a_range_takes_smaller_batches_than_the_smallest(new_box: Callable[..., Any], models: Path) -> None:
     box = new_box("cnn", precision="FP16", dynamicShapes="Range", batchSizes=[4, 8])
     assert published(box)["engines"] == 1
