@@ -140,8 +140,9 @@ def _model(model: str, steps: dict[str, Any]) -> Iterable[str]:
     for words, timed in _together(steps):
         yield from _speeds(words, timed, GOALS if model == GOAL_MODEL else ())
     for precision in PRECISIONS:
-        if f"leads-{precision}" in steps:
-            yield from _leads(precision, steps[f"leads-{precision}"]["leads"])
+        for step in ("leads", "stems"):
+            if f"{step}-{precision}" in steps:
+                yield from _leads(precision, steps[f"{step}-{precision}"]["leads"])
         if f"serve-{precision}" in steps:
             yield from _served(precision, steps[f"serve-{precision}"])
 

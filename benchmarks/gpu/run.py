@@ -2,10 +2,10 @@
 
     python -m benchmarks.gpu.run --out FOLDER [--work FOLDER] [--model NAME] STEP...
 
-STEP is convert-PRECISION, time-WAY, leads-PRECISION, serve-PRECISION or accuracy-WAY, where WAY is tf32 or fp32
-(unconverted TensorFlow; `native` for the accuracy), a precision, or onnx (a pure TensorRT FP16 engine). A conversion
-times its model and the unconverted one itself. Each step is independent of how the others ended, but for the conversion
-that it needs (tf32 and fp32: any); one that takes longer than `--limit` is stopped with all that it started.
+STEP is convert-PRECISION, time-WAY, leads-PRECISION, stems-PRECISION, serve-PRECISION or accuracy-WAY, where WAY is
+tf32 or fp32 (unconverted TensorFlow; `native` for the accuracy), a precision, or onnx (a pure TensorRT FP16 engine). A
+conversion times its model and the unconverted one itself. Each step is independent of how the others ended, but for the
+conversion that it needs (tf32 and fp32: any); one that takes longer than `--limit` is stopped with all that it started.
 With `--accelerator None` the `cpu` runtime does the same without a GPU, to try the benchmark out.
 """
 
@@ -274,6 +274,37 @@ class Benchmark:
         for name, streams in (("one stream for all calls", 1), ("two streams", 2), ("three streams", 3)):
             found.append(self.lead(name, partial(on_streams, streams)))
         return {"way": precision}
+
+    def stems(self, precision: str) -> dict[str, Any]:
+        """What TensorRT makes of each way to pad before max pooling: the engine alone, layer by layer."""
+        folder = self.work / "stems"
+        command = [sys.executable, "-m", "benchmarks.gpu.stems", str(folder)]
+        self.commands.run(command, extra={"CUDA_VISIBLE_DEVICES": ""})
+        ways = sorted(folder.iterdir())
+        return {"leads": [self.lead(f"stem: {way.name}", partial(self.stem, way, precision)) for way in ways]}
+
+    def stem(self, source: Path, precision: str) -> dict[str, Any]:
+        """One of them; an error where it is more than one engine."""
+        target = self.work / "stems-converted" / source.name
+        asked = {
+            "source": str(source),
+            "signature": "serving_default",
+            "target": str(target),
+            "frozen": False,
+            "inputs": [{"name": "image", "dtype": "FP32", "shape": [-1, 224, 224, 3]}],
+            "samples": [{"shapes": {"image": [224, 224, 3]}}],
+            "precision": precision,
+            "max_workspace_size_bytes": WORKSPACE_BYTES,
+            "minimum_segment_size": 3,
+            "batch_sizes": self.options.batch_sizes,
+            "dynamic_shapes": None,
+            "calibration": None,
+        }
+        answer = self.commands.ask("tftrt_runtime.convert.engines", asked, {})
+        if answer["engines"] != 1:
+            raise RuntimeError(f"{answer['engines']} engines; left to TensorFlow: {answer['segments']}")
+        asked = {"model": str(target), "batchSizes": self.options.batch_sizes, "seconds": self.options.seconds}
+        return dict(self.commands.ask("benchmarks.gpu.saved_engine", asked, NO_FALLBACK))
 
     def lead(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """One of them; an error is its result."""
