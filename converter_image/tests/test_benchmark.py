@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from tests.box import Box
-from tftrt_runtime.benchmark import rounds, rows
+from tftrt_runtime.benchmark import rounds, rows, timing
 from tftrt_runtime.benchmark.rows import Row
 from tftrt_runtime.report import data
 
@@ -55,6 +55,22 @@ def test_one_slow_round_does_not_count() -> None:
     found = rounds.measure([lambda: time.sleep(next(waits))], 0)
     assert len(found.latencies) == 3
     assert found.calls_per_second > 100
+
+
+@pytest.mark.parametrize(
+    ("peak", "free", "pools"),
+    [
+        (3, 80_000, (78, 78)),  # a small model has a stream for each call, too
+        (700, 80_000, (1472, 1472)),
+        (700, 1500, (742, 742)),
+        (700, 1000, (1000,)),
+        (700, 300, (700,)),  # which nobody can reserve, and is told
+    ],
+)
+def test_a_converted_model_is_timed_on_as_many_streams_as_the_memory_holds(
+    peak: int, free: int, pools: tuple[int, ...]
+) -> None:
+    assert timing.pools(peak, free, 2) == pools
 
 
 def test_the_summary_is_of_the_largest_batch_on_the_device_one_call_at_a_time() -> None:

@@ -21,8 +21,9 @@ from tftrt_runtime.serve import memory, streams
 # The first call makes plans, chooses algorithms and compiles, however long that takes; the next ones fill caches.
 WARM_UP_CALLS = 10
 WARM_UP_SECONDS = 0.5
-# A server's peak is what two batches take on one stream; here a third call waits with its input.
-ROOM = 2
+# A server's peak is what two batches take on one stream; here a third call waits with its input, and every batch size
+# has one.
+ROOM, SPARE_MIB = 2, 64
 
 
 def time_models(request: TimingRequest) -> TimingAnswer:
@@ -47,9 +48,15 @@ def _devices(request: TimingRequest) -> tuple[str | None, ...]:
     """
     if request.memory is None:
         return (None,)
-    peak, outside = (-(-size // memory.MIB) for size in (request.memory.peakBytes, request.memory.overheadBytes))
-    limit = min(memory.free_mib() - outside, ROOM * peak * request.streams)
-    return memory.reserve(memory.pools(max(limit, peak), peak, request.streams), os.environ)
+    free = memory.free_mib() - -(-request.memory.overheadBytes // memory.MIB)
+    peak = -(-request.memory.peakBytes // memory.MIB)
+    return memory.reserve(pools(peak, free, request.streams), os.environ)
+
+
+def pools(peak: int, free: int, most: int) -> tuple[int, ...]:
+    """Pools in MiB for up to `most` streams of a model that takes `peak`, where so much is free."""
+    wanted = (ROOM * peak + SPARE_MIB + memory.STREAM_MIB) * most
+    return memory.pools(max(min(wanted, free), peak), peak, most)
 
 
 def _rows(request: TimingRequest, models: dict[Way, tuple[streams.Stream, ...]]) -> Iterator[Row]:
