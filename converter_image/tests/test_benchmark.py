@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from tests.box import Box
-from tftrt_runtime.benchmark import rounds, rows, timing
+from tftrt_runtime.benchmark import rounds, rows, run, timing
 from tftrt_runtime.benchmark.rows import Row
 from tftrt_runtime.report import data
 
@@ -129,5 +129,8 @@ def test_the_report_compares_each_output_at_each_batch_size(converted: Callable[
 def test_the_benchmark_of_a_large_model_is_bounded(converted: Callable[..., Box]) -> None:
     box = converted("resnet50")
     findings = data.read(box.published / data.FILE).findings
-    assert sum(row.calls * row.p50Microseconds / row.inFlight for row in findings.rows) < 25e6
+    each = run.CPU_SECONDS * 1e6 / (len(rounds.IN_FLIGHT) * 2 * 2)  # two batch sizes, two models
+    for row in findings.rows:
+        # A round ends with the call that its time ends in, however slow the machine; twice, for a median is no mean.
+        assert row.calls * row.p50Microseconds / row.inFlight < 2 * (each + 1.5 * rounds.ROUNDS * row.p99Microseconds)
     assert {row.batchSize for row in findings.rows} == {1, 4}
