@@ -100,6 +100,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("/tmp/tftrt-benchmark"), help="folder for models, artifacts")
     parser.add_argument("--commit", default="", help="the commit that is measured, for the record")
     parser.add_argument("--options", default="", help="more options of run.py, as one argument: '--seconds 1'")
+    # The empty list, which argparse takes for a choice where none is named.
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", choices=[*BENCHMARKS, []])
     return Suite(parser.parse_args()).run()
 

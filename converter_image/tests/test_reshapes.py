@@ -64,6 +64,13 @@ def test_a_closed_network_answers_the_same_for_any_batch(network: Callable[[Any]
         pytest.param(
             lambda x: tf.reshape(x, tf.stack([tf.shape(x)[0], -1, tf.shape(x)[0]])), [None, 4, 6], id="the batch twice"
         ),
+        pytest.param(
+            lambda x: tf.reshape(
+                x, tf.cond(tf.shape(x)[0] > 2, lambda: tf.stack([tf.shape(x)[0], 24]), lambda: tf.constant([-1, 24]))
+            ),
+            [None, 4, 6],
+            id="a condition, which is a function of its own",
+        ),
         pytest.param(lambda x: tf.reshape(x, [-1, 24]), [None, 4, 6], id="a constant already"),
         pytest.param(lambda x: x + 1.0, [None, 4, 6], id="no reshape"),
     ],
