@@ -48,9 +48,8 @@ def _devices(request: TimingRequest) -> tuple[str | None, ...]:
     """
     if request.memory is None:
         return (None,)
-    free = memory.free_mib() - -(-request.memory.overheadBytes // memory.MIB)
-    peak = -(-request.memory.peakBytes // memory.MIB)
-    return memory.reserve(pools(peak, free, request.streams), os.environ)
+    free = memory.free_mib() - memory.mib(request.memory.overheadBytes)
+    return memory.reserve(pools(memory.mib(request.memory.peakBytes), free, request.streams), os.environ)
 
 
 def pools(peak: int, free: int, most: int) -> tuple[int, ...]:

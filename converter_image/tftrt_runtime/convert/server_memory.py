@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tftrt_runtime import log
 from tftrt_runtime.artifact import Memory
 from tftrt_runtime.errors import ChildAborted, GPUOutOfMemory, GPUUnfit, Internal
-from tftrt_runtime.serve.memory import MIB
+from tftrt_runtime.serve.memory import MIB, mib
 
 # The measured peak is what the tensors took; a pool also breaks into pieces. The smallest of these that the model was
 # seen to run in is what is reported.
@@ -74,7 +74,7 @@ def agreement(seen: Sequence[int]) -> int | None:
 def _smallest(run: Run, peak: int) -> tuple[int, list[int]]:
     """The smallest pool in MiB that the model runs in, and what lay outside of it."""
     for factor in POOL_FACTORS:
-        limit_mib = -(-int(peak * factor) // MIB)
+        limit_mib = mib(int(peak * factor))
         try:
             return limit_mib, _outside(run, limit_mib)
         except (GPUOutOfMemory, Internal, ChildAborted) as error:  # libraries tell the want of memory as they like

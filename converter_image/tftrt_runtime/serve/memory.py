@@ -28,6 +28,11 @@ OVERRIDES = (
 )
 
 
+def mib(size: int) -> int:
+    """So many bytes in MiB, rounded up."""
+    return -(-size // MIB)
+
+
 def unset_overrides(environment: MutableMapping[str, str]) -> list[str]:
     """Take the overrides out of the environment; the names of those that were there."""
     return [name for name in OVERRIDES if environment.pop(name, None) is not None]
@@ -78,7 +83,22 @@ def free_mib() -> int:
     return Cuda().free_and_total()[0] // MIB
 
 
-def split(limits: Sequence[int]) -> tuple[str, ...]:
+def reserve(limits: Sequence[int], environment: MutableMapping[str, str]) -> tuple[str, ...]:
+    """Put a limit in force for each logical device, and have its pool take all of it now; the devices' names.
+
+    Raises:
+        GPUUnfit: there is no GPU.
+        InsufficientGPUMemory: the device has less free than all limits together.
+    """
+    unset_overrides(environment)
+    expect_free(sum(limits), Cuda().free_and_total()[0])
+    names = _split(limits)
+    for name, limit in zip(names, limits, strict=True):
+        _hold(name, limit)
+    return names
+
+
+def _split(limits: Sequence[int]) -> tuple[str, ...]:
     """Have TensorFlow make a logical device of each limit, before anything else makes it touch the GPU; their names.
 
     Raises:
@@ -95,21 +115,6 @@ def split(limits: Sequence[int]) -> tuple[str, ...]:
     return tuple(f"/GPU:{index}" for index in range(len(limits)))
 
 
-def reserve(limits: Sequence[int], environment: MutableMapping[str, str]) -> tuple[str, ...]:
-    """Put a limit in force for each logical device, and have its pool take all of it now; the devices' names.
-
-    Raises:
-        GPUUnfit: there is no GPU.
-        InsufficientGPUMemory: the device has less free than all limits together.
-    """
-    unset_overrides(environment)
-    expect_free(sum(limits), Cuda().free_and_total()[0])
-    names = split(limits)
-    for name, limit in zip(names, limits, strict=True):
-        _hold(name, limit)
-    return names
-
-
 def _hold(name: str, limit: int) -> None:
     """Have the pool of a logical device allocated, and hold that it is as large as its limit.
 
@@ -123,7 +128,7 @@ def _hold(name: str, limit: int) -> None:
     device = name.removeprefix("/")
     with tf.device(name):
         tf.zeros([1]).numpy()  # the pool is allocated, whole, at the first allocation
-        taken = -(-int(tf.config.experimental.get_memory_info(device)["current"]) // MIB)
+        taken = mib(int(tf.config.experimental.get_memory_info(device)["current"]))
         try:
             tf.raw_ops.Empty(shape=[max(limit - taken, 0), MIB], dtype=tf.uint8)  # nothing is written to it
         except tf.errors.ResourceExhaustedError as error:

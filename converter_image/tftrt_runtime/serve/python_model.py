@@ -87,7 +87,7 @@ class TritonPythonModel:
         """Reserve the fraction of the device; the names of the devices to load the model on."""
         limit = memory.limit_mib(fraction, cuda.Cuda().free_and_total()[1])
         most = 1 if peak_bytes is None else limits.BATCHES_IN_FLIGHT
-        pools = memory.pools(limit, -(-(peak_bytes or 0) // memory.MIB), most)
+        pools = memory.pools(limit, memory.mib(peak_bytes or 0), most)
         devices = memory.reserve(pools, os.environ)
         log.event("serve", "Reserved GPU memory", mebibytes=limit, streams=len(devices))
         return devices
