@@ -3,7 +3,8 @@
 # virtual environments. Prints what it does; does nothing twice. What it cannot do itself is one sentence.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-export UV_PYTHON_DOWNLOADS=never
+# Bytecode is made once: under PYTHONDONTWRITEBYTECODE each process that starts TensorFlow would make it anew.
+export UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1
 
 fail() { echo "setup: $*" >&2; exit 2; }
 

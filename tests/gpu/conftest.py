@@ -2,7 +2,8 @@
 
 PYTHONPATH=converter_image python -m pytest tests/gpu
 
-With pytest-xdist and several GPUs, `-n` of them: each process has a GPU of its own.
+With pytest-xdist and several GPUs, `-n` of them and `--dist loadgroup`: each process has a GPU of its own, and the tests
+of one converted model are run by one process.
 """
 
 from __future__ import annotations
@@ -39,10 +40,18 @@ box_module.WAIT_SECONDS = 900
 GPU_RUNTIME = {"name": "triton", "accelerator": "GPU", "tensorflow": "2.14.1", "tensorrt": "8.5.3.1"}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make pytest-xdist's marker known where it is not installed."""
+    config.addinivalue_line("markers", "xdist_group(name): tests that one process of pytest-xdist runs")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip all where there is no GPU driver, and say so."""
+    """Have one process run what shares a converted model; skip all where there is no GPU driver, and say so."""
     import ctypes
 
+    for item in items:
+        if "fp16" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("fp16"))
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def findings(build: Path) -> dict[str, Any]:
     return found
 
 
-def test_each_engine_tells_its_layers_and_their_precisions(findings: dict[str, Any]) -> None:
+def test_each_engine_tells_its_layers(findings: dict[str, Any]) -> None:
     engines = findings["layers"]
     print(json.dumps(engines))
     # One for each batch size; what calibration or another engine built is not among them.
@@ -34,7 +35,16 @@ def test_each_engine_tells_its_layers_and_their_precisions(findings: dict[str, A
     assert {engine["engine"].rpartition("/")[2] for engine in engines} == {"TRTEngineOp_000_000"}
     assert "[1,32,32,3]" in engines[0]["shapes"] and "[4,32,32,3]" in engines[1]["shapes"]
     for engine in engines:
-        assert any("Conv" in layer["kind"] and layer["precision"] == "FP16" for layer in engine["layers"])
+        assert any("Conv" in layer["kind"] for layer in engine["layers"])
+        assert {layer["precision"] for layer in engine["layers"]} <= {"FP16", "FP32"}
+
+
+def test_layers_that_are_faster_in_fp16_are_told_to_run_in_it(new_box: Callable[..., Any]) -> None:
+    box = new_box("wide", precision="FP16", batchSizes=[16, 32])
+    box.convert_and_publish()
+    report = box.product / "builds" / box.manifest["build"] / "report.json"
+    for engine in json.loads(report.read_text())["findings"]["layers"]:
+        assert "FP16" in {layer["precision"] for layer in engine["layers"] if "Conv" in layer["kind"]}
 
 
 def test_the_verbose_log_of_tensorrt_stays_out_of_the_jobs_log(fp16: Any) -> None:
