@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.python.compiler.tensorrt import trt_convert
 
 from tftrt_runtime import child, data, log, samples
-from tftrt_runtime.convert import normalization, padding, reshapes, segments
+from tftrt_runtime.convert import normalization, padding, pooling, reshapes, segments
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
 from tftrt_runtime.errors import NothingConvertible
 
@@ -63,6 +63,8 @@ class Converter(trt_convert.TrtGraphConverterV2):  # type: ignore[misc]  # Tenso
         log.event("convert", "Took layer normalization apart", layers=taken_apart)
         closed = reshapes.close(meta_graph_def.graph_def)
         log.event("convert", "Made constants of shapes that keep the batch", reshapes=closed)
+        pooled = pooling.fold(meta_graph_def.graph_def)
+        log.event("convert", "Folded padding into max pooling", folded=pooled)
         folded, left = padding.fold(meta_graph_def.graph_def)
         log.event("convert", "Folded padding into convolutions", folded=folded, left_to_tensorrt=left)
         return super()._run_conversion(meta_graph_def)

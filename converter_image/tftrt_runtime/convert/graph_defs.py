@@ -23,6 +23,22 @@ def add_constant(graph: Any, name: str, value: Any, dtype: Any, device: str = ""
     return str(node.name)
 
 
+def made_by(tensor: str, nodes: dict[str, Any], operations: set[str]) -> Any:
+    """The node that a tensor is the first output of, if it is one of these operations and waits for nothing else."""
+    node = nodes.get(tensor.removesuffix(":0"))
+    if node is None or node.op not in operations:
+        return None
+    return None if any(name.startswith("^") for name in node.input) else node
+
+
+def constant(tensor: str, nodes: dict[str, Any]) -> Any:
+    """The value of a constant, however often it is passed on; None for what is none."""
+    node = nodes.get(tensor.removesuffix(":0"))
+    while node is not None and node.op == "Identity":
+        node = nodes.get(node.input[0].removesuffix(":0"))
+    return tf.make_ndarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
+
+
 def computed(wanted: Any, source: Any, sizes: list[int], nodes: dict[str, Any]) -> Any:
     """A tensor's value as a list where the source has this shape; None where it needs more than that, or another.
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tftrt_runtime.convert import graph_defs
 
@@ -34,39 +33,42 @@ def fold(graph: Any) -> tuple[int, int]:
     Returns how many became `SAME`, and how many were left for TensorRT to fuse.
     """
     nodes = {node.name: node for node in graph.node}
-    convolutions = [node for node in graph.node if _pad(node, nodes) is not None]
+    convolutions = [node for node in graph.node if pad_before(node, nodes) is not None]
     if not convolutions:
         return 0, 0
     shapes = graph_defs.with_shapes(graph)
     folded = [_fold(node, nodes, shapes) for node in convolutions]
-    left = {_pad(node, nodes).name for node, done in zip(convolutions, folded, strict=True) if not done}
+    left = {pad_before(node, nodes).name for node, done in zip(convolutions, folded, strict=True) if not done}
     return sum(folded), sum(_move(graph, nodes[name], nodes, shapes) for name in sorted(left))
+
+
+def same(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """How many outputs `SAME` has along an axis of `size` elements, and how many elements it pads before them."""
+    outputs = -(-size // stride)
+    return outputs, max((outputs - 1) * stride + kernel - size, 0) // 2
 
 
 def is_same(size: int, kernel: int, stride: int, padding: tuple[int, int]) -> bool:
     """Whether `SAME` is this padding of an axis that has `size` elements before it is padded."""
     before, after = padding
-    outputs = -(-size // stride)
-    total = max((outputs - 1) * stride + kernel - size, 0)
-    return before == total // 2 and (size + before + after - kernel) // stride + 1 == outputs
+    return same(size, kernel, stride) == ((size + before + after - kernel) // stride + 1, before)
 
 
-def _pad(convolution: Any, nodes: dict[str, Any]) -> Any:
+def pad_before(convolution: Any, nodes: dict[str, Any]) -> Any:
     """The `Pad` that this convolution without padding of its own reads; None for everything else."""
     if convolution.op not in CONVOLUTIONS:
         return None
     attributes = convolution.attr
-    pad = nodes.get(convolution.input[0].removesuffix(":0"))
     plain = attributes["padding"].s == b"VALID" and set(attributes["dilations"].list.i) <= {1}
-    if not plain or attributes["data_format"].s not in {b"", b"NHWC"} or pad is None or pad.op not in PADS:
+    if not plain or attributes["data_format"].s not in {b"", b"NHWC"}:
         return None
-    return None if any(name.startswith("^") for name in pad.input) else pad
+    return graph_defs.made_by(convolution.input[0], nodes, PADS)
 
 
 def _fold(convolution: Any, nodes: dict[str, Any], shapes: Any) -> bool:
     """Fold the convolution's padding; whether that was possible."""
-    pad = _pad(convolution, nodes)
-    paddings, kernel = _spatial_zeros(pad, nodes), _constant(convolution.input[1], nodes)
+    pad = pad_before(convolution, nodes)
+    paddings, kernel = spatial_zeros(pad, nodes), graph_defs.constant(convolution.input[1], nodes)
     shape = shapes.get_operation_by_name(pad.name).inputs[0].shape
     if paddings is None or kernel is None or shape.rank is None or None in [shape[axis] for axis in SPATIAL]:
         return False
@@ -81,7 +83,7 @@ def _fold(convolution: Any, nodes: dict[str, Any], shapes: Any) -> bool:
 def _move(graph: Any, pad: Any, nodes: dict[str, Any], shapes: Any) -> bool:
     """Have the layout optimizer move this `Pad` along with its convolution; whether that was possible."""
     source = shapes.get_operation_by_name(pad.name).inputs[0]
-    if _spatial_zeros(pad, nodes) is None or source.shape.rank is None or source.shape[CHANNELS] is None:
+    if spatial_zeros(pad, nodes) is None or source.shape.rank is None or source.shape[CHANNELS] is None:
         return False
     # TF-TRT has no `PadV2`, which with zeros is a `Pad`.
     pad.op = "Pad"
@@ -96,16 +98,8 @@ def _move(graph: Any, pad: Any, nodes: dict[str, Any], shapes: Any) -> bool:
     return True
 
 
-def _spatial_zeros(pad: Any, nodes: dict[str, Any]) -> Any:
+def spatial_zeros(pad: Any, nodes: dict[str, Any]) -> Any:
     """How many zeros a `Pad` adds along each axis, if only along height and width and if only zeros; None otherwise."""
-    paddings = _constant(pad.input[1], nodes)
-    value = _constant(pad.input[2], nodes) if len(pad.input) > 2 else np.zeros(())
+    paddings = graph_defs.constant(pad.input[1], nodes)
+    value = graph_defs.constant(pad.input[2], nodes) if len(pad.input) > 2 else np.zeros(())
     return None if paddings is None or value is None or value != 0 or paddings[[0, CHANNELS]].any() else paddings
-
-
-def _constant(name: str, nodes: dict[str, Any]) -> Any:
-    """The value of a constant, however often it is passed on; None for what is none."""
-    node = nodes.get(name.removesuffix(":0"))
-    while node is not None and node.op == "Identity":
-        node = nodes.get(node.input[0].removesuffix(":0"))
-    return tf.make_ndarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
