@@ -145,6 +145,8 @@ def _model(model: str, steps: dict[str, Any]) -> Iterable[str]:
         for step in ("leads", "stems"):
             if f"{step}-{precision}" in steps:
                 yield from _leads(precision, steps[f"{step}-{precision}"]["leads"])
+        if f"parts-{precision}" in steps:
+            yield from _parts(precision, steps[f"parts-{precision}"]["parts"])
         if f"serve-{precision}" in steps:
             yield from _served(precision, steps[f"serve-{precision}"])
 
@@ -216,6 +218,26 @@ def _leads(precision: str, leads: Sequence[dict[str, Any]]) -> Iterable[str]:
                 ("layer", "us", "share"),
                 [(name, f"{us:.0f}", f"{us / total:.1%}") for name, us in list(layers.items())[:LONGEST_LAYERS]],
             )
+
+
+def _parts(precision: str, parts: Sequence[dict[str, Any]]) -> Iterable[str]:
+    """How far each part of a network is from true FP32."""
+    yield (
+        f"How far parts of it are from TensorFlow FP32, each converted to {precision} by itself: the largest error "
+        "relative to the largest value, and the root of the mean square error relative to that of the values:\n"
+    )
+    yield _table(
+        ("part", "TensorRT, largest", "mean square", "TensorFlow FP16, largest", "mean square"),
+        [
+            (part["name"], "failed", "", "", "")
+            if "error" in part
+            else (
+                part["name"],
+                *(part[way][which] for way in ("engine", "half") for which in ("largest", "meanSquare")),
+            )
+            for part in parts
+        ],
+    )
 
 
 def _in_flight(lead: dict[str, Any], size: int) -> str:

@@ -2,10 +2,11 @@
 
     python -m benchmarks.gpu.run --out FOLDER [--work FOLDER] [--model NAME] STEP...
 
-STEP is convert-PRECISION, time-WAY, leads-PRECISION, stems-PRECISION, serve-PRECISION or accuracy-WAY, where WAY is
-tf32 or fp32 (unconverted TensorFlow; `native` for the accuracy), a precision, or onnx (a pure TensorRT FP16 engine). A
-conversion times its model and the unconverted one itself. Each step is independent of how the others ended, but for the
-conversion that it needs (tf32 and fp32: any); one that takes longer than `--limit` is stopped with all that it started.
+STEP is convert-PRECISION, time-WAY, leads-PRECISION, stems-PRECISION, parts-PRECISION, serve-PRECISION or accuracy-WAY,
+where WAY is tf32 or fp32 (unconverted TensorFlow; `native` for the accuracy), a precision, or onnx (a pure TensorRT
+FP16 engine). A conversion times its model and the unconverted one itself. Each step is independent of how the others
+ended, but for the conversion that it needs (tf32 and fp32: any); one that takes longer than `--limit` is stopped with
+all that it started.
 With `--accelerator None` the `cpu` runtime does the same without a GPU, to try the benchmark out.
 """
 
@@ -34,6 +35,8 @@ from tftrt_runtime.tensorrt import NO_FALLBACK
 
 from benchmarks.gpu import server
 from benchmarks.gpu.commands import Commands
+from benchmarks.gpu.models import LENGTHS, WIDTH
+from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.rows import row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -285,26 +288,57 @@ class Benchmark:
 
     def stem(self, source: Path, precision: str) -> dict[str, Any]:
         """One of them; an error where it is more than one engine."""
-        target = self.work / "stems-converted" / source.name
+        inputs = {"name": "image", "dtype": "FP32", "shape": [-1, 224, 224, 3]}
+        target, _ = self.engine(source, inputs, [[224, 224, 3]], precision)
+        asked = {"model": str(target), "batchSizes": self.options.batch_sizes, "seconds": self.options.seconds}
+        return dict(self.commands.ask("benchmarks.gpu.saved_engine", asked, NO_FALLBACK))
+
+    def parts(self, precision: str) -> dict[str, Any]:
+        """How far each part of the encoder is from true FP32, by TensorRT and by TensorFlow in FP16."""
+        folder = self.work / "parts"
+        command = [sys.executable, "-m", "benchmarks.gpu.parts", str(folder)]
+        self.commands.run(command, extra={"CUDA_VISIBLE_DEVICES": ""})
+        return {"parts": [self.lead(name, partial(self.part, folder / name, precision)) for name in PARTS]}
+
+    def part(self, source: Path, precision: str) -> dict[str, Any]:
+        """One of them; an error where it is more than one engine."""
+        width = {"name": "x", "dtype": "FP32", "shape": [-1, -1, WIDTH]}
+        lengths = [[*LENGTHS[which], WIDTH] for which in ("min", "opt", "max")]
+        target, layers = self.engine(source, width, lengths, precision) if self.gpu else (source, {})
+        asked = {
+            "exact": str(source),
+            "others": {"engine": str(target), "half": f"{source}-half"},
+            "data": f"{source}.npz",
+        }
+        return {**self.commands.ask("benchmarks.gpu.part_errors", asked, NO_FALLBACK), **layers}
+
+    def engine(
+        self, source: Path, model_input: dict[str, Any], shapes: list[list[int]], precision: str
+    ) -> tuple[Path, dict[str, Any]]:
+        """Convert a network to one engine for these shapes, a range where there are several; what was left out.
+
+        Raises:
+            RuntimeError: it became more than one.
+        """
+        target = self.work / "engines" / source.name
         asked = {
             "source": str(source),
             "signature": "serving_default",
             "target": str(target),
             "frozen": False,
-            "inputs": [{"name": "image", "dtype": "FP32", "shape": [-1, 224, 224, 3]}],
-            "samples": [{"shapes": {"image": [224, 224, 3]}}],
+            "inputs": [model_input],
+            "samples": [{"shapes": {model_input["name"]: shape}} for shape in shapes],
             "precision": precision,
             "max_workspace_size_bytes": WORKSPACE_BYTES,
             "minimum_segment_size": 3,
             "batch_sizes": self.options.batch_sizes,
-            "dynamic_shapes": None,
+            "dynamic_shapes": "Range" if len(shapes) > 1 else None,
             "calibration": None,
         }
         answer = self.commands.ask("tftrt_runtime.convert.engines", asked, {})
         if answer["engines"] != 1:
             raise RuntimeError(f"{answer['engines']} engines; left to TensorFlow: {answer['segments']}")
-        asked = {"model": str(target), "batchSizes": self.options.batch_sizes, "seconds": self.options.seconds}
-        return dict(self.commands.ask("benchmarks.gpu.saved_engine", asked, NO_FALLBACK))
+        return target, {"convertedOps": answer["converted_ops"], "totalOps": answer["total_ops"]}
 
     def lead(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """One of them; an error is its result."""

@@ -26,6 +26,7 @@ BENCHMARKS = {
     "resnet50": "--model resnet50 --batch-sizes 32,128 convert-FP16 time-onnx leads-FP16 serve-FP16",
     "transformer": "--model transformer --batch-sizes 1,32 convert-FP16",
     "resnet50-int8": "--model resnet50 --batch-sizes 32,128 convert-INT8",
+    "parts": "--model transformer --batch-sizes 1,32 parts-FP16",
     "stems": "--model resnet50 --batch-sizes 32,128 stems-FP16",
     "mobilenetv2": "--model mobilenetv2 --batch-sizes 32,128 convert-FP16",
     "digits": "--model digits --batch-sizes 1,32 convert-INT8 accuracy-native accuracy-INT8 serve-INT8",
