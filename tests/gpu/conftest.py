@@ -2,8 +2,8 @@
 
 PYTHONPATH=converter_image python -m pytest tests/gpu
 
-With pytest-xdist and several GPUs, `-n` of them and `--dist loadgroup`: each process has a GPU of its own, and the tests
-of one converted model are run by one process.
+With pytest-xdist and several GPUs, `-n` of them and `--dist loadgroup`: each process has a GPU of its own, and one
+process runs the tests that share a converted model.
 """
 
 from __future__ import annotations
