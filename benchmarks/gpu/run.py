@@ -298,7 +298,9 @@ class Benchmark:
         folder = self.work / "parts"
         command = [sys.executable, "-m", "benchmarks.gpu.parts", str(folder)]
         self.commands.run(command, extra={"CUDA_VISIBLE_DEVICES": ""})
-        return {"parts": [self.lead(name, partial(self.part, folder / name, precision)) for name in PARTS]}
+        found = self.result["parts"] = []  # kept where this is stopped
+        found.extend(self.lead(name, partial(self.part, folder / name, precision)) for name in PARTS)
+        return {"way": precision}
 
     def part(self, source: Path, precision: str) -> dict[str, Any]:
         """One of them; an error where it is more than one engine."""

@@ -40,7 +40,7 @@ class Suite:
         self.options = options
         self.results: Path = options.out / "results"
         self.results.mkdir(parents=True, exist_ok=True)
-        self.cache: Path = options.work / "cuda-cache"  # one for all: kernels are compiled at first use
+        self.cache: Path = options.work / "cuda-cache"  # one for all, unless told: kernels are compiled at first use
         self.cache.mkdir(parents=True, exist_ok=True)
         self.waiting: SimpleQueue[str] = SimpleQueue()
         for name in options.benchmarks or BENCHMARKS:
@@ -84,7 +84,7 @@ class Suite:
         with (out / "output.txt").open("w") as output:
             done = subprocess.run(
                 command,
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": card, "CUDA_CACHE_PATH": str(self.cache)},
+                env={"CUDA_CACHE_PATH": str(self.cache), **os.environ, "CUDA_VISIBLE_DEVICES": card},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=lambda: os.sched_setaffinity(0, cores),
