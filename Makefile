@@ -4,7 +4,8 @@ SHELL := /bin/bash
 export UV_PYTHON_DOWNLOADS := never
 export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
-CONVERTER_TESTS := converter_image/tests/tools.sh && cd converter_image && PATH="$(CURDIR)/converter_image/.tools/bin:$$PATH" .venv/bin/pytest
+# Several at a time: most of the time of a test is the start of a process.
+CONVERTER_TESTS := converter_image/tests/tools.sh && cd converter_image && PATH="$(CURDIR)/converter_image/.tools/bin:$$PATH" .venv/bin/pytest --numprocesses auto --maxprocesses 4
 
 .PHONY: help demo test lint unit integration e2e converter-test crds gpu-results test-gpu setup clean
 

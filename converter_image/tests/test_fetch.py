@@ -106,8 +106,8 @@ def test_a_path_above_the_claim_is_refused(box: Box) -> None:
 @pytest.mark.parametrize("name", ["saved_model.pb", "variables"])
 def test_a_source_that_the_containers_user_may_not_read_is_told_by_name(box: Box, source: Path, name: str) -> None:
     (source / name).chmod(0)
-    for folder in (box.root, *box.root.parents[:2]):
-        folder.chmod(0o755)
+    for folder in (box.root, *box.root.parents):
+        folder.chmod(folder.stat().st_mode | 0o055)
     log = box.root / "termination"
     log.touch()
     log.chmod(0o666)
