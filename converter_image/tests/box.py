@@ -20,7 +20,8 @@ Mount = Callable[[Path, str], None]
 """Mounts an empty file system (tmpfs) on a folder, with these options."""
 
 FINGERPRINT = "0123456789abcdef0123456789abcdef"
-WAIT_SECONDS = 60
+# After which something hangs, and is not only slow: a large model beside other tests takes a minute and more.
+WAIT_SECONDS = 300
 CPU_RUNTIME = {"name": "cpu", "accelerator": "None", "tensorflow": "2.14.1", "tensorrt": ""}
 
 
