@@ -306,18 +306,18 @@ class Benchmark:
         """One of them; an error where it is more than one engine."""
         width = {"name": "x", "dtype": "FP32", "shape": [-1, -1, WIDTH]}
         lengths = [[*LENGTHS[which], WIDTH] for which in ("min", "opt", "max")]
-        target, layers = self.engine(source, width, lengths, precision) if self.gpu else (source, {})
+        target, counts = self.engine(source, width, lengths, precision) if self.gpu else (source, {})
         asked = {
             "exact": str(source),
             "others": {"engine": str(target), "half": f"{source}-half"},
             "data": f"{source}.npz",
         }
-        return {**self.commands.ask("benchmarks.gpu.part_errors", asked, NO_FALLBACK), **layers}
+        return {**self.commands.ask("benchmarks.gpu.part_errors", asked, NO_FALLBACK), **counts}
 
     def engine(
         self, source: Path, model_input: dict[str, Any], shapes: list[list[int]], precision: str
     ) -> tuple[Path, dict[str, Any]]:
-        """Convert a network to one engine for these shapes, a range where there are several; what was left out.
+        """Convert a network to one engine for these shapes, a range where there are several; how much of it that is.
 
         Raises:
             RuntimeError: it became more than one.

@@ -12,6 +12,7 @@ convolutions of 1 x 1 behind it: their kernels become 2 x 2, of which the first 
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,11 @@ class Nodes:
         for node in graph.node:
             for name in node.input:
                 self.readers[name.lstrip("^").partition(":")[0]].append(node)
-        self.shapes = graph_defs.with_shapes(graph)
+
+    @cached_property
+    def shapes(self) -> Any:
+        """The graph with shapes, as it was before anything became a part of anything."""
+        return graph_defs.with_shapes(self.graph)
 
     def sizes(self, name: str) -> Sizes | None:
         """The height and width that a node makes, if both are known."""
@@ -47,11 +52,8 @@ class Nodes:
 
 def fold(graph: Any) -> int:
     """Fold every `Pad` before max pooling in this GraphDef of a frozen graph, where possible; returns how many were."""
-    by_name = {node.name: node for node in graph.node}
-    padded = [node for node in graph.node if _pad(node, by_name) is not None]
-    if not padded:
-        return 0
     nodes = Nodes(graph)
+    padded = [node for node in graph.node if _pad(node, nodes) is not None]
     return sum(_fold(node, nodes) for node in padded)
 
 
@@ -70,16 +72,16 @@ def more_rows(size: int, kernel: int, stride: int, pads: tuple[int, int]) -> int
     return None
 
 
-def _pad(pool: Any, by_name: dict[str, Any]) -> Any:
+def _pad(pool: Any, nodes: Nodes) -> Any:
     """The `Pad` that this max pooling without padding of its own reads; None for everything else."""
     if pool.op != "MaxPool" or pool.attr["padding"].s != b"VALID" or pool.attr["data_format"].s not in {b"", b"NHWC"}:
         return None
-    return graph_defs.made_by(pool.input[0], by_name, padding.PADS)
+    return graph_defs.made_by(pool.input[0], nodes.by_name, padding.PADS)
 
 
 def _fold(pool: Any, nodes: Nodes) -> bool:
     """Fold the padding of this pooling; whether that was possible."""
-    pad = _pad(pool, nodes.by_name)
+    pad = _pad(pool, nodes)
     pads = padding.spatial_zeros(pad, nodes.by_name)
     source = graph_defs.made_by(pad.input[0], nodes.by_name, NOT_NEGATIVE)
     if pads is None or source is None:
