@@ -13,9 +13,9 @@ from tensorflow.python.grappler import cluster, tf_optimizer
 from tensorflow.python.training import saver
 
 
-def frozen(network: Callable[[Any], Any], shape: list[int | None]) -> Any:
-    """The function of a network of one input, with variables made constants."""
-    function = tf.function(network, input_signature=[tf.TensorSpec(shape, tf.float32)])
+def frozen(network: Callable[..., Any], *shapes: list[int | None]) -> Any:
+    """The function of a network with inputs of these shapes, with variables made constants."""
+    function = tf.function(network, input_signature=[tf.TensorSpec(shape, tf.float32) for shape in shapes])
     return convert_to_constants.convert_variables_to_constants_v2(function.get_concrete_function())
 
 
@@ -23,7 +23,7 @@ def rewritten(function: Any, rewrite: Callable[[Any], Any]) -> tuple[Any, Any]:
     """What the rewriting of the function's graph returned, and the function of the new graph."""
     graph = function.graph.as_graph_def()
     told = rewrite(graph)
-    names = [function.inputs[0].name], [function.outputs[0].name]
+    names = [tensor.name for tensor in function.inputs], [function.outputs[0].name]
     return told, tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), []).prune(*names)
 
 

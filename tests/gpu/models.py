@@ -149,6 +149,23 @@ class Normalized(tf.Module):
         return {"scores": tf.nn.softmax(tf.reduce_mean(x, axis=1))}
 
 
+class Attended(tf.Module):
+    """Keras' attention over a row of any length, and its vectors taken to heads by an equation."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(13)
+        self.attention = tf.keras.layers.MultiHeadAttention(2, 16)
+        self.attention(tf.zeros([1, 1, 8]), tf.zeros([1, 1, 8]))
+        # So large that every step attends to few others.
+        self.attention.set_weights([random.normal(0, 0.4, weight.shape) for weight in self.attention.weights])
+        self.heads = tf.Variable(random.normal(0, 0.4, (8, 2, 4)).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 8], tf.float32, name="steps")])
+    def __call__(self, steps: Any) -> dict[str, Any]:
+        attended = self.attention(steps, steps)
+        return {"attended": attended, "heads": tf.einsum("abc,cde->adbe", attended, self.heads)}
+
+
 def frozen(folder: Path) -> None:
     """A graph of TensorFlow 1 with one input and one output."""
     random = np.random.default_rng(8)
@@ -195,6 +212,7 @@ def main(folder: Path) -> None:
         "text": Text,
         "sequence": Sequence,
         "normalized": Normalized,
+        "attended": Attended,
         "excited": Excited,
         "vocabulary": lambda: Vocabulary(folder / "vocabulary.txt"),
     }
@@ -207,6 +225,7 @@ def main(folder: Path) -> None:
     save_answers(folder, "vocabulary", words=np.array([[b"sample 2", b"unknown", b"sample 3"], [b"", b"x", b"y"]]))
     steps = np.random.default_rng(11).normal(size=(3, 10, 8)).astype(np.float32)
     save_answers(folder, "sequence", steps=steps)
+    save_answers(folder, "attended", steps=steps)
     # FP16 ends at 65,504, and the squares of the second are larger.
     save_answers(folder, "normalized", steps=steps * np.float32([1, 500, 0])[:, None, None])
 

@@ -133,6 +133,19 @@ def test_layer_normalization_is_a_part_of_the_engine(new_box: Callable[..., Any]
     assert running.stop().code == 0
 
 
+def test_attention_is_answered_rightly_by_one_engine(new_box: Callable[..., Any], models: Path) -> None:
+    box = new_box("attended", precision="FP16", dynamicShapes="Range", inputShapes=STEPS)
+    summary = published(box)
+    assert summary["engines"] == 1
+    assert Decimal(summary["verification"]["maxRelativeError"]) < Decimal("0.01")
+    running = served(box)
+    inputs, outputs = answers(models, "attended")
+    for name, expected in outputs.items():
+        found = ask(running, "attended", inputs, name)
+        np.testing.assert_allclose(found, expected, atol=0.01 * np.abs(expected).max())
+    assert running.stop().code == 0
+
+
 def test_a_reshape_that_keeps_the_batch_is_a_part_of_the_engine(new_box: Callable[..., Any]) -> None:
     box = new_box("excited", precision="FP16", batchSizes=[1, 4])
     summary = published(box)
