@@ -48,6 +48,8 @@ PRECISIONS = ("FP16", "FP32", "INT8")
 FILES = {"time-tf32": "time-native-tf32", "time-fp32": "time-native-fp32"}
 # Of the ways that a conversion's report names.
 REPORTED = {"Native": "tf32", "FP32": "fp32", "Converted": "converted"}
+# Whoever converts or compares here leaves room for neighbours on the card, as the converter's own processes do.
+MEMORY_GROWS = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 LEAD_SECONDS = 60.0
 PACKAGES = ("tensorflow", "tensorrt", "nvidia-pytriton", "numpy")
 
@@ -274,6 +276,8 @@ class Benchmark:
         if self.gpu:
             name = "the engine alone, a stream for each call"
             found.append(self.lead(name, lambda: ask("benchmarks.gpu.saved_engine")))
+        name = "one stream for all calls, by the signature"
+        found.append(self.lead(name, lambda: ask("benchmarks.gpu.signature_calls")))
         for name, streams in (("one stream for all calls", 1), ("two streams", 2), ("three streams", 3)):
             found.append(self.lead(name, partial(on_streams, streams)))
         return {"way": precision}
@@ -312,7 +316,8 @@ class Benchmark:
             "others": {"engine": str(target), "half": f"{source}-half"},
             "data": f"{source}.npz",
         }
-        return {**self.commands.ask("benchmarks.gpu.part_errors", asked, NO_FALLBACK), **counts}
+        extra = {**NO_FALLBACK, **MEMORY_GROWS}
+        return {**self.commands.ask("benchmarks.gpu.part_errors", asked, extra), **counts}
 
     def engine(
         self, source: Path, model_input: dict[str, Any], shapes: list[list[int]], precision: str
@@ -337,7 +342,7 @@ class Benchmark:
             "dynamic_shapes": "Range" if len(shapes) > 1 else None,
             "calibration": None,
         }
-        answer = self.commands.ask("tftrt_runtime.convert.engines", asked, {})
+        answer = self.commands.ask("tftrt_runtime.convert.engines", asked, MEMORY_GROWS)
         if answer["engines"] != 1:
             raise RuntimeError(f"{answer['engines']} engines; left to TensorFlow: {answer['segments']}")
         return target, {"convertedOps": answer["converted_ops"], "totalOps": answer["total_ops"]}

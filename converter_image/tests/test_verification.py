@@ -17,6 +17,7 @@ from tftrt_runtime.artifact import Sample, Tensor
 from tftrt_runtime.convert import check, comparisons
 from tftrt_runtime.convert.messages import REFERENCE, CheckRequest, ComparisonData
 from tftrt_runtime.errors import AccuracyBelowThreshold, CalibrationDataUnfit
+from tftrt_runtime.quick_call import Call
 from tftrt_runtime.report import data
 
 X = Tensor(name="x", dtype="FP32", shape=(-1, 2))
@@ -53,8 +54,8 @@ def test_without_data_one_made_up_batch_of_each_size_and_shape_is_compared() -> 
     assert sizes(None, 1, 8) == []
 
 
-def compared(folder: Path, expected: list[Any], function: Callable[..., Any]) -> Any:
-    """Compare the function with answers to batches of one and of three samples; None is one that was not saved."""
+def compared(folder: Path, expected: list[Any], call: Call) -> Any:
+    """Compare the model with answers to batches of one and of three samples; None is one that was not saved."""
     made = given(folder / "data", 3)
     (folder / "references").mkdir()
     for number, answers in enumerate(expected):
@@ -74,16 +75,16 @@ def compared(folder: Path, expected: list[Any], function: Callable[..., Any]) ->
         exact=False,
         engines=True,
     )
-    return check._verification(*check._compare(function, request), made)
+    return check._verification(*check._compare(call, request), made)
 
 
 A, B = [4.0, 0.0], [0.0, 4.0]
 
 
-def answering(first: list[float], *others: list[float]) -> Callable[..., Any]:
+def answering(first: list[float], *others: list[float]) -> Call:
     """A model with these answers to the three samples."""
     answers = [first, *others]
-    return lambda x: {"scores": tf.constant([answers[int(sample[0]) // 2] for sample in x.numpy()])}
+    return lambda asked: {"scores": tf.constant([answers[int(sample[0]) // 2] for sample in asked["x"].numpy()])}
 
 
 def test_the_agreement_is_over_all_samples_and_the_error_is_the_largest(tmp_path: Path) -> None:

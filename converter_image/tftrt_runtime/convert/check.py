@@ -15,6 +15,7 @@ from tftrt_runtime.convert import comparisons
 from tftrt_runtime.convert.agreement import Deviation, decimal_text, deviation, share_text, top1_agreements
 from tftrt_runtime.convert.messages import REFERENCE, CheckAnswer, CheckRequest, ComparisonData
 from tftrt_runtime.errors import AccuracyBelowThreshold, Internal, NothingConvertible
+from tftrt_runtime.quick_call import Call, QuickCall
 from tftrt_runtime.report import graphs
 from tftrt_runtime.report.data import Comparison
 
@@ -41,9 +42,10 @@ def check(request: CheckRequest) -> CheckAnswer:
     if request.engines:
         _expect_engines(request, function.graph.as_graph_def())
     graph = graphs.show(function, Path(request.events))
+    call = QuickCall(function)
     if request.data is not None:
-        _expect_finite(function, request)
-    compared, agreeing = _compare(function, request)
+        _expect_finite(call, request)
+    compared, agreeing = _compare(call, request)
     return CheckAnswer(
         verification=_verification(compared, agreeing, request.data) if compared else None,
         comparisons=compared,
@@ -51,19 +53,19 @@ def check(request: CheckRequest) -> CheckAnswer:
     )
 
 
-def _expect_finite(function: Any, request: CheckRequest) -> None:
+def _expect_finite(call: Call, request: CheckRequest) -> None:
     """Ask for every shape that is served, for the user's data has hardly all of them.
 
     Raises:
         AccuracyBelowThreshold: an answer is not finite where the unconverted model's all are.
     """
     for batch in comparisons.made_up(request.inputs, request.batch_sizes, request.samples):
-        for name, answer in _answers(function, batch).items():
+        for name, answer in _answers(call, batch).items():
             if name in request.finite and not np.isfinite(answer).all():
                 raise _not_finite(name, comparisons.size(batch))
 
 
-def _compare(function: Any, request: CheckRequest) -> tuple[tuple[Comparison, ...], dict[int, int] | None]:
+def _compare(call: Call, request: CheckRequest) -> tuple[tuple[Comparison, ...], dict[int, int] | None]:
     """Each output at each batch size, over all batches of that size; how many samples agree by batch size."""
     deviations: dict[tuple[int, str], Deviation] = defaultdict(Deviation)
     agreeing: dict[int, int] | None = defaultdict(int)
@@ -74,7 +76,7 @@ def _compare(function: Any, request: CheckRequest) -> tuple[tuple[Comparison, ..
         if not reference.exists():
             continue
         size = comparisons.size(batch)
-        found = _answers(function, batch)
+        found = _answers(call, batch)
         with np.load(reference, allow_pickle=True) as references:
             expected = {name: references[f"output{index}"] for index, name in enumerate(found)}
         asked[size] += size
@@ -98,9 +100,9 @@ def _compare(function: Any, request: CheckRequest) -> tuple[tuple[Comparison, ..
     return compared, agreeing
 
 
-def _answers(function: Any, batch: samples.Batch) -> dict[str, Any]:
+def _answers(call: Call, batch: samples.Batch) -> dict[str, Any]:
     """The outputs by name, in the order of the names."""
-    answers = function(**{name: tf.constant(value) for name, value in batch.items()})
+    answers = call({name: tf.constant(value) for name, value in batch.items()})
     return {name: np.asarray(answers[name].numpy()) for name in sorted(answers)}
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tftrt_runtime.quick_call import QuickCall
+
 
 class Stream:
     """The loaded model on one device; safe to call from several threads."""
@@ -22,12 +24,13 @@ class Stream:
             # Kept, for its functions refer to its tables and variables only weakly.
             self._loaded = tf.saved_model.load(str(folder))
         signatures = self._loaded.signatures
-        (self._function,) = signatures.values() if signature is None else (signatures[signature],)
+        (function,) = signatures.values() if signature is None else (signatures[signature],)
+        self._call = QuickCall(function)
 
     def __call__(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """The answers by output name, still being computed; the tensors may lie anywhere."""
         with tf.device(self.device):
-            return dict(self._function(**tensors))
+            return self._call(tensors)
 
     def resident(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """The arrays as tensors on this stream's device, for types that it has."""
