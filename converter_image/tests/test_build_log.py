@@ -35,7 +35,16 @@ def test_a_missing_engine_fails_the_run_with_tensorrts_own_words(line: str) -> N
     assert line in failure.message
 
 
-@pytest.mark.parametrize("want", [TACTIC, f"{PREFIX} Out of GPU memory for execution context TRTEngineOp_000_000"])
+@pytest.mark.parametrize(
+    "want",
+    [
+        TACTIC,
+        f"{PREFIX} Out of GPU memory for execution context TRTEngineOp_000_000",
+        f"{PREFIX} DefaultLogger 1: [wrapper.cpp::CublasWrapper::85] Error Code 1: Cublas (Could not initialize "
+        "cublas. Please check CUDA installation.)",
+        f"{PREFIX} failed to create cublas handle: the resource allocation failed",
+    ],
+)
 def test_a_missing_engine_for_want_of_memory_is_told_as_such(want: str) -> None:
     failure = seen(want, f"{PREFIX} Engine creation for TRTEngineOp_000_000 failed.").failure()
     assert isinstance(failure, GPUOutOfMemory)

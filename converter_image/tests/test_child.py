@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
 
-from tftrt_runtime import child
+from tftrt_runtime import child, cuda, saved_model
 from tftrt_runtime.convert.messages import DevicesAnswer, DevicesRequest
-from tftrt_runtime.errors import ChildAborted, Failure, GPUOutOfMemory, Internal, OutOfMemory, StoreUnavailable
+from tftrt_runtime.errors import (
+    ChildAborted,
+    Failure,
+    GPUOutOfMemory,
+    GPUUnfit,
+    Internal,
+    OutOfMemory,
+    StoreUnavailable,
+)
 
 TENSOR = "OOM when allocating tensor with shape[32,512] and type float on /job:localhost/replica:0/task:0/device"
+# What was told on an H100 whose memory a neighbour had taken.
+NO_BLAS = "Attempting to perform BLAS operation using StreamExecutor without BLAS support"
+NO_CONTEXT = (
+    "Bad StatusOr access: INTERNAL: failed initializing StreamExecutor for CUDA device ordinal 0: INTERNAL: failed "
+    "call to cuDevicePrimaryCtxRetain: CUDA_ERROR_OUT_OF_MEMORY: out of memory; total memory reported: 85017493504"
+)
 
 
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
         (tf.errors.ResourceExhaustedError(None, None, f"{TENSOR}:GPU:0 by allocator GPU_0_bfc"), GPUOutOfMemory),
+        (tf.errors.InternalError(None, None, NO_BLAS), GPUOutOfMemory),
+        (RuntimeError(NO_CONTEXT), GPUOutOfMemory),
         (tf.errors.ResourceExhaustedError(None, None, f"{TENSOR}:CPU:0 by allocator cpu"), OutOfMemory),
         (tf.errors.ResourceExhaustedError(None, None, "/tmp/x; No space left on device"), StoreUnavailable),
         (MemoryError("Unable to allocate 8.00 TiB"), OutOfMemory),
@@ -29,6 +47,31 @@ def test_what_the_machine_lacks_is_told_from_what_is_wrong(error: Exception, kin
     told = child.unforeseen(error)
     assert type(told) is kind
     assert child.one_line(error) in told.message
+
+
+def test_a_full_device_is_no_fault_of_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def load(_folder: str) -> None:
+        raise RuntimeError(NO_CONTEXT)
+
+    monkeypatch.setattr(tf.saved_model, "load", load)
+    with pytest.raises(RuntimeError, match="CUDA_ERROR_OUT_OF_MEMORY"):
+        saved_model.load(tmp_path, "pvc://models/cnn")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "told"),
+    [
+        pytest.param(2, GPUOutOfMemory, "no memory left for another process", id="CUDA_ERROR_OUT_OF_MEMORY"),
+        pytest.param(100, GPUUnfit, "has the pod a GPU that works", id="CUDA_ERROR_NO_DEVICE"),
+    ],
+)
+def test_a_device_that_is_full_is_told_from_one_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Failure], told: str
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _name: SimpleNamespace(cuInit=lambda _flags: code))
+    with pytest.raises(kind, match=told) as failure:
+        cuda.Cuda()
+    assert f"cuInit failed with error {code}" in str(failure.value)
 
 
 @pytest.mark.parametrize(

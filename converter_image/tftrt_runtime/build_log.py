@@ -21,6 +21,9 @@ OUT_OF_MEMORY = (
     "OOM when allocating",
     "insufficient memory",
     "ran out of memory",
+    # Of cuBLAS, which takes memory for itself past TensorFlow's pool: seen on a device that a neighbour had filled.
+    "Could not initialize cublas",
+    "failed to create cublas handle",
 )
 TOLD_CHARACTERS = 400
 
@@ -47,7 +50,8 @@ class BuildLog:
         if self._out_of_memory is not None:
             return GPUOutOfMemory(
                 "The device had too little memory to build or run an engine: lower spec.conversion.maxWorkspaceSize or "
-                f"maxBatchSize, or use a larger device. TensorRT said: {self._out_of_memory[:TOLD_CHARACTERS]}"
+                "maxBatchSize, see what else uses the device, or use a larger one. "
+                f"TensorRT said: {self._out_of_memory[:TOLD_CHARACTERS]}"
             )
         return NothingConvertible(
             "TensorRT could not build or run an engine that TF-TRT had planned: raise "

@@ -40,6 +40,8 @@ TENSORFLOW = {
     "PYTHONFAULTHANDLER": "1",
     **LAZY_KERNELS,
 }
+# In errors of types that tell nothing: CUDA's own word, and TensorFlow's where cuBLAS got no memory for itself.
+NO_GPU_MEMORY = ("CUDA_ERROR_OUT_OF_MEMORY", "StreamExecutor without BLAS support")
 DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -210,16 +212,24 @@ def unforeseen(error: Exception) -> Failure:
             f"A file could not be written, for the disk is full or read-only: {told}. Give the node's volumes more "
             "room, or spec.conversion.resources more ephemeral-storage."
         )
-    # TensorFlow, which this module does not import, names the device in the same words.
-    exhausted = type(error).__name__ == "ResourceExhaustedError"
-    if exhausted and "GPU" in str(error):
+    if lacks_gpu_memory(error):
         return GPUOutOfMemory(
             f"The device had too little memory for the model: {told}. Lower spec.conversion.maxBatchSize, see what "
             "else uses the device, or use a larger one."
         )
-    if exhausted or isinstance(error, MemoryError):
+    if _exhausted(error) or isinstance(error, MemoryError):
         return OutOfMemory(f"The host had too little memory: {told}. Raise spec.conversion.resources.")
     return Internal(f"Unexpected error: {told}")
+
+
+def lacks_gpu_memory(error: Exception) -> bool:
+    """Whether TensorFlow, which this module does not import, found too little memory on the device."""
+    told = str(error)
+    return (_exhausted(error) and "GPU" in told) or any(text in told for text in NO_GPU_MEMORY)
+
+
+def _exhausted(error: Exception) -> bool:
+    return type(error).__name__ == "ResourceExhaustedError"
 
 
 def _end_with_parent() -> None:

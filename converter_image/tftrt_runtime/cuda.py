@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tftrt_runtime.errors import EngineDeviceMismatch, GPUUnfit
+from tftrt_runtime.errors import EngineDeviceMismatch, GPUOutOfMemory, GPUUnfit
 
 # A kernel is loaded when it is first called. CUDA 11 by itself loads all of TensorFlow's, cuDNN's and TensorRT's when a
 # process starts (docs.nvidia.com/cuda/cuda-c-programming-guide, "Lazy Loading").
 LAZY_KERNELS = {"CUDA_MODULE_LOADING": "LAZY"}
 
 NAME_BYTES = 256
+# CUresult's CUDA_ERROR_OUT_OF_MEMORY: already a process's context takes half a GiB.
+OUT_OF_MEMORY = 2
 # CUdevice_attribute's COMPUTE_CAPABILITY_MAJOR and _MINOR.
 MAJOR, MINOR = 75, 76
 SETTLED_SECONDS, UNSETTLED_SECONDS, POLL_SECONDS = 0.2, 3.0, 0.01
@@ -71,6 +73,11 @@ class Cuda:
 
     def _call(self, name: str, *arguments: object) -> None:
         code = getattr(self._driver, name)(*arguments)
+        if code == OUT_OF_MEMORY:
+            raise GPUOutOfMemory(
+                f"The device has no memory left for another process (CUDA's {name} failed with error {code}): see what "
+                "else uses it, or use a larger one."
+            )
         if code:
             raise GPUUnfit(f"CUDA's {name} failed with error {code}: has the pod a GPU that works?")
 

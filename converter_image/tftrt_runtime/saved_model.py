@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tftrt_runtime.artifact import Tensor
-from tftrt_runtime.child import one_line
+from tftrt_runtime.child import lacks_gpu_memory, one_line
 from tftrt_runtime.dtypes import TRITON_NAMES
 from tftrt_runtime.errors import NotAModel, SignatureNotFound
 
@@ -34,6 +34,8 @@ def load(folder: Path, uri: str) -> Any:
     except MACHINE_FAULTS:
         raise
     except Exception as error:  # TensorFlow raises nearly every kind here
+        if lacks_gpu_memory(error):
+            raise
         raise NotAModel(
             f"{uri} is no SavedModel that TensorFlow {tf.__version__} can load: {one_line(error)}"
         ) from error
