@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tftrt_runtime import child
 from tftrt_runtime.benchmark.rounds import IN_FLIGHT
 from tftrt_runtime.serve import limits
 from tftrt_runtime.tensorrt import NO_FALLBACK
@@ -48,8 +49,6 @@ PRECISIONS = ("FP16", "FP32", "INT8")
 FILES = {"time-tf32": "time-native-tf32", "time-fp32": "time-native-fp32"}
 # Of the ways that a conversion's report names.
 REPORTED = {"Native": "tf32", "FP32": "fp32", "Converted": "converted"}
-# Whoever converts or compares here leaves room for neighbours on the card, as the converter's own processes do.
-MEMORY_GROWS = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 LEAD_SECONDS = 60.0
 PACKAGES = ("tensorflow", "tensorrt", "nvidia-pytriton", "numpy")
 
@@ -316,7 +315,8 @@ class Benchmark:
             "others": {"engine": str(target), "half": f"{source}-half"},
             "data": f"{source}.npz",
         }
-        extra = {**NO_FALLBACK, **MEMORY_GROWS}
+        # As the converter's own processes, and leaving room for neighbours as they do.
+        extra = {**NO_FALLBACK, **child.TENSORFLOW}
         return {**self.commands.ask("benchmarks.gpu.part_errors", asked, extra), **counts}
 
     def engine(
@@ -342,7 +342,7 @@ class Benchmark:
             "dynamic_shapes": "Range" if len(shapes) > 1 else None,
             "calibration": None,
         }
-        answer = self.commands.ask("tftrt_runtime.convert.engines", asked, MEMORY_GROWS)
+        answer = self.commands.ask("tftrt_runtime.convert.engines", asked, child.TENSORFLOW)
         if answer["engines"] != 1:
             raise RuntimeError(f"{answer['engines']} engines; left to TensorFlow: {answer['segments']}")
         return target, {"convertedOps": answer["converted_ops"], "totalOps": answer["total_ops"]}

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.python.compiler.tensorrt import trt_convert
 
 from tftrt_runtime import child, data, log, samples
-from tftrt_runtime.convert import normalization, padding, pooling, products, reshapes, segments
+from tftrt_runtime.convert import einsum, normalization, padding, pooling, reshapes, segments
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
 from tftrt_runtime.errors import NothingConvertible
 
@@ -61,7 +61,7 @@ class Converter(trt_convert.TrtGraphConverterV2):  # type: ignore[misc]  # Tenso
     def _run_conversion(self, meta_graph_def: Any) -> Any:
         taken_apart = normalization.take_apart(meta_graph_def.graph_def)
         log.event("convert", "Took layer normalization apart", layers=taken_apart)
-        written = products.take_apart(meta_graph_def.graph_def)
+        written = einsum.rewrite(meta_graph_def.graph_def)
         log.event("convert", "Wrote einsum as matrix products", equations=written)
         closed = reshapes.close(meta_graph_def.graph_def)
         log.event("convert", "Made constants of shapes that keep the batch", reshapes=closed)

@@ -71,7 +71,7 @@ class Equation:
         return self.result in (self.batch + self.rows + self.columns, self.batch + self.columns + self.rows)
 
 
-def take_apart(graph: Any) -> int:
+def rewrite(graph: Any) -> int:
     """Rewrite what can be answered wrongly, and every product of matrices, in this GraphDef of a frozen graph.
 
     Returns how many equations that were.
@@ -81,11 +81,11 @@ def take_apart(graph: Any) -> int:
         (node, equation) for node, equation in found if equation.multiplies_matrices or not equation.has_batch_first
     ]
     for node, equation in rewritten:
-        _rewrite(graph, node, equation)
+        _replace(graph, node, equation)
     return len(rewritten)
 
 
-def _rewrite(graph: Any, node: Any, equation: Equation) -> None:
+def _replace(graph: Any, node: Any, equation: Equation) -> None:
     left, right = node.input[:2]
     made = equation.batch + equation.rows + equation.columns
     product = node
