@@ -209,11 +209,16 @@ class Benchmark:
         return {"way": way, "environment": self.options.environment, **found}
 
     def time_tensorflow(
-        self, way: str, streams: int | None = None, places: Sequence[str] = ("Device", "Host"), limit: float = math.inf
+        self,
+        way: str,
+        streams: int | None = None,
+        places: Sequence[str] = ("Device", "Host"),
+        limit: float = math.inf,
+        called_by: str = "",
     ) -> list[dict[str, Any]]:
         """By the converter's own benchmark; what the inputs are is read from any conversion of this model.
 
-        On as many streams as a conversion's report has them, unless told otherwise.
+        On as many streams as a conversion's report has them, and called as the server calls it, unless told otherwise.
         """
         native = way in {"tf32", "fp32"}
         described = self.any_manifest() if native else json.loads((self.artifact(way) / "manifest.json").read_text())
@@ -237,7 +242,10 @@ class Benchmark:
             "limit_seconds": LIMIT_SECONDS,
         }
         extra = {**NO_FALLBACK, **self.options.environment}
-        answer = self.commands.ask("tftrt_runtime.benchmark.timing", asked, extra, limit)
+        module = "tftrt_runtime.benchmark.timing"
+        if called_by:
+            module, extra = "benchmarks.gpu.other_calls", {**extra, "CALLED_BY": called_by}
+        answer = self.commands.ask(module, asked, extra, limit)
         return [made(one) for one in answer["rows"]]
 
     def time_onnx(self) -> dict[str, Any]:
@@ -267,18 +275,18 @@ class Benchmark:
         def ask(module: str) -> Any:
             return self.commands.ask(module, asked, NO_FALLBACK, LEAD_SECONDS)
 
-        def on_streams(streams: int) -> dict[str, Any]:
-            return {"rows": self.time_tensorflow(precision, streams, ("Device",), LEAD_SECONDS)}
+        def on_streams(streams: int, called_by: str = "") -> dict[str, Any]:
+            return {"rows": self.time_tensorflow(precision, streams, ("Device",), LEAD_SECONDS, called_by)}
 
         found = self.result["leads"] = []
         found.append(self.lead("where the time goes", lambda: ask("benchmarks.gpu.trace")))
         if self.gpu:
             name = "the engine alone, a stream for each call"
             found.append(self.lead(name, lambda: ask("benchmarks.gpu.saved_engine")))
-        name = "one stream for all calls, by the signature"
-        found.append(self.lead(name, lambda: ask("benchmarks.gpu.signature_calls")))
         for name, streams in (("one stream for all calls", 1), ("two streams", 2), ("three streams", 3)):
             found.append(self.lead(name, partial(on_streams, streams)))
+        for called_by in ("signature", "operation"):
+            found.append(self.lead(f"two streams, by the {called_by}", partial(on_streams, 2, called_by)))
         return {"way": precision}
 
     def stems(self, precision: str) -> dict[str, Any]:

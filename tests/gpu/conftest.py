@@ -3,7 +3,7 @@
 PYTHONPATH=converter_image python -m pytest tests/gpu
 
 With pytest-xdist and several GPUs, `-n` of them and `--dist loadgroup`: each process has a GPU of its own, and one
-process runs the tests that share a converted model.
+process runs the tests that share a converted model (with pytest before 9.2, whose items pytest-xdist 3.8 cannot group).
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xdist_group(name): tests that one process of pytest-xdist runs")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have one process run what shares a converted model; skip all where there is no GPU driver, and say so."""
     import ctypes

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,19 @@ def server(box: Any, fraction: str, folder: str) -> Any:
     import tftrt_box
 
     return tftrt_box.Server(box, memory_fraction=fraction, folder=folder)
+
+
+@contextmanager
+def a_neighbour_that_leaves(mib: int) -> Iterator[None]:
+    """A process that takes the device's memory but for so much. It leaves none for what else runs on this device."""
+    command = [sys.executable, str(Path(__file__).with_name("neighbour.py")), str(mib)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as neighbour:
+        assert neighbour.stdin is not None and neighbour.stdout is not None
+        told = neighbour.stdout.readline()
+        print(told)
+        assert told.endswith("left\n")
+        yield
+        neighbour.stdin.close()
 
 
 def ask(running: Any, image: Any) -> Any:
@@ -148,6 +164,19 @@ def test_a_device_that_is_full_is_told(fp16: Any) -> None:
     assert (ended.code, ended.termination["reason"]) == (34, "InsufficientGPUMemory")
     assert "MiB free" in ended.message
     first.stop()
+
+
+@pytest.mark.parametrize("left", [64, 512, 1024])
+def test_a_conversion_on_a_device_that_a_neighbour_has_filled_is_told(new_box: Callable[..., Any], left: int) -> None:
+    box = new_box("cnn", precision="FP16")
+    with a_neighbour_that_leaves(left):
+        for step in ("lookup", "fetch", "convert"):
+            ended = box.run(step)
+            if ended.code:
+                break
+    print(step, ended.message)
+    assert (ended.code, ended.termination["reason"]) == (19, "GPUOutOfMemory"), ended.log
+    assert "memory" in ended.message
 
 
 @pytest.mark.parametrize(
