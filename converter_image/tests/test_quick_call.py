@@ -35,6 +35,13 @@ class Network(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         }
 
 
+@pytest.fixture(autouse=True, params=["processor", "GPU"])
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to call, though there is a processor alone."""
+    devices = ["GPU:0"] if request.param == "GPU" else []
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: devices)
+
+
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("quick") / "model"
