@@ -79,8 +79,13 @@ vocabulary. Padding before max pooling was still a layer of its own in it; the "
 
 Run 10 had four cards. Padding before max pooling is a part of it there. The parts of the Transformer show what was
 wrong with its answers in runs 2, 7 and 9: TensorRT answers an equation of its attention wrongly
-([decision 17](decisions/0017-einsum.md)). So the Transformer's rows are of engines that compute something else; there
-are none yet of the engine that is made of it now.
+([decision 17](decisions/0017-einsum.md)). So the Transformer's rows of those runs are of engines that compute something
+else.
+
+Run 11 had four cards, one with the tests of `tests/gpu` on it, and called a model by its function's name unless a lead
+says otherwise. Run 12 called by an operation ([decision 18](decisions/0018-quick-calls.md)). ResNet-50's ways in its
+first tables were timed one after the other with nothing else on the machine: FP16 and the pure engine as run 11 had
+built them, INT8 as run 12 had beside other work. The Transformer's parts were stopped there when the time was over.
 
 ![ResNet-50 before and after: 233 nodes become one engine](graph-before-after.png)
 

@@ -45,7 +45,7 @@ def build(onnx: Path, size: int, workspace: int) -> bytes:
 
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
-    """One row for each batch size and number of calls in flight; the layers. What was built before is not built again."""
+    """One row for each batch size and number of calls in flight; the layers. What was built is not built again."""
     rows, layers = [], {}
     onnx = Path(request["onnx"])
     export(request["model"], request["signature"], onnx)

@@ -283,10 +283,9 @@ class Benchmark:
         if self.gpu:
             name = "the engine alone, a stream for each call"
             found.append(self.lead(name, lambda: ask("benchmarks.gpu.saved_engine")))
-        for name, streams in (("one stream for all calls", 1), ("two streams", 2), ("three streams", 3)):
-            found.append(self.lead(name, partial(on_streams, streams)))
-        for called_by in ("signature", "operation"):
-            found.append(self.lead(f"two streams, by the {called_by}", partial(on_streams, 2, called_by)))
+        ways = [("one stream for all calls", 1, ""), ("two streams", 2, ""), ("three streams", 3, "")]
+        ways += [(f"two streams, by the {called_by}", 2, called_by) for called_by in ("signature", "name")]
+        found.extend(self.lead(name, partial(on_streams, streams, called_by)) for name, streams, called_by in ways)
         return {"way": precision}
 
     def stems(self, precision: str) -> dict[str, Any]:

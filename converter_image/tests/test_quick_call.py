@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tftrt_runtime import quick_call
 from tftrt_runtime.quick_call import QuickCall
+
+ON_GPU = quick_call.on_gpu
 
 
 class Network(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
@@ -35,11 +39,13 @@ class Network(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         }
 
 
-@pytest.fixture(autouse=True, params=["processor", "GPU"])
-def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=[False, True], ids=["in all threads", "in the calling thread"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to call, though there is a processor alone."""
-    devices = ["GPU:0"] if request.param == "GPU" else []
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: devices)
+    monkeypatch.setattr(quick_call, "on_gpu", lambda _function: request.param)
+
+
+in_both_ways = pytest.mark.usefixtures("way")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +64,7 @@ def asked(rows: int) -> dict[str, Any]:
     }
 
 
+@in_both_ways
 def test_the_answers_are_those_of_the_signature_by_name(loaded: Any) -> None:
     function = loaded.signatures["serving_default"]
     call = QuickCall(function)
@@ -68,6 +75,7 @@ def test_the_answers_are_those_of_the_signature_by_name(loaded: Any) -> None:
             np.testing.assert_array_equal(found[name].numpy(), answer.numpy())
 
 
+@in_both_ways
 def test_a_variable_is_read_at_each_call(loaded: Any) -> None:
     call = QuickCall(loaded.signatures["serving_default"])
     before = call(asked(2))["product"].numpy()
@@ -75,6 +83,7 @@ def test_a_variable_is_read_at_each_call(loaded: Any) -> None:
     np.testing.assert_allclose(call(asked(2))["product"].numpy(), 2 * before)
 
 
+@in_both_ways
 def test_several_threads_may_call_at_a_time(loaded: Any) -> None:
     call = QuickCall(loaded.signatures["serving_default"])
     rows = range(1, 9)
@@ -94,6 +103,7 @@ def test_several_threads_may_call_at_a_time(loaded: Any) -> None:
         np.testing.assert_array_equal(found[count], expected[count])
 
 
+@in_both_ways
 @pytest.mark.parametrize(
     ("changed", "error"),
     [
@@ -106,6 +116,42 @@ def test_what_the_model_cannot_take_is_an_error(loaded: Any, changed: dict[str, 
         QuickCall(loaded.signatures["serving_default"])(asked(1) | changed)
 
 
+@in_both_ways
 def test_a_missing_input_is_named(loaded: Any) -> None:
     with pytest.raises(KeyError, match="letter"):
         QuickCall(loaded.signatures["serving_default"])({"vector": tf.zeros([1, 2]), "number": tf.constant([[1]])})
+
+
+class Product(tf.Module):  # type: ignore[misc]
+    """A network of one input and one output."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.signature = tf.function(lambda x: {"y": x + x}, input_signature=[tf.TensorSpec([None], dtype, name="x")])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "devices", "expected"),
+    [
+        pytest.param(tf.float32, ["GPU:0"], True, id="floats on a GPU"),
+        pytest.param(tf.int64, ["GPU:0"], True, id="numbers that a GPU keeps"),
+        pytest.param(tf.int32, ["GPU:0"], False, id="numbers that the host keeps"),
+        pytest.param(tf.string, ["GPU:0"], False, id="words"),
+        pytest.param(tf.float32, [], False, id="no GPU"),
+    ],
+)
+def test_the_calling_thread_starts_what_a_gpu_computes(
+    dtype: Any, devices: list[str], expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = Product(dtype)
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.signature})
+    function = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _kind: devices)
+    assert ON_GPU(function) == expected
+
+
+def test_what_has_a_table_or_a_variable_of_the_host_is_left_to_all_threads(
+    loaded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _kind: ["GPU:0"])
+    monkeypatch.setattr(quick_call, "OF_THE_HOST", ())
+    assert not ON_GPU(loaded.signatures["serving_default"])

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# For each stream: the devices of two kinds of operations, and the answers.
+Found = list[tuple[dict[str, list[str]], list[list[float]]]]
+
 # Logical devices are for the whole process, and made before anything else touches them.
 SCRIPT = """
 import json, sys, threading
@@ -16,8 +19,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.eager import context
+from tftrt_runtime import quick_call
 from tftrt_runtime.serve import streams
 
+quick_call.on_gpu = lambda function: sys.argv[2] == "in the calling thread"
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 weights = tf.constant(np.ones((4, 4), np.float32))
@@ -28,7 +33,9 @@ module.table = table
 
 @tf.function(input_signature=[tf.TensorSpec([None, 4], name="x"), tf.TensorSpec([None, 1], tf.string, name="word")])
 def answer(x, word):
-    return {"y": tf.matmul(x, weights) * table.lookup(word)}
+    y = tf.matmul(x, weights) * table.lookup(word)
+    with tf.device("/CPU:1"):
+        return {"y": tf.abs(y)}
 
 
 tf.saved_model.save(module, sys.argv[1], signatures={"serving_default": answer})
@@ -41,7 +48,8 @@ def call(stream):
     graphs = context.export_run_metadata().function_graphs
     context.disable_run_metadata()
     nodes = [node for graph in graphs for part in graph.partition_graphs for node in part.node]
-    devices = sorted({node.device[-5:] for node in nodes if node.op.endswith("MatMul")})
+    kinds = {kind: [node for node in nodes if node.op.endswith(kind)] for kind in ("MatMul", "Abs")}
+    devices = {kind: sorted({node.device[-5:] for node in those}) for kind, those in kinds.items()}
     found.append([devices, answers["y"].numpy().tolist()])
 
 
@@ -54,21 +62,25 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[list[list[object]]]:
+@pytest.fixture(scope="module", params=["in all threads", "in the calling thread"])
+def found(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Found:
     folder = tmp_path_factory.mktemp("streams")
     script = folder / "script.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, str(script), str(folder / "model")]
+    command = [sys.executable, str(script), str(folder / "model"), request.param]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], timeout=120)
     assert done.returncode == 0, done.stderr
-    made: list[list[list[object]]] = json.loads(done.stdout)
+    made: Found = json.loads(done.stdout)
     return made
 
 
-def test_each_stream_computes_on_its_own_device(found: list[list[list[object]]]) -> None:
-    assert [devices for devices, _ in found] == [["CPU:0"], ["CPU:1"]]
+def test_each_stream_computes_on_its_own_device(found: Found) -> None:
+    assert [devices["MatMul"] for devices, _ in found] == [["CPU:0"], ["CPU:1"]]
 
 
-def test_every_stream_has_its_own_tables_and_answers_the_same(found: list[list[list[object]]]) -> None:
+def test_what_a_model_puts_on_a_device_is_computed_there(found: Found) -> None:
+    assert [devices["Abs"] for devices, _ in found] == [["CPU:1"], ["CPU:1"]]
+
+
+def test_every_stream_has_its_own_tables_and_answers_the_same(found: Found) -> None:
     assert [answers for _, answers in found] == [[[8.0] * 4, [0.0] * 4]] * 2

@@ -19,6 +19,9 @@ Call = Callable[[Mapping[str, Any]], dict[str, Any]]
 # The same of lists in the order of the sorted names; what the function captured is behind its inputs.
 Flat = Callable[[list[Any]], Sequence[Any]]
 
+# The types that TensorFlow keeps in host memory on a GPU, too, for the processor works on them.
+OF_THE_HOST = (tf.int32, tf.string)
+
 
 class QuickCall:
     """A signature's function; safe to call from several threads, which TensorFlow then runs as it would its own."""
@@ -27,10 +30,9 @@ class QuickCall:
         self._inputs = sorted(function.structured_input_signature[1])
         self._outputs = sorted(function.structured_outputs)
         self._captured = list(function.captured_inputs)
-        # To start what a GPU computes takes no time worth handing to another thread; what a processor computes does.
-        on_gpu = bool(tf.config.list_logical_devices("GPU"))
         types = [function.structured_outputs[name].dtype for name in self._outputs]
-        self._call = in_calling_thread(function, types) if on_gpu else in_all_threads(function, len(types))
+        # To start what a GPU computes takes no time worth handing to another thread; what a processor computes does.
+        self._call = in_calling_thread(function, types) if on_gpu(function) else in_all_threads(function, len(types))
 
     def __call__(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """The answers by output name, still being computed where there is a GPU.
@@ -41,6 +43,16 @@ class QuickCall:
         """
         answers = self._call([*(tensors[name] for name in self._inputs), *self._captured])
         return dict(zip(self._outputs, answers, strict=True))
+
+
+def on_gpu(function: Any) -> bool:
+    """Whether all that a signature's function takes, has captured and answers lies on a GPU: no word and no table."""
+    specs = [*function.structured_input_signature[1].values(), *function.structured_outputs.values()]
+    return (
+        bool(tf.config.list_logical_devices("GPU"))
+        and all(spec.dtype not in OF_THE_HOST for spec in specs)
+        and all("GPU" in tensor.device for tensor in function.captured_inputs)
+    )
 
 
 def in_calling_thread(function: Any, types: Sequence[Any]) -> Flat:

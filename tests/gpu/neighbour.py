@@ -1,4 +1,4 @@
-"""Takes the GPU's memory but for so many MiB, says so in a line, and holds it until its input ends: `neighbour.py MIB`."""
+"""`neighbour.py MIB` takes the GPU's memory but for so many MiB, says so, and holds it until its input ends."""
 
 import ctypes
 import sys
