@@ -275,7 +275,7 @@ class Benchmark:
         def ask(module: str) -> Any:
             return self.commands.ask(module, asked, NO_FALLBACK, LEAD_SECONDS)
 
-        def on_streams(streams: int, called_by: str = "") -> dict[str, Any]:
+        def on_streams(streams: int, called_by: str) -> dict[str, Any]:
             return {"rows": self.time_tensorflow(precision, streams, ("Device",), LEAD_SECONDS, called_by)}
 
         found = self.result["leads"] = []
