@@ -7,7 +7,7 @@ SETUP := tests/cluster/setup.sh
 # Several at a time: most of the time of a test is the start of a process.
 CONVERTER_TESTS := converter_image/tests/tools.sh && cd converter_image && PATH="$(CURDIR)/converter_image/.tools/bin:$$PATH" .venv/bin/pytest --numprocesses auto --maxprocesses 4
 
-.PHONY: help demo test lint unit integration e2e converter-test crds gpu-results test-gpu setup clean
+.PHONY: help demo test lint unit integration e2e converter-test numerics crds gpu-results test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -16,12 +16,10 @@ demo:            ## A TRTModel becomes a served model on a real Kubernetes on th
 	@$(SETUP)
 	@.venv/bin/python -m examples.demo
 
-test: lint       ## Every check and every test: lint, converter, unit, API server, end to end
+test: setup      ## Every check and every test: lint, converter, unit, API server, end to end; all run, also where one fails
 	@# The converter's tests wait more than they compute: meanwhile what the cluster is made of is built.
 	@mkdir -p build; nice -n 19 .venv/bin/python -m tests.cluster build > build/cluster.log 2>&1 & building=$$!; \
-	trap "kill $$building 2> /dev/null" EXIT; \
-	($(CONVERTER_TESTS) -q) && { wait $$building || { cat build/cluster.log >&2; false; }; }
-	@.venv/bin/pytest
+	trap "kill $$building 2> /dev/null" EXIT; .venv/bin/python -m tests.suites
 
 lint: setup      ## ruff, mypy --strict, import-linter
 	.venv/bin/ruff check
@@ -41,6 +39,9 @@ e2e: setup       ## The tests on a whole cluster
 
 converter-test: setup ## The converter image's own tests, on the CPU
 	@$(CONVERTER_TESTS)
+
+numerics: setup   ## The tests of what TensorFlow computes, with each instruction set, without oneDNN, with 1, 2 and 8 threads
+	@converter_image/tests/numerics.sh tests/test_{rounding,pooling,padding,normalization,reshapes,einsum,quick_call,engines,frozen_graph,serve,convert,verification,benchmark}.py
 
 crds: setup      ## Write the CRD from operator/tftrt_operator/api
 	.venv/bin/python -m tftrt_operator.api.crd | tee crds/trtmodels.tftrt.dev.yaml > charts/tftrt-operator/files/trtmodels.tftrt.dev.yaml

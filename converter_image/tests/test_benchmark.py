@@ -123,7 +123,8 @@ def test_the_report_compares_each_output_at_each_batch_size(converted: Callable[
     assert [(found.batchSize, found.output) for found in comparisons] == [
         (size, name) for size in (1, 4) for name in sorted(names)
     ]
-    assert all(float(found.maxRelativeError) < 1e-4 for found in comparisons)
+    # Sums of small whole numbers, and one sum of two: both have one result.
+    assert {float(found.maxRelativeError) for found in comparisons} == {0}
 
 
 def test_the_benchmark_of_a_large_model_is_bounded(converted: Callable[..., Box]) -> None:

@@ -87,6 +87,7 @@ def test_a_server_fills_batches_up_and_refuses_other_sizes_in_a_sentence(
 
     for rows in (1, 3, 4):
         expected = 2.0 * ids(rows, 5)["ids"].sum(axis=1, keepdims=True)
+        # Whole numbers: nothing is rounded.
         np.testing.assert_array_equal(total(rows, 5), np.broadcast_to(expected, (rows, 3)))
     with pytest.raises(InferenceServerException, match=r"exactly the sizes 'ids' \[3\] or 'ids' \[5\]"):
         total(1, 4)

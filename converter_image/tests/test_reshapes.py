@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.graphs import frozen, on_a_gpu, rewritten
+from tests.rounding import assert_rounded_alike
 from tftrt_runtime.convert import reshapes
 
 
@@ -39,6 +40,7 @@ def test_a_closed_network_answers_the_same_for_any_batch(network: Callable[[Any]
     assert operations(other) & {"Shape", "StridedSlice", "Pack", "ConcatV2"} == set()
     for size in (0, 1, 3):
         x = tf.constant(np.random.default_rng(3).normal(size=(size, 4, 6)).astype(np.float32))
+        # A comparison and one sum of two, which IEEE 754 leaves one result: whatever computes them, the bits are equal.
         np.testing.assert_array_equal(other(x)[0].numpy(), function(x)[0].numpy())
     assert other.outputs[0].shape.as_list()[0] is None
 
@@ -95,4 +97,5 @@ def test_a_squeeze_and_excitation_block_computes_no_shape() -> None:
     assert count == 1
     assert operations(other).isdisjoint({"Shape", "StridedSlice", "Pack", "IdentityN"})
     x = tf.constant(np.random.default_rng(4).normal(size=(2, 8, 8, 16)).astype(np.float32))
-    np.testing.assert_array_equal(other(x)[0].numpy(), function(x)[0].numpy())
+    # A mean of 64, convolutions over 16 and 4 channels, and two exponential functions of some ten operations.
+    assert_rounded_alike(other(x)[0].numpy(), function(x)[0].numpy(), 64 + 16 + 4 + 20)
