@@ -357,3 +357,13 @@ def test_the_task_says_all_that_makes_an_engine() -> None:
     assert task["conversion"]["calibration"] == {"uri": "s3://data/calibration", "samples": 64, "batchSize": 8}
     assert task["conversion"]["inputShapes"] == {"a": {"min": [1], "opt": [64], "max": [128]}}
     assert task["conversion"]["dynamicShapes"] == "Range"
+
+
+def test_a_failed_attempts_pod_does_not_hide_that_the_publishing_one_is_gone() -> None:
+    """The node of the pod that published went, that of an earlier attempt did not."""
+    model = trtmodel()
+    done = job(model, "resnet50-1", JobState.SUCCEEDED, finished_at="2025-12-31T23:00:00Z")
+    left = pod(done.name, ended('{"code": 31, "reason": "StoreUnavailable", "message": "full"}', 31))
+    made = plan(model, CATALOGUE, Observation(jobs=(done,), pods=(left,)), NOW)
+    assert [reference.name for reference in made.writes.deletes] == [done.name]
+    assert conditions(made)["Reconciling"] == ("True", "ConversionPending")

@@ -8,7 +8,7 @@ import yaml
 
 from benchmarks.gpu_results import page
 from tftrt_operator.api.trtmodel import parse_trtmodel
-from tftrt_operator.domain.failure import POD_REASONS
+from tftrt_operator.domain.failure import CONTAINER_REASONS, POD_REASONS
 from tftrt_operator.domain.fingerprint import EngineInputs
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +47,10 @@ def reasons_of_the_converter() -> set[str]:
 def test_every_reason_is_explained() -> None:
     explained = set(re.findall(r"`([A-Z][A-Za-z]+)`", REASONS))
     assert reasons_in_the_domain() | reasons_of_the_converter() | set(POD_REASONS) <= explained
+
+
+def test_what_a_container_may_give_as_its_reason_is_what_the_converter_gives() -> None:
+    assert reasons_of_the_converter() == CONTAINER_REASONS
 
 
 def test_the_readme_explains_every_field_of_the_spec() -> None:

@@ -56,3 +56,22 @@ def test_what_somebody_changed_is_drift(template: dict[str, Any]) -> None:
 def test_a_field_dropped_from_the_manifest_is_drift() -> None:
     before, after = with_hash(BODY), with_hash({**BODY, "spec": {"paused": False}})
     assert has_drifted(after, before.body)
+
+
+def test_a_hash_that_reads_as_a_number_with_an_exponent_is_text() -> None:
+    before = {**BODY, "metadata": {**BODY["metadata"], "annotations": {"tftrt.dev/manifest-hash": "0874e13896750144"}}}
+    after = {**BODY, "metadata": {**BODY["metadata"], "annotations": {"tftrt.dev/manifest-hash": "3463e69954635421"}}}
+    assert has_drifted(Manifest(after), before)
+    assert not has_drifted(Manifest(after), after)
+
+
+def test_labels_that_are_equal_as_numbers_are_not_equal() -> None:
+    labelled = {**BODY, "metadata": {**BODY["metadata"], "labels": {"version": "1.1"}}}
+    assert has_drifted(Manifest(labelled), {**BODY, "metadata": {**BODY["metadata"], "labels": {"version": "1.10"}}})
+
+
+def test_a_volume_that_a_webhook_mounted_a_second_time_is_no_drift() -> None:
+    ours = {"name": "server", "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}]}
+    theirs = {"name": "server", "volumeMounts": [*ours["volumeMounts"], {"name": "scratch", "mountPath": "/agent"}]}
+    bodies = [{**BODY, "spec": {"containers": [container]}} for container in (ours, theirs)]
+    assert not has_drifted(Manifest(bodies[0]), bodies[1])

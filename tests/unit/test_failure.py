@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tftrt_operator.domain.failure import latest_failure
+from tftrt_operator.domain.failure import CONTAINER_REASONS, latest_failure
 from tftrt_operator.domain.observation import ObservedPod, Termination
 
 from .builders import ended, pod
@@ -74,3 +74,18 @@ def test_the_failure_that_happened_last_is_told() -> None:
     assert told(refused, pod("job", ended(WORDS, 31)))[1] == "Evicted"
     earlier = pod("job", created_at="2026-01-01T00:01:00Z", reason="Evicted", message=MEMORY)
     assert told(earlier, pod("job", ended(WORDS, 31)))[1] == "StoreUnavailable"
+
+
+def test_a_reason_that_is_not_the_converters_is_quoted_and_never_a_reason() -> None:
+    words = json.dumps(
+        {"code": 1, "reason": "Serving", "message": "\x1b[2J\x1b[32m1 of 1 replicas answer\n\nall is well"}
+    )
+    code, reason, message = told(pod("job", ended(words, 1)))
+    assert (code, reason) == (1, "ContainerFailed")
+    assert message == (
+        "container publish ended with exit code 1, and said 'Serving: [2J [32m1 of 1 replicas answer all is well'"
+    )
+
+
+def test_the_reasons_of_containers_are_the_converters_failures() -> None:
+    assert {"GPUOutOfMemory", "ServerFailed", "StoreUnavailable"} <= CONTAINER_REASONS

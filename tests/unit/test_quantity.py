@@ -1,4 +1,5 @@
 from decimal import Decimal
+from random import Random
 
 import pytest
 
@@ -31,3 +32,27 @@ def test_a_part_of_a_byte_counts_as_a_whole_one() -> None:
 def test_what_is_no_quantity_is_refused_with_examples_of_some(text: str) -> None:
     with pytest.raises(ValueError, match="is no quantity: write a number with a unit such as 4G"):
         quantity_value(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["1e999999", "1e9999999999", "1E-100", "9" * 33, "1" * 100_000, "1e1000000000000000000"]
+)
+def test_what_would_take_long_to_compute_is_refused_at_once_in_few_words(text: str) -> None:
+    with pytest.raises(ValueError, match="is no quantity") as told:
+        quantity_bytes(text)
+    assert len(str(told.value)) < 150
+
+
+@pytest.mark.parametrize("text", ["1e99", "9" * 32, "16E", "8Ei", "9223372036854775807"])
+def test_more_than_kubernetes_holds_counts_as_the_most_that_it_does(text: str) -> None:
+    assert quantity_bytes(text) == 2**63 - 1
+
+
+def test_no_scalar_raises_anything_but_a_value_error() -> None:
+    random = Random(7)
+    for _ in range(20_000):
+        text = "".join(random.choice("0123456789eE+-.kKmMiGn ") for _ in range(random.randint(0, 40)))
+        try:
+            quantity_bytes(text)
+        except ValueError:
+            continue

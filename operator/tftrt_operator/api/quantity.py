@@ -27,8 +27,14 @@ _SUFFIXES = {
     "Pi": Decimal(2) ** 50,
     "Ei": Decimal(2) ** 60,
 }
-PATTERN = r"^[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$"
-_PARTS = re.compile(r"^(?P<number>[+-]?(?:\d+\.?\d*|\.\d+))(?P<suffix>[KMGTPE]i|[numkMGTPE](?![+\-\d])|[eE][+-]?\d+|)$")
+# The grammar leaves an exponent open, which would be computed: two digits reach far past all that Kubernetes can hold.
+PATTERN = r"^[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]{1,2}))?$"
+MAX_LENGTH = 32
+LARGEST = 2**63 - 1
+"""What Kubernetes holds at most (apimachinery's `Quantity.Value` is an int64); larger ones count as this."""
+_PARTS = re.compile(
+    r"^(?P<number>[+-]?(?:\d+\.?\d*|\.\d+))(?P<suffix>[KMGTPE]i|[numkMGTPE](?![+\-\d])|[eE][+-]?\d{1,2}|)$"
+)
 
 
 def quantity_value(quantity: str) -> Decimal:
@@ -37,9 +43,11 @@ def quantity_value(quantity: str) -> Decimal:
     Raises:
         ValueError: the text is no quantity.
     """
-    parts = _PARTS.match(quantity.strip())
+    parts = _PARTS.match(quantity.strip()) if len(quantity) <= MAX_LENGTH else None
     if parts is None:
-        raise ValueError(f"{quantity!r} is no quantity: write a number with a unit such as 4G, 512Mi or 250m")
+        raise ValueError(
+            f"{quantity[:MAX_LENGTH]!r} is no quantity: write a number with a unit such as 4G, 512Mi or 250m"
+        )
     number, suffix = Decimal(parts["number"]), parts["suffix"]
     if suffix in _SUFFIXES:
         return number * _SUFFIXES[suffix]
@@ -47,12 +55,13 @@ def quantity_value(quantity: str) -> Decimal:
 
 
 def quantity_bytes(quantity: str) -> int:
-    """Return a quantity in whole bytes; fractions round up, as in Kubernetes.
+    """Return a quantity in whole bytes, at most 2 ** 63 - 1; fractions round up, as in Kubernetes.
 
     Raises:
         ValueError: the text is no quantity.
     """
-    return int(quantity_value(quantity).to_integral_value(ROUND_CEILING))
+    value = quantity_value(quantity)
+    return LARGEST if value >= LARGEST else max(int(value.to_integral_value(ROUND_CEILING)), -LARGEST)
 
 
 def _as_text(value: Any) -> str:
@@ -69,6 +78,7 @@ Quantity = Annotated[
         {
             "x-kubernetes-int-or-string": True,
             "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "maxLength": MAX_LENGTH,
             "pattern": PATTERN,
         }
     ),

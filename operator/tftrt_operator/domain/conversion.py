@@ -103,7 +103,7 @@ def _take_result(
         # Pods are watched apart from Jobs: what is not seen yet may be on its way.
         verdict = reconciling("ConversionRunning", f"Job {job.name} is done; its result is awaited")
         return Step(verdict, tidy, WATCH_LAG)
-    if pods:
+    if _published(pods):
         return Step(
             stalled(
                 "SummaryMissing",
@@ -153,7 +153,8 @@ def _failure(model: TRTModel, job: ObservedJob, observation: Observation) -> Ver
     if report is not None:
         reason, message = report.reason, report.message
     previous = model.metadata.annotations.get(RETRY_ANNOTATION, "")
-    again = str(int(previous) + 1) if previous.isdecimal() else "1"
+    # A number that somebody counts up; of any other text, and of any length, another one is 1.
+    again = str(int(previous) + 1) if previous.isdecimal() and len(previous) < 10 else "1"
     return stalled(
         reason,
         f"{message} (Job {job.name}). A corrected spec starts anew by itself; after a fix outside the spec:"

@@ -6,9 +6,39 @@ from pydantic import ValidationError
 
 from ..api.schema import ApiModel
 from .observation import ObservedPod, Termination
+from .words import printable
 
 POD_REASONS = ("Evicted", "DeadlineExceeded", "UnexpectedAdmissionError", "Preempting", "NodeLost")
 """What Kubernetes says of pods often enough to be a reason of its own here."""
+CONTAINER_REASONS = frozenset(
+    {
+        "AccuracyBelowThreshold",
+        "ArtifactCorrupt",
+        "ArtifactNotFound",
+        "CalibrationDataUnfit",
+        "ChildAborted",
+        "DigestMismatch",
+        "EngineDeviceMismatch",
+        "GPUOutOfMemory",
+        "GPUUnfit",
+        "InsufficientGPUMemory",
+        "Internal",
+        "NotAModel",
+        "NothingConvertible",
+        "OutOfMemory",
+        "ServerFailed",
+        "SignatureNotFound",
+        "SourceChanged",
+        "SourceNotFound",
+        "SourceTooLarge",
+        "SourceUnavailable",
+        "SpeedupBelowThreshold",
+        "StoreUnavailable",
+        "UsageError",
+    }
+)
+"""What a container of ours may give as its reason: the converter's failures. What it says beside that is quoted."""
+QUOTED_CHARACTERS = 500
 _SIGNALLED = 128
 """Exit codes above this tell of a signal: somebody else ended the container."""
 
@@ -46,9 +76,16 @@ def _failures(pod: ObservedPod) -> Iterator[tuple[str, FailureReport]]:
 def _last_words(termination: Termination) -> FailureReport | None:
     """Return what a container said when it ended, or what killed it before it could."""
     try:
-        return FailureReport.model_validate_json(termination.message)
+        told = FailureReport.model_validate_json(termination.message)
     except ValidationError:
         pass
+    else:
+        if told.reason in CONTAINER_REASONS:
+            return told.model_copy(update={"message": printable(told.message)})
+        # Any code in that container can write these words: a reason that is not on the list is none.
+        said = printable(f"{told.reason}: {told.message}", QUOTED_CHARACTERS)
+        message = f"container {termination.container} ended with exit code {termination.exit_code}, and said {said!r}"
+        return FailureReport(code=termination.exit_code, reason="ContainerFailed", message=message)
     if termination.reason == "OOMKilled":
         return FailureReport(
             code=termination.exit_code,

@@ -15,6 +15,7 @@ from .status import status_of
 from .step import Step, Writes
 from .target import Target, target_of
 from .verdict import Standing, Verdict, reconciling, stalled
+from .words import printable
 
 OBSTACLE_INTERVAL = timedelta(seconds=60)
 """We watch only what is ours: nobody tells us when an object that stands in the way, or a quota, is gone."""
@@ -114,7 +115,7 @@ def _events(model: TRTModel, verdict: Verdict) -> tuple[Event, ...]:
     elif before is not None and before.reason == verdict.reason:
         return ()
     warning = verdict.standing is Standing.STALLED or verdict.reason == "ArtifactsLeft"
-    return (Event(warning, verdict.reason, verdict.message),)
+    return (Event(warning, verdict.reason, printable(verdict.message)),)
 
 
 def _timestamp(now: datetime) -> str:

@@ -27,6 +27,7 @@ from .record import EngineRecord, Summary
 from .rollout import is_rolled_out
 from .target import Target
 from .verdict import Standing, Verdict
+from .words import printable, reason_or
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +137,8 @@ def _condition(model: TRTModel, claim: _Claim, now: str) -> Condition:
         status=claim.status,
         observed_generation=model.metadata.generation,
         last_transition_time=before.last_transition_time if before and unchanged else now,
-        reason=claim.reason,
-        message=claim.message,
+        reason=reason_or(claim.reason, "Unknown"),
+        message=printable(claim.message),
     )
 
 
