@@ -41,7 +41,7 @@ converter-test: setup ## The converter image's own tests, on the CPU
 	@$(CONVERTER_TESTS)
 
 numerics: setup   ## The tests of what TensorFlow computes, with each instruction set, without oneDNN, with 1, 2 and 8 threads
-	@converter_image/tests/numerics.sh tests/test_{rounding,pooling,padding,normalization,reshapes,einsum,quick_call,engines,frozen_graph,serve,convert,verification,benchmark}.py
+	@converter_image/tests/numerics.sh
 
 crds: setup      ## Write the CRD from operator/tftrt_operator/api
 	.venv/bin/python -m tftrt_operator.api.crd | tee crds/trtmodels.tftrt.dev.yaml > charts/tftrt-operator/files/trtmodels.tftrt.dev.yaml

@@ -2,9 +2,13 @@
 
 from typing import Any, cast
 
+import pytest
+
 from tftrt_operator.api.status import TRTModelStatus
 from tftrt_operator.controller.cluster import Cluster
 from tftrt_operator.controller.observed import Key, Observed
+from tftrt_operator.domain.deletion import FINALIZER
+from tftrt_operator.domain.unreadable import release, unreadable_status
 
 from .builders import CATALOGUE
 
@@ -63,3 +67,54 @@ def test_an_older_state_of_a_model_changes_nothing() -> None:
     model = observed.model(KEY)
     assert model is not None
     assert model.spec.source.uri == "pvc://models/resnet50"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"source": {"uri": "pvc://models/resnet50"}, "conversion": {"maxWorkspaceSize": "1e999999"}},
+        {
+            "source": {"uri": "pvc://models/resnet50"},
+            "conversion": {"resources": {"requests": {"cpu": "1e9999999999"}}},
+        },
+        {},
+        None,
+    ],
+)
+def test_a_model_that_cannot_be_read_is_looked_at_once_and_told_so(spec: Any) -> None:
+    looked_at: list[Key] = []
+    observed = Observed(NO_CLUSTER, CATALOGUE, looked_at.append)
+    observed.see_model(body(1))
+    observed.see_model(body(2, spec=spec))
+    observed.see_model(body(3, spec=spec))
+    assert looked_at == [KEY] * 2
+    assert observed.model(KEY) is None, "it is not acted on by what it was before"
+    unreadable = observed.unreadable(KEY)
+    assert unreadable is not None
+    status = unreadable_status(unreadable, "2026-01-01T00:00:00Z")
+    told = {condition.type: (condition.status, condition.reason) for condition in status.conditions}
+    assert told == {"Ready": ("False", "SpecUnreadable"), "Stalled": ("True", "SpecUnreadable")}
+    assert "spec" in status.conditions[0].message
+    observed.see_model(body(4))
+    assert observed.unreadable(KEY) is None
+    assert observed.model(KEY) is not None
+
+
+def test_a_status_of_another_version_does_not_make_a_model_unreadable() -> None:
+    observed = Observed(NO_CLUSTER, CATALOGUE, lambda _key: None)
+    observed.see_model(body(1, status={"conversion": {"latency": {"newName": 1}}}))
+    assert observed.model(KEY) is not None
+
+
+def test_one_that_cannot_be_read_is_not_held_back_from_going() -> None:
+    observed = Observed(NO_CLUSTER, CATALOGUE, lambda _key: None)
+    gone = body(2, spec=None)
+    gone["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["other/one", FINALIZER]}
+    observed.see_model(gone)
+    unreadable = observed.unreadable(KEY)
+    assert unreadable is not None
+    patch = release(unreadable, FINALIZER)
+    assert patch is not None
+    assert patch.body == {"metadata": {"finalizers": ["other/one"], "resourceVersion": "2"}}
+    observed.forget_model(KEY, "uid-1")
+    assert observed.unreadable(KEY) is None

@@ -31,7 +31,9 @@ def test_a_refusal_of_any_length_still_makes_a_status_and_an_event() -> None:
     refused = Rejection(Reference("Job", "default", "resnet50"), "Invalid value: \x1b" + "<" * 40_000, final=True)
     made = plan(model, CATALOGUE, Observation(rejections=(refused,)), NOW)
     assert made.status is not None
-    message = made.status.condition(ConditionType.READY).message
+    ready = made.status.condition(ConditionType.READY)
+    assert ready is not None
+    message = ready.message
     assert len(message) <= MESSAGE_CHARACTERS
     assert message.isprintable()
     assert made.events[0].message.isprintable()
@@ -43,4 +45,6 @@ def test_an_annotation_of_any_length_is_no_number() -> None:
     observation = Observation(jobs=(job(model, failed.reference.name, state=JobState.FAILED),))
     made = plan(model, CATALOGUE, observation, NOW)
     assert made.status is not None
-    assert "tftrt.dev/retry=1" in made.status.condition(ConditionType.READY).message
+    ready = made.status.condition(ConditionType.READY)
+    assert ready is not None
+    assert "tftrt.dev/retry=1" in ready.message

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from . import API_VERSION, KIND
 from .artifacts import Artifacts
@@ -98,7 +98,17 @@ class TRTModel(ApiModel):
 def parse_trtmodel(body: Any) -> TRTModel:
     """Parse an object as the API server gives it.
 
+    A status that another version wrote and this one cannot read counts as none: it is only what was once said.
+
     Raises:
         pydantic.ValidationError: the object is no TRTModel of this version.
     """
-    return TRTModel.model_validate(body)
+    return TRTModel.model_validate({**body, "status": parse_status(body)})
+
+
+def parse_status(body: Any) -> TRTModelStatus:
+    """Return an object's status, or an empty one where it cannot be read."""
+    try:
+        return TRTModelStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        return TRTModelStatus()

@@ -185,7 +185,7 @@ class Cluster:
         try:
             if response.status >= 400:
                 raise _error(response.status, await response.read())
-            async for line in response.content:
+            async for line in _lines(response.content.iter_any()):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
@@ -260,6 +260,21 @@ class Cluster:
         answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the lines of a stream, however long: aiohttp's own way ends at one of 4 MiB.
+
+    What is stored as 1 MiB at most may be six times as long in a watch, where Go's JSON writes `<` as six bytes. What
+    comes after the last line is no line: the connection broke in the middle of it.
+    """
+    parts: list[bytes] = []
+    async for chunk in chunks:
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            yield b"".join((*parts, end))
+            parts = []
+        parts.append(rest)
 
 
 def _collection(kind: str, namespace: str | None) -> str:

@@ -20,10 +20,13 @@ class Health:
 
     def __init__(self, reconciler: Reconciler) -> None:
         self._reconciler = reconciler
+        self.has_failed = False
+        """Whether the reconciler ended by itself: the process must not end as if all were well."""
 
     def reconciler_ended(self, task: "asyncio.Task[None]") -> None:
         """End the process when the reconciler has ended by itself: a new one is better than a deaf one."""
         if not task.cancelled():
+            self.has_failed = True
             logger.critical("The reconciler ended", exc_info=task.exception())
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -23,6 +23,8 @@ TOMBSTONES = 10_000
 _EXPIRED = (410, 400, 504)
 """Gone; and what the API server says to a resource version that it has never had (etcd restored from a backup)."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 30.0
+SHORTEST_WATCH_SECONDS = 1.0
+"""A watch that ends sooner has brought nothing to go on at once for."""
 
 
 class Informer(Generic[T]):
@@ -77,13 +79,15 @@ class Informer(Generic[T]):
         pause = FIRST_PAUSE_SECONDS
         resource_version = ""
         while True:
+            began = time.monotonic()
             try:
                 if not resource_version:
                     resource_version = await self._list()
                     self.synced.set()
                 async for event in self._cluster.watch(self.kind, self._selector, resource_version):
                     self.last_heard = time.monotonic()
-                    pause = FIRST_PAUSE_SECONDS
+                    if self.last_heard - began >= SHORTEST_WATCH_SECONDS:
+                        pause = FIRST_PAUSE_SECONDS
                     resource_version = event.object["metadata"]["resourceVersion"]
                     if event.type == "DELETED":
                         self._changed(self._remove(event.object["metadata"]["uid"]))
@@ -100,6 +104,14 @@ class Informer(Generic[T]):
                 # The connection broke, in the middle of a line perhaps: the resource version is still good.
                 logger.warning("Watching %s: %s: %s", self.kind, type(error).__name__, error)
                 pause = await _rest(pause)
+            except Exception:
+                # Whatever one object or one answer brings, it ends no watch; what was missed is in the next list.
+                logger.exception("Watching %s: listing again", self.kind)
+                resource_version = ""
+                pause = await _rest(pause)
+            else:
+                if time.monotonic() - began < SHORTEST_WATCH_SECONDS:
+                    pause = await _rest(pause)  # a proxy, or an API server that is about to go
 
     async def _list(self) -> str:
         found: dict[str, Mapping[str, Any]] = {}
@@ -111,7 +123,9 @@ class Informer(Generic[T]):
                 break
             page = await self._cluster.list_page(self.kind, self._selector, page.next_page)
         self.last_heard = time.monotonic()
-        gone = [uid for uid in self._objects if uid not in found]
+        # What is newer than the list was written while its pages came, and is not gone.
+        listed = int(page.resource_version)
+        gone = [uid for uid, (version, *_) in self._objects.items() if uid not in found and version <= listed]
         concerned = [self._remove(uid) for uid in gone]
         concerned += [self._objects[uid][2] for uid, body in found.items() if self._upsert(body)]
         for keys in concerned:

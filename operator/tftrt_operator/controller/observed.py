@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from ..api.status import TRTModelStatus
-from ..api.trtmodel import TRTModel, parse_trtmodel
+from ..api.trtmodel import TRTModel, parse_status, parse_trtmodel
 from ..domain.manifests import names
 from ..domain.observation import Observation, ObservedChild, ObservedDeployment
 from ..domain.runtime import Catalogue
 from ..domain.target import Target, target_of
+from ..domain.unreadable import UnreadableModel, unreadable_model
 from . import parse
 from .cluster import Cluster
 from .informer import Informer
@@ -31,6 +30,7 @@ class Observed:
         self._catalogue = catalogue
         self._enqueue = enqueue
         self._models: dict[Key, tuple[int, TRTModel]] = {}
+        self._unreadable: dict[Key, UnreadableModel] = {}
         self._expected: dict[Key, tuple[str, TRTModelStatus]] = {}
         self._targets: dict[Key, Hashable] = {}
         self._models_by_target: dict[Hashable, dict[Key, None]] = {}
@@ -68,17 +68,17 @@ class Observed:
         """Take in a TRTModel as the API server gives it."""
         try:
             model = parse_trtmodel(body)
-        except ValidationError as error:
-            metadata = body["metadata"]
-            logger.warning("TRTModel %s/%s cannot be read: %s", metadata["namespace"], metadata["name"], error)
+            target = target_of(model, self._catalogue)
+        except Exception as error:  # whatever it is, it is this model's own trouble, and is told there
+            self._see_unreadable(body, error)
             return
         version = int(model.metadata.resource_version)
         have = self._models.get(model.key)
         if have is not None and have[1].metadata.uid == model.metadata.uid and have[0] >= version:
             return
         self._forget_target(model.key)
+        self._unreadable.pop(model.key, None)
         self._models[model.key] = (version, model)
-        target = target_of(model, self._catalogue)
         if isinstance(target, Target):
             target_key = ("engine", model.metadata.namespace, target.key.engine)
             self._targets[model.key] = target_key
@@ -86,8 +86,30 @@ class Observed:
         if have is None or not self._is_own_status(have[1], model):
             self._enqueue(model.key)
 
+    def _see_unreadable(self, body: Mapping[str, Any], error: Exception) -> None:
+        """Take in a TRTModel that cannot be read, in place of what it was before: that is no longer what is asked."""
+        model = unreadable_model(body, parse.why_unreadable(error), parse_status(body))
+        have = self._unreadable.get(model.key)
+        if have is not None and have.reference == model.reference and have.why == model.why:
+            told = have.generation == model.generation and have.deleting == model.deleting
+        else:
+            told = False
+        self._forget_target(model.key)
+        self._models.pop(model.key, None)
+        self._unreadable[model.key] = model
+        if not told:
+            logger.warning("TRTModel %s/%s cannot be read: %s", *model.key, model.why)
+            self._enqueue(model.key)
+
+    def unreadable(self, key: Key) -> UnreadableModel | None:
+        """Return the TRTModel of that name where it cannot be read, or None."""
+        return self._unreadable.get(key)
+
     def forget_model(self, key: Key, uid: str) -> None:
         """Drop a TRTModel that is gone, unless a new one has its name."""
+        unreadable = self._unreadable.get(key)
+        if unreadable is not None and unreadable.reference.uid == uid:
+            del self._unreadable[key]
         model = self.model(key)
         if model is not None and model.metadata.uid == uid:
             self._forget_target(key)

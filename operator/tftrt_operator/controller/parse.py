@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from ..api import KIND
 from ..api.trtmodel import OwnerReference
 from ..domain.manifests import names
@@ -21,6 +23,13 @@ from ..domain.record import RECORD_KEY, parse_record
 
 Json = Mapping[str, Any]
 _FRACTION = re.compile(r"0[.][0-9]{1,16}|1([.]0{1,16})?")
+
+
+def why_unreadable(error: Exception) -> str:
+    """Return what is wrong with an object, by field where that is known."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
+    return f"{type(error).__name__}: {error}"
 
 
 def labels_of(body: Json) -> Mapping[str, str]:

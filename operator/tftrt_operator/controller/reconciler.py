@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Any
 
 from ..api import API_VERSION, KIND
 from ..api.trtmodel import TRTModel
+from ..domain.deletion import FINALIZER
 from ..domain.manifest import Manifest, digest
 from ..domain.manifests import names
 from ..domain.observation import Observation, Reference, Rejection
@@ -17,7 +17,10 @@ from ..domain.plan import Event, Plan, plan
 from ..domain.runtime import Catalogue
 from ..domain.step import Patch
 from ..domain.target import Target, target_of
+from ..domain.unreadable import UnreadableModel, release, unreadable_status
+from ..domain.words import printable
 from .cluster import ApiError, Cluster
+from .keyed_locks import KeyedLocks
 from .observed import Key, Observed
 from .queue import WorkQueue
 
@@ -38,7 +41,7 @@ class Reconciler:
         self.observed = Observed(cluster, catalogue, self.queue.add)
         self._cluster = cluster
         self._catalogue = catalogue
-        self._engine_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._engines: KeyedLocks[str] = KeyedLocks()
 
     async def run(self) -> None:
         """Watch and reconcile, for ever."""
@@ -69,6 +72,9 @@ class Reconciler:
                 self.queue.done(key)
 
     async def _reconcile(self, key: Key) -> None:
+        if (unreadable := self.observed.unreadable(key)) is not None:
+            await self._tell_unreadable(unreadable)
+            return
         model = self.observed.model(key)
         if model is None:
             return
@@ -77,11 +83,27 @@ class Reconciler:
             await self._look_and_act(model, None)
             return
         # Two models that ask for one engine must not start two Jobs: the second looks after the first has written.
-        lock = f"{model.metadata.namespace}/{target.key.engine}"
-        async with self._engine_locks[lock]:
+        async with self._engines.alone(f"{model.metadata.namespace}/{target.key.engine}"):
             await self._look_and_act(model, target)
-        if not self._engine_locks[lock].locked():
-            del self._engine_locks[lock]
+
+    async def _tell_unreadable(self, model: UnreadableModel) -> None:
+        """Say in its status that a model cannot be read, and let it go where it is deleted."""
+        try:
+            if model.deleting:
+                if (patch := release(model, FINALIZER)) is not None:
+                    await self._cluster.patch(patch.reference, patch.body)
+                return
+            status = unreadable_status(model, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+            if status == model.status:
+                return
+            body = status.model_dump(by_alias=True, exclude_none=True, mode="json")
+            self.observed.write_through(await self._cluster.apply_status(model.reference, body))
+            event = Event(warning=True, reason=model.verdict.reason, message=printable(model.verdict.message))
+            await self._cluster.record_event(_event(model.reference, event))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            self.observed.forget_model(model.key, str(model.reference.uid))
 
     async def _look_and_act(self, model: TRTModel, target: Target | None) -> None:
         observation = self.observed.observation(model, target)
@@ -229,7 +251,7 @@ class Reconciler:
                 self.observed.forget_model(model.key, model.metadata.uid)
                 raise _ModelGoneError from error
         for event in made.events:
-            await self._cluster.record_event(_event(model, event))
+            await self._cluster.record_event(_event(_reference(model), event))
 
 
 def _reference(model: TRTModel) -> Reference:
@@ -253,7 +275,7 @@ def _made_by_us(body: Mapping[str, Any]) -> bool:
     return (body["metadata"].get("labels") or {}).get(names.MANAGED_BY) == names.OPERATOR
 
 
-def _event(model: TRTModel, event: Event) -> dict[str, Any]:
+def _event(about: Reference, event: Event) -> dict[str, Any]:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     message = event.message[:1024]  # the API server's limit
     return {
@@ -261,15 +283,15 @@ def _event(model: TRTModel, event: Event) -> dict[str, Any]:
         "kind": "Event",
         "metadata": {
             # The same news is the same object: told again, it is counted.
-            "name": f"{model.metadata.name}.{digest([model.metadata.uid, event.reason, message], 16)}",
-            "namespace": model.metadata.namespace,
+            "name": f"{about.name}.{digest([about.uid, event.reason, message], 16)}",
+            "namespace": about.namespace,
         },
         "involvedObject": {
             "apiVersion": API_VERSION,
             "kind": KIND,
-            "namespace": model.metadata.namespace,
-            "name": model.metadata.name,
-            "uid": model.metadata.uid,
+            "namespace": about.namespace,
+            "name": about.name,
+            "uid": about.uid,
         },
         "type": "Warning" if event.warning else "Normal",
         "reason": event.reason,

@@ -1,0 +1,114 @@
+"""Whatever a watch brings, the watch survives it, and its store holds what is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from tftrt_operator.controller import informer as informers
+from tftrt_operator.controller.cluster import ApiError, Cluster, Page, WatchEvent, _lines
+from tftrt_operator.controller.informer import Informer
+
+from .fake_cluster import FakeCluster, Script, config_map
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each rest would have been."""
+    rests: list[float] = []
+
+    async def rest(pause: float) -> float:
+        rests.append(pause)
+        await asyncio.sleep(0)
+        return pause * 2
+
+    monkeypatch.setattr(informers, "_rest", rest)
+    return rests
+
+
+def informer(cluster: FakeCluster) -> Informer[str]:
+    def parse(body: Any) -> str:
+        return str(body["metadata"]["name"])
+
+    def index(body: Any) -> Any:
+        yield "all"
+
+    return Informer(cast("Cluster", cluster), "ConfigMap", "a=b", parse, index, lambda _keys: None)
+
+
+async def watched(cluster: FakeCluster) -> Informer[str]:
+    """The informer after it has seen all that there is."""
+    seen = informer(cluster)
+    task = asyncio.create_task(seen.run())
+    waiting = asyncio.create_task(cluster.idle.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+    assert not task.done(), task.exception()
+    task.cancel()
+    return seen
+
+
+def assert_taken(taken: bool) -> None:
+    assert taken
+
+
+def page(*items: dict[str, Any], version: int = 10, next_page: str = "") -> Page:
+    return Page(list(items), f"{version}", next_page)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(RuntimeError("a line is too long"), id="what nobody has thought of"),
+        pytest.param(RecursionError("nested too deep"), id="nested too deep"),
+        pytest.param(WatchEvent("ADDED", {"metadata": {}}), id="an object without a version"),
+        pytest.param(WatchEvent("ADDED", {"metadata": {"resourceVersion": "x", "uid": "1"}}), id="no number"),
+        pytest.param(ApiError(500, "", "the server is in trouble"), id="a refusal"),
+    ],
+)
+async def test_a_watch_goes_on_after_anything(broken: WatchEvent | Exception) -> None:
+    later: Script = [WatchEvent("ADDED", config_map("later", 12))]
+    seen = await watched(FakeCluster([page(config_map("first", 3))], [broken], later))
+    assert seen.find("all") == ("first", "later")
+
+
+async def test_what_was_written_while_the_pages_came_is_not_taken_for_gone() -> None:
+    cluster = FakeCluster([page(config_map("first", 3), next_page="1"), page()])
+    seen = informer(cluster)
+    written = config_map("ours", 11)
+    cluster.between_pages = lambda: assert_taken(seen.write_through(written))
+    await seen._list()
+    assert set(seen.find("all")) == {"first", "ours"}
+    assert seen.write_through(written), "there is no tombstone for it"
+
+
+async def test_what_the_list_no_longer_has_is_gone() -> None:
+    cluster = FakeCluster([page(config_map("first", 3), config_map("second", 4))])
+    seen = informer(cluster)
+    await seen._list()
+    cluster.pages = [page(config_map("second", 4), version=20)]
+    await seen._list()
+    assert seen.find("all") == ("second",)
+
+
+async def test_a_watch_that_ends_at_once_rests_longer_each_time(no_pauses: list[float]) -> None:
+    cluster = FakeCluster([page()], [], [], [])
+    await watched(cluster)
+    assert no_pauses == [0.2, 0.4, 0.8]
+    assert cluster.lists == 1
+
+
+async def test_an_expired_version_is_listed_anew() -> None:
+    cluster = FakeCluster([page(config_map("first", 3))], [ApiError(410, "Expired", "too old")])
+    await watched(cluster)
+    assert (cluster.lists, cluster.from_versions) == (2, ["10", "10"])
+
+
+async def test_lines_of_any_length_are_read_whole_and_a_broken_one_is_none() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for chunk in (b"one\ntw", b"o\n", *[b"\\u003c" * 10_000] * 100, b"\nbrok", b"en"):
+            yield chunk
+
+    assert [len(line) async for line in _lines(chunks())] == [3, 3, 6_000_000]
