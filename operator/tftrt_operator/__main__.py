@@ -27,14 +27,18 @@ def main() -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     registry = kopf.OperatorRegistry()
     handlers.register(registry, catalogue)
+    memo = kopf.Memo()
     kopf.run(
         registry=registry,
         standalone=True,
+        memo=memo,
         clusterwide=True,
         # Without one kopf looks up the user's name, and a container's user has none.
         identity=socket.gethostname(),  # type: ignore[arg-type]
         liveness_endpoint=f"http://0.0.0.0:{arguments.health_port}/healthz",
     )
+    if "health" in memo and memo.health.has_failed:
+        sys.exit("tftrt-operator: the reconciler ended by itself; the log has why")
 
 
 if __name__ == "__main__":

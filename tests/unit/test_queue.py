@@ -3,8 +3,12 @@ import asyncio
 from tftrt_operator.controller.queue import WorkQueue
 
 
+def one_share() -> WorkQueue[str]:
+    return WorkQueue(lambda _key: "all", 8)
+
+
 async def test_a_key_waits_once_however_often_it_is_added() -> None:
-    queue: WorkQueue[str] = WorkQueue()
+    queue = one_share()
     queue.add("a")
     queue.add("a")
     assert await queue.get() == "a"
@@ -12,7 +16,7 @@ async def test_a_key_waits_once_however_often_it_is_added() -> None:
 
 
 async def test_a_key_is_never_worked_on_twice_at_once_and_nothing_is_missed() -> None:
-    queue: WorkQueue[str] = WorkQueue()
+    queue = one_share()
     queue.add("a")
     await queue.get()
     queue.add("a")
@@ -22,7 +26,7 @@ async def test_a_key_is_never_worked_on_twice_at_once_and_nothing_is_missed() ->
 
 
 async def test_a_failed_key_comes_back_later_each_time() -> None:
-    queue: WorkQueue[str] = WorkQueue()
+    queue = one_share()
     waits = [queue.retry("a") for _ in range(12)]
     assert waits[0] < 0.3
     assert 30 <= waits[-1] <= 60
@@ -31,9 +35,31 @@ async def test_a_failed_key_comes_back_later_each_time() -> None:
 
 
 async def test_what_comes_by_itself_comes_before_its_timer() -> None:
-    queue: WorkQueue[str] = WorkQueue()
+    queue = one_share()
     queue.add_after("a", 3600)
     queue.add("a")
     assert await asyncio.wait_for(queue.get(), 1) == "a"
     queue.done("a")
     assert len(queue) == 0
+
+
+async def test_a_namespace_whose_work_takes_long_keeps_no_other_waiting() -> None:
+    queue: WorkQueue[tuple[str, int]] = WorkQueue(lambda key: key[0], 2)
+    for number in range(64):
+        queue.add(("slow", number))
+    assert [await queue.get(), await queue.get()] == [("slow", 0), ("slow", 1)]
+    third = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    assert not third.done(), "two of a namespace are worked on at a time"
+    queue.add(("quick", 0))
+    assert await asyncio.wait_for(third, 1) == ("quick", 0)
+    queue.done(("slow", 0))
+    assert await asyncio.wait_for(queue.get(), 1) == ("slow", 2)
+
+
+async def test_namespaces_take_turns() -> None:
+    queue: WorkQueue[tuple[str, int]] = WorkQueue(lambda key: key[0], 8)
+    for share in ("a", "b"):
+        for number in range(2):
+            queue.add((share, number))
+    assert [await queue.get() for _ in range(4)] == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]

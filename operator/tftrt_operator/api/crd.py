@@ -113,7 +113,8 @@ def custom_resource_definition() -> dict[str, Any]:
                 "plural": PLURAL,
                 "singular": KIND.lower(),
                 "shortNames": ["trtm"],
-                "categories": ["all"],
+                # Not `all`: `kubectl delete all --all` would delete models, and their artifacts with some.
+                "categories": ["tftrt"],
             },
             "versions": [
                 {

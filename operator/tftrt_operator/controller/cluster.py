@@ -79,7 +79,7 @@ class Cluster:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
             await config.load_kube_config(client_configuration=configuration)
-        configuration.connection_pool_maxsize = 64  # eight watches are held open all the time
+        configuration.connection_pool_maxsize = 128  # one for each worker, and a dozen watches that are held open
         api = client.ApiClient(configuration)
         api.user_agent = FIELD_MANAGER
         return cls(api)

@@ -7,7 +7,7 @@ import kopf
 
 from .. import api
 from ..domain.runtime import Catalogue
-from .cluster import Cluster
+from .cluster import PAGE, Cluster
 from .health import Health, UnhealthyError
 from .reconciler import Reconciler
 
@@ -22,7 +22,8 @@ def register(registry: kopf.OperatorRegistry, catalogue: Catalogue) -> None:
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
         settings.posting.enabled = False  # the reconciler writes the Events
-        settings.scanning.disabled = True
+        # The CRD may come after the operator, go, and come again: kopf watches CRDs, and begins to watch ours then.
+        settings.watching.chunk_size = PAGE
         settings.queueing.idle_timeout = 1.0
         memo.cluster = await Cluster.connect()
         memo.reconciler = Reconciler(memo.cluster, catalogue)

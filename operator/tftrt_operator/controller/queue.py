@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -11,11 +11,22 @@ FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.25, 60.0
 
 
 class WorkQueue(Generic[K]):
-    """Keys to look at, after client-go's workqueue: what comes while its key is worked on is looked at once more."""
+    """Keys to look at, after client-go's workqueue: what comes while its key is worked on is looked at once more.
 
-    def __init__(self) -> None:
-        self._waiting: OrderedDict[K, None] = OrderedDict()
+    Keys of one share (a namespace) are worked on a few at a time, and the shares take turns: a tenant whose writes take
+    long keeps nobody else waiting.
+
+    Args:
+        share_of: the share that a key belongs to.
+        most: how many keys of one share are worked on at a time.
+    """
+
+    def __init__(self, share_of: Callable[[K], Hashable], most: int) -> None:
+        self._share_of = share_of
+        self._most = most
+        self._waiting: OrderedDict[Hashable, OrderedDict[K, None]] = OrderedDict()
         self._active: set[K] = set()
+        self._active_of: Counter[Hashable] = Counter()
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -23,7 +34,7 @@ class WorkQueue(Generic[K]):
 
     def __len__(self) -> int:
         """Return how many keys wait."""
-        return len(self._waiting)
+        return sum(len(keys) for keys in self._waiting.values())
 
     def add(self, key: K) -> None:
         """Have a key looked at soon."""
@@ -32,7 +43,7 @@ class WorkQueue(Generic[K]):
         if key in self._active:
             self._again.add(key)
         else:
-            self._waiting[key] = None
+            self._waiting.setdefault(self._share_of(key), OrderedDict())[key] = None
             self._available.set()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -55,16 +66,33 @@ class WorkQueue(Generic[K]):
 
     async def get(self) -> K:
         """Wait for a key and take it. `done` gives it back."""
-        while not self._waiting:
+        while (share := self._next_share()) is None:
             self._available.clear()
             await self._available.wait()
-        key, _ = self._waiting.popitem(last=False)
+        keys = self._waiting.pop(share)
+        key, _ = keys.popitem(last=False)
+        if keys:
+            self._waiting[share] = keys  # behind the others: it is their turn
         self._active.add(key)
+        self._active_of[share] += 1
         return key
+
+    def _next_share(self) -> Hashable | None:
+        """The share that has waited longest of those that have not all they may have; they are few who have."""
+        return next((share for share in self._waiting if self._active_of[share] < self._most), None)
+
+    def has_failed(self, key: K) -> bool:
+        """Return whether the last look at a key failed."""
+        return key in self._failures
 
     def done(self, key: K) -> None:
         """Say that a key's work is over."""
         self._active.discard(key)
+        share = self._share_of(key)
+        self._active_of[share] -= 1
+        if not self._active_of[share]:
+            del self._active_of[share]
+        self._available.set()
         if key in self._again:
             self._again.discard(key)
             self.add(key)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..api import API_VERSION, KIND
 from ..api.trtmodel import TRTModel
-from ..domain.deletion import FINALIZER
+from ..domain.deletion import FINALIZER, deletes_artifacts
 from ..domain.manifest import Manifest, digest
 from ..domain.manifests import names
 from ..domain.observation import Observation, Reference, Rejection
@@ -26,7 +26,18 @@ from .queue import WorkQueue
 
 logger = logging.getLogger(__name__)
 
-WORKERS = 16
+WORKERS = 64
+"""They wait for the API server nearly all the time."""
+WORKERS_OF_A_NAMESPACE = 8
+
+
+class _WriteFailedError(Exception):
+    """The API server did not take a write, for a reason that may pass."""
+
+    def __init__(self, reference: Reference, error: ApiError) -> None:
+        super().__init__(str(error))
+        self.reference = reference
+        self.error = error
 
 
 class _ModelGoneError(Exception):
@@ -37,7 +48,7 @@ class Reconciler:
     """Level-triggered: the same facts lead to the same writes, whatever brought the key up."""
 
     def __init__(self, cluster: Cluster, catalogue: Catalogue) -> None:
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self.queue: WorkQueue[Key] = WorkQueue(lambda key: key[0], WORKERS_OF_A_NAMESPACE)
         self.observed = Observed(cluster, catalogue, self.queue.add)
         self._cluster = cluster
         self._catalogue = catalogue
@@ -107,12 +118,10 @@ class Reconciler:
 
     async def _look_and_act(self, model: TRTModel, target: Target | None) -> None:
         observation = self.observed.observation(model, target)
-        if model.metadata.deletion_timestamp is not None and model.metadata.finalizers:
-            observation = replace(
-                observation,
-                namespace_terminating=await self._terminating(model),
-                live_models=await self._live_models(model),
-            )
+        if deletes_artifacts(model):
+            terminating = await self._terminating(model)
+            users = frozenset() if terminating else await self._live_users(model, observation)
+            observation = replace(observation, namespace_terminating=terminating, live_models=users)
         made = self._plan(model, observation)
         new = [manifest for manifest in made.writes.applies if observation.child(manifest.kind) is None]
         if new or made.writes.creates:
@@ -121,7 +130,14 @@ class Reconciler:
             if foreign or leftovers:
                 observation = replace(observation, foreign=foreign, leftovers=leftovers)
                 made = self._plan(model, observation)
-        obstacles = await self._write(made, observation)
+        try:
+            obstacles = await self._write(made, observation)
+        except _WriteFailedError as failed:
+            # Once may be chance. Twice in a row is news for who waits for it, whatever keeps the API server from it.
+            if self.queue.has_failed(model.key):
+                told = Rejection(failed.reference, failed.error.message, final=False, failed=True)
+                await self._report(model, self._plan(model, replace(observation, rejections=(told,))))
+            raise failed.error from failed
         if obstacles:
             observation = replace(
                 observation,
@@ -161,18 +177,19 @@ class Reconciler:
         live = await self._cluster.get(Reference("Namespace", namespace, namespace))
         return live is None or live["metadata"].get("deletionTimestamp") is not None
 
-    async def _live_models(self, model: TRTModel) -> frozenset[str]:
-        """Ask for the UIDs of the namespace's TRTModels that are not being deleted.
+    async def _live_users(self, model: TRTModel, observation: Observation) -> frozenset[str]:
+        """Ask for the UIDs of the TRTModels that use what this one does, and are not being deleted.
 
         What we have seen may be less: just after a start, or where one cannot be read.
         """
-        found: set[str] = set()
-        page = await self._cluster.list_page(KIND, namespace=model.metadata.namespace)
-        while True:
-            found.update(item["metadata"]["uid"] for item in page.items if "deletionTimestamp" not in item["metadata"])
-            if not page.next_page:
-                return frozenset(found)
-            page = await self._cluster.list_page(KIND, next_page=page.next_page, namespace=model.metadata.namespace)
+        owners = [owner.name for record in observation.records for owner in record.owners]
+        owners += [owner.name for job in observation.jobs for owner in job.owners]
+        others = sorted(set(owners) - {model.metadata.name})
+        namespace = model.metadata.namespace
+        live = await asyncio.gather(*(self._cluster.get(Reference(KIND, namespace, name)) for name in others))
+        return frozenset(
+            body["metadata"]["uid"] for body in live if body is not None and "deletionTimestamp" not in body["metadata"]
+        )
 
     async def _in_the_way(
         self, model: TRTModel, manifests: list[Manifest]
@@ -198,7 +215,7 @@ class Reconciler:
                 obstacle: Rejection | Reference | None = await write
             except ApiError as error:
                 if error.status not in (400, 403, 422):
-                    raise
+                    raise _WriteFailedError(reference, error) from error
                 obstacle = Rejection(reference, error.message, final=error.status != 403)
             if obstacle is not None:
                 obstacles.append(obstacle)
@@ -234,7 +251,7 @@ class Reconciler:
             if error.status != 409:
                 raise
             live = await self._cluster.get(manifest.reference)
-            if live is not None and not (_made_by_us(live) and self.observed.write_through(live)):
+            if live is not None and not (_is_meant(manifest, live) and self.observed.write_through(live)):
                 return manifest.reference
             raise  # we have it now, or it has gone: another look tells
         return None
@@ -269,6 +286,20 @@ def _left_by_namesake(model: TRTModel, body: Mapping[str, Any]) -> bool:
         owner["kind"] == KIND and owner["name"] == model.metadata.name and owner["uid"] != model.metadata.uid
         for owner in owners
     )
+
+
+def _is_meant(manifest: Manifest, live: Mapping[str, Any]) -> bool:
+    """Return whether a live object is what the manifest would have made, and not one that has our label only.
+
+    A record is evidence for whoever asks for its engine; everything else goes by the owner that we would have given it.
+    """
+    ours, theirs = manifest.body["metadata"], live["metadata"]
+    if not _made_by_us(live):
+        return False
+    if manifest.kind == "ConfigMap":
+        return bool(ours["labels"][names.ENGINE] == (theirs.get("labels") or {}).get(names.ENGINE))
+    wanted = {owner["uid"] for owner in ours.get("ownerReferences") or ()}
+    return not wanted or bool(wanted & {owner["uid"] for owner in theirs.get("ownerReferences") or ()})
 
 
 def _made_by_us(body: Mapping[str, Any]) -> bool:

@@ -27,6 +27,15 @@ def guard(model: TRTModel) -> Writes:
     return Writes(patches=(_set_finalizers(model, [*kept, FINALIZER] if wanted else kept),))
 
 
+def deletes_artifacts(model: TRTModel) -> bool:
+    """Return whether a model is being deleted whose artifacts go with it: who else uses them must be known then."""
+    return (
+        model.metadata.deletion_timestamp is not None
+        and FINALIZER in model.metadata.finalizers
+        and model.spec.artifacts.deletion_policy is DeletionPolicy.DELETE
+    )
+
+
 def delete(model: TRTModel, catalogue: Catalogue, observation: Observation, now: datetime) -> Step:
     """Return what a model being deleted still needs. Its children go with it by their owner references."""
     if FINALIZER not in model.metadata.finalizers:

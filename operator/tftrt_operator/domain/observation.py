@@ -139,11 +139,15 @@ class ObservedDeployment:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A write that the API server refused; `final` where the same write can never succeed."""
+    """A write that the API server refused; `final` where the same write can never succeed.
+
+    `failed` where it was no refusal of what was asked: a webhook that is down, a timeout, a server in trouble.
+    """
 
     reference: Reference
     message: str
     final: bool
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from .gates import judge
 from .observation import Observation
 from .rollout import keep_serving, roll_out
 from .runtime import Catalogue
-from .status import status_of
+from .status import deleting_status, status_of
 from .step import Step, Writes
 from .target import Target, target_of
 from .verdict import Standing, Verdict, reconciling, stalled
@@ -47,7 +47,11 @@ def plan(model: TRTModel, catalogue: Catalogue, observation: Observation, now: d
     """Return what must be done for a model. The same facts give the same plan, however they came about."""
     if model.metadata.deletion_timestamp is not None:
         step = delete(model, catalogue, observation, now)
-        return Plan(step.writes, None, _events(model, step.verdict), DELETION_INTERVAL)
+        verdict = _obstacle(observation) or step.verdict
+        # Once its last finalizer of ours is taken, there may be no object any more that could have a status.
+        released = step.verdict.reason.startswith("Artifacts")
+        status = None if released else deleting_status(model, verdict, _timestamp(now))
+        return Plan(step.writes, status, _events(model, step.verdict), DELETION_INTERVAL)
 
     target = target_of(model, catalogue)
     if isinstance(target, Verdict):
@@ -101,6 +105,11 @@ def _obstacle(observation: Observation) -> Verdict | None:
         what = ", ".join(f"{reference.kind} {reference.name}" for reference in observation.leftovers)
         return reconciling("NamesakeDeleting", f"waiting for {what} of a deleted TRTModel of this name to go")
     for rejection in observation.rejections:
+        if rejection.failed:
+            where = f"{rejection.reference.kind} {rejection.reference.name}"
+            return reconciling(
+                "WriteFailed", f"{where} cannot be written, and is tried again and again: {rejection.message}"
+            )
         what = f"the API server refused {rejection.reference.kind} {rejection.reference.name}: {rejection.message}"
         return stalled("ObjectInvalid", what) if rejection.final else reconciling("WriteForbidden", what)
     return None

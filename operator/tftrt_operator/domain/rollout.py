@@ -153,6 +153,8 @@ def _progress(
         return reconciling("InsufficientGPU" if short_of_gpu else "Unschedulable", unschedulable)
     if is_rolled_out(live):
         return reconciling("Unavailable", obstacle or "no replica answers at the moment")
+    if live.replicas == 0:
+        return reconciling("RolloutProgressing", f"to no replicas: {live.current_replicas} are there")
     return reconciling(
         "RolloutProgressing",
         f"{live.updated_replicas} of {live.replicas} replicas updated, {live.available_replicas} available"

@@ -51,7 +51,7 @@ def status_of(
     """Return the whole status. `now` is an RFC 3339 time; it is used only where a condition changes."""
     live, answering = observation.deployment, _answering(observation)
     claims = [
-        *_standing(verdict, answering),
+        *_standing(verdict, answering, target),
         _converted(record, verdict),
         *_verified(model, record),
         _available(live, answering),
@@ -64,6 +64,18 @@ def status_of(
         serving=_serving(model, answering, observation),
         replicas=live.current_replicas if live else 0,
         selector=",".join(f"{key}={value}" for key, value in sorted(names.server_selector(model).items())),
+    )
+
+
+def deleting_status(model: TRTModel, verdict: Verdict, now: str) -> TRTModelStatus:
+    """Return the status of a model that is being deleted: what is waited for, and nothing that was true before."""
+    claims = (
+        _Claim(ConditionType.READY, "False", verdict.reason, verdict.message),
+        _Claim(ConditionType.RECONCILING, "True", verdict.reason, verdict.message),
+    )
+    conditions = tuple(_condition(model, claim, now) for claim in claims)
+    return model.status.model_copy(
+        update={"observed_generation": model.metadata.generation, "conditions": conditions, "serving": None}
     )
 
 
@@ -91,12 +103,13 @@ def _answering(observation: Observation) -> _Answering | None:
     return _Answering(oldest.fingerprint, oldest.memory_fraction) if oldest else None
 
 
-def _standing(verdict: Verdict, answering: _Answering | None) -> Iterable[_Claim]:
+def _standing(verdict: Verdict, answering: _Answering | None, target: Target | None) -> Iterable[_Claim]:
     """Ready always; Reconciling or Stalled only while true, as kstatus has it."""
     if verdict.standing is Standing.READY:
         yield _Claim(ConditionType.READY, "True", verdict.reason, verdict.message)
         return
-    meanwhile = f" (engine {answering.fingerprint[:8]} serves on)" if answering else ""
+    other = answering and (target is None or answering.fingerprint != target.key.fingerprint)
+    meanwhile = f" (engine {answering.fingerprint[:8]} serves on)" if answering and other else ""
     yield _Claim(ConditionType.READY, "False", verdict.reason, verdict.message + meanwhile)
     kind = ConditionType.STALLED if verdict.standing is Standing.STALLED else ConditionType.RECONCILING
     yield _Claim(kind, "True", verdict.reason, verdict.message)
