@@ -37,13 +37,19 @@ class OperatorProcess:
         (folder / "config.yaml").write_text(CONFIG)
 
     def start(self) -> None:
+        self.launch()
+        self.wait_until_healthy()
+
+    def wait_until_healthy(self) -> None:
+        eventually(self._healthy, seconds=30)
+
+    def launch(self) -> None:
         command = [sys.executable, "-m", "tftrt_operator", "--config", str(self._folder / "config.yaml")]
         command += ["--health-port", str(HEALTH_PORT)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, env={**os.environ, "KUBECONFIG": str(self._kubeconfig)}, stdout=log, stderr=log
             )
-        eventually(self._healthy, seconds=30)
 
     def _healthy(self) -> bool:
         assert self._process is not None

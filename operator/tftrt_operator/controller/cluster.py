@@ -101,6 +101,20 @@ class Cluster:
                 return None
             raise
 
+    async def serves(self, api_version: str, plural: str) -> bool:
+        """Return whether the API server serves a kind.
+
+        Raises:
+            ApiError: it refused to say, or was not reached.
+        """
+        try:
+            found = await self._request("GET", f"/apis/{api_version}")
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return any(resource["name"] == plural for resource in found["resources"])
+
     async def create(self, manifest: Manifest) -> dict[str, Any]:
         """Create an object.
 

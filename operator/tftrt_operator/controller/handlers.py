@@ -8,6 +8,7 @@ import kopf
 from .. import api
 from ..domain.runtime import Catalogue
 from .cluster import PAGE, Cluster
+from .custom_resource import wait_until_served
 from .health import Health, UnhealthyError
 from .reconciler import Reconciler
 
@@ -22,10 +23,13 @@ def register(registry: kopf.OperatorRegistry, catalogue: Catalogue) -> None:
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
         settings.posting.enabled = False  # the reconciler writes the Events
-        # The CRD may come after the operator, go, and come again: kopf watches CRDs, and begins to watch ours then.
+        # kopf looks for its resources once: by then the CRD has to be there. Were scanning on, it would look again at
+        # each change of a CRD; but the last of them comes before discovery serves the new kind (seen with 1.45.2).
+        settings.scanning.disabled = True
         settings.watching.chunk_size = PAGE
         settings.queueing.idle_timeout = 1.0
         memo.cluster = await Cluster.connect()
+        await wait_until_served(memo.cluster)
         memo.reconciler = Reconciler(memo.cluster, catalogue)
         memo.health = Health(memo.reconciler)
         memo.task = asyncio.create_task(memo.reconciler.run())

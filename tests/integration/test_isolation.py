@@ -1,0 +1,81 @@
+"""Nothing that one tenant writes, and nothing that an administrator takes away, stops the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster import Cluster
+from tests.support.api import Api
+from tests.support.trtmodels import conditions, job_names, message, trtmodel
+from tests.support.waiting import eventually
+
+from .conftest import ROOT, OperatorProcess
+from .kubelet import serving
+
+CRD = "trtmodels.tftrt.dev"
+MANAGED = {"app.kubernetes.io/managed-by": "tftrt-operator"}
+
+
+def install_crd(cluster: Cluster) -> None:
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    cluster.kubectl("wait", "--for=condition=Established", f"crd/{CRD}")
+
+
+@pytest.fixture
+def loose_schema(cluster: Cluster, admin: Api) -> Iterator[None]:
+    """The CRD of a version that bounds nothing; what was written under it is there when the bounds come back."""
+    crd = admin.get("CustomResourceDefinition", CRD)
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    schema["x-kubernetes-validations"] = []
+    size = schema["properties"]["conversion"]["properties"]["maxWorkspaceSize"]
+    for bound in ("pattern", "maxLength", "x-kubernetes-validations"):
+        size.pop(bound, None)
+    admin.patch("CustomResourceDefinition", CRD, {"spec": {"versions": crd["spec"]["versions"]}})
+    yield
+    install_crd(cluster)
+
+
+@pytest.mark.usefixtures("loose_schema")
+def test_a_quantity_that_another_version_admitted_stalls_its_own_model_alone(
+    cluster: Cluster, api: Api, operator: OperatorProcess
+) -> None:
+    def create() -> bool:
+        api.create(trtmodel("hostile", conversion={"maxWorkspaceSize": "1e999999"}))
+        return True
+
+    eventually(create)  # the API server takes a moment to serve the loose schema
+    install_crd(cluster)
+    eventually(lambda: conditions(api, "hostile").get("Stalled") == ("True", "SpecUnreadable"))
+    assert "maxWorkspaceSize" in message(api, "Ready", "hostile")
+    serving(api)
+    api.patch("TRTModel", "hostile", {"spec": {"conversion": {"maxWorkspaceSize": "1G"}}})
+    eventually(lambda: any(name.startswith("hostile-") for name in job_names(api)))
+
+
+def test_an_object_that_is_many_times_as_long_in_a_watch_ends_no_watch(api: Api, operator: OperatorProcess) -> None:
+    body: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "long", "labels": MANAGED},
+        "data": {"record.json": "<" * 800_000},
+    }
+    api.create(body)
+    for number in range(3):
+        api.patch("ConfigMap", "long", {"metadata": {"labels": {"touched": f"{number}"}}})
+    serving(api)
+    operator.wait_until_healthy()
+
+
+def test_the_crd_may_come_after_the_operator(cluster: Cluster, bare_api: Api, operator: OperatorProcess) -> None:
+    operator.stop()
+    cluster.kubectl("delete", "crd", CRD)
+    already = operator.log.stat().st_size
+    operator.launch()
+    eventually(lambda: "install the CRD" in operator.log.read_text()[already:])
+    install_crd(cluster)
+    operator.wait_until_healthy()
+    bare_api.create(trtmodel("late"))
+    eventually(lambda: job_names(bare_api))
