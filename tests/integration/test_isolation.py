@@ -79,3 +79,41 @@ def test_the_crd_may_come_after_the_operator(cluster: Cluster, bare_api: Api, op
     operator.wait_until_healthy()
     bare_api.create(trtmodel("late"))
     eventually(lambda: job_names(bare_api))
+
+
+def test_a_webhook_that_is_down_is_told_in_its_own_words_and_waited_for(admin: Api, api: Api) -> None:
+    name = f"down-{api.namespace}"
+    rule = {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
+    webhook = {
+        "name": "policy.tftrt.example",
+        "clientConfig": {"url": "https://127.0.0.1:9/validate"},
+        "rules": [rule],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": api.namespace}},
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    kind = "ValidatingWebhookConfiguration"
+    admission = "admissionregistration.k8s.io/v1"
+    admin.create({"apiVersion": admission, "kind": kind, "metadata": {"name": name}, "webhooks": [webhook]})
+    try:
+        api.create(trtmodel("blocked"))
+        eventually(lambda: conditions(api, "blocked").get("Reconciling") == ("True", "WriteFailed"))
+        assert "policy.tftrt.example" in message(api, "Ready", "blocked")
+    finally:
+        admin.delete(kind, name)
+    eventually(lambda: job_names(api), seconds=60)
+
+
+def test_a_job_of_our_name_that_only_has_our_label_is_never_taken_for_ours(api: Api) -> None:
+    api.create(trtmodel("copied"))
+    (name,) = eventually(lambda: job_names(api))
+    ours = api.get("Job", name)
+    api.delete("TRTModel", "copied")
+    eventually(lambda: not api.exists("Job", name))
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}
+    copy = {"metadata": {"name": name, "labels": MANAGED}, "spec": {"template": template}}
+    api.create({"apiVersion": "batch/v1", "kind": "Job"} | copy)
+    api.create(trtmodel("copied"))
+    eventually(lambda: conditions(api, "copied").get("Stalled") == ("True", "NameConflict"))
+    assert api.get("Job", name)["metadata"]["uid"] != ours["metadata"]["uid"]
+    api.delete("Job", name)
