@@ -367,3 +367,27 @@ def test_a_failed_attempts_pod_does_not_hide_that_the_publishing_one_is_gone() -
     made = plan(model, CATALOGUE, Observation(jobs=(done,), pods=(left,)), NOW)
     assert [reference.name for reference in made.writes.deletes] == [done.name]
     assert conditions(made)["Reconciling"] == ("True", "ConversionPending")
+
+
+@pytest.mark.parametrize(
+    ("waits", "started", "own"),
+    [
+        pytest.param(timedelta(minutes=4), False, False, id="for a while"),
+        pytest.param(timedelta(minutes=6), False, True, id="no longer"),
+        pytest.param(timedelta(days=1), True, False, id="while it runs"),
+    ],
+)
+def test_a_twin_is_no_hostage_of_a_job_that_does_not_start(waits: timedelta, started: bool, own: bool) -> None:
+    model, twin = trtmodel(), trtmodel("twin", uid="uid-twin")
+    name = job_name(model)
+    others = job(model, name, created_at=(NOW - waits).isoformat())
+    made = planned(twin, jobs=(others,), pods=(pod(name, started=started, unschedulable="" if started else "no node"),))
+    assert [manifest.name for manifest in made.writes.creates] == ([job_name(twin)] if own else [])
+    assert (made.look_again_after is not None) == (not started and not own)
+
+
+def test_ones_own_job_that_does_not_start_is_waited_for() -> None:
+    model = trtmodel()
+    mine = job(model, job_name(model), created_at=(NOW - timedelta(days=1)).isoformat())
+    made = planned(model, jobs=(mine,))
+    assert made.writes == Writes()

@@ -155,3 +155,17 @@ def test_an_artifact_that_another_model_verifies_on_other_data_is_not_deleted() 
     made = planned(model, Observation(records=records, live_models=frozenset({"uid-twin"})))
     assert made.writes.creates == ()
     assert finalizers_after(made) == ["other/finalizer"]
+
+
+def test_a_model_that_goes_is_not_ready_and_says_what_it_waits_for() -> None:
+    model = deleted()
+    made = planned(model, Observation(records=(observed_record(model),)))
+    assert made.status is not None
+    told = {condition.type: (condition.status, condition.reason) for condition in made.status.conditions}
+    assert told == {"Ready": ("False", "Deleting"), "Reconciling": ("True", "Deleting")}
+    assert "deleting artifacts from" in made.status.conditions[0].message
+
+
+def test_a_model_for_which_nothing_can_be_done_is_guarded_too() -> None:
+    made = planned(trtmodel(**DELETE, serving={"runtime": "unknown"}), Observation())
+    assert finalizers_after(made) == [FINALIZER]

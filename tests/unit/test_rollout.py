@@ -294,6 +294,35 @@ def test_a_server_without_a_gpu_to_run_on_is_insufficient_gpu() -> None:
     waiting = server_pod(observation, unschedulable="0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
     made = planned(model, replace(observation, pods=(waiting,)))
     assert conditions(made)["Reconciling"] == ("True", "InsufficientGPU")
+    assert made.status is not None
+    assert "set rollout.strategy: InPlace" in made.status.conditions[0].message
+
+
+def test_a_label_that_no_node_has_is_named() -> None:
+    model = trtmodel(gpu={"product": "NVIDIA-A10"}, rollout={"strategy": "InPlace"})
+    observation = rolled_out(model, available_replicas=0, progressing_reason="ReplicaSetUpdated")
+    words = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
+    made = planned(model, replace(observation, pods=(server_pod(observation, unschedulable=words),)))
+    assert made.status is not None
+    message = made.status.conditions[0].message
+    assert f"{words}; spec.gpu.product asks for nodes with the label nvidia.com/gpu.product=NVIDIA-A10" in message
+    assert "InPlace" not in message
+
+
+def test_a_first_rollout_has_no_engine_that_serves_on() -> None:
+    observation = rolled_out(trtmodel(), available_replicas=0, progressing_reason="ReplicaSetUpdated")
+    made = planned(trtmodel(), replace(observation, pods=(server_pod(observation, ready=True),)))
+    assert made.status is not None
+    assert "serves on" not in made.status.conditions[0].message
+
+
+def test_on_the_way_to_no_replicas_what_is_left_is_counted() -> None:
+    model = trtmodel(serving={"replicas": 0})
+    observation = rolled_out(model, current_replicas=2, updated_replicas=0, available_replicas=0)
+    assert observation.deployment is not None
+    made = planned(model, observation)
+    assert made.status is not None
+    assert made.status.conditions[0].message == "to no replicas: 2 are there"
 
 
 def test_a_server_that_refuses_the_engine_stalls_with_its_own_words() -> None:

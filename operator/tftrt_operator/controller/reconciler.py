@@ -131,7 +131,7 @@ class Reconciler:
                 observation = replace(observation, foreign=foreign, leftovers=leftovers)
                 made = self._plan(model, observation)
         try:
-            obstacles = await self._write(made, observation)
+            obstacles = await self._write(model, made, observation)
         except _WriteFailedError as failed:
             # Once may be chance. Twice in a row is news for who waits for it, whatever keeps the API server from it.
             if self.queue.has_failed(model.key):
@@ -203,7 +203,7 @@ class Reconciler:
                 (leftovers if _left_by_namesake(model, body) else foreign).append(manifest.reference)
         return tuple(foreign), tuple(leftovers)
 
-    async def _write(self, made: Plan, observation: Observation) -> list[Rejection | Reference]:
+    async def _write(self, made_for: TRTModel, made: Plan, observation: Observation) -> list[Rejection | Reference]:
         """Make the plan's writes. Returns what the API server refused, and the objects in the way of ours.
 
         What is to go goes before anything new is made, which a quota may have no room for otherwise.
@@ -219,6 +219,8 @@ class Reconciler:
                 obstacle = Rejection(reference, error.message, final=error.status != 403)
             if obstacle is not None:
                 obstacles.append(obstacle)
+            else:
+                logger.info("%s/%s: wrote %s %s", *made_for.key, reference.kind, reference.name)
             return obstacle is None
 
         for patch in made.writes.patches:

@@ -18,6 +18,11 @@ from .verdict import Verdict, reconciling, stalled
 
 WATCH_LAG = timedelta(seconds=60)
 """For how long after a Job's end its pods may not have been seen to end."""
+TWINS_PATIENCE = timedelta(minutes=5)
+"""How long another model's Job for this engine may wait for its first pod to start before we make one of our own.
+
+It may ask for what no node has. Two runs for one engine are safe: of two writers of a manifest one wins.
+"""
 FINISHED_JOB_TTL_SECONDS = 3600
 """How long a finished Job stays for people to look at, once its record exists."""
 
@@ -34,15 +39,17 @@ def convert(model: TRTModel, target: Target, observation: Observation, now: date
         if job.state is JobState.SUCCEEDED:
             return _take_result(model, target, observation, job, tidy, now)
     for job in jobs:
-        if job.state is JobState.LIVE:
-            return Step(_progress(model, job, observation), tidy + _join_job(model, job))
+        if job.state is JobState.LIVE and not _holds_up(model, job, observation, now):
+            # Nothing else brings us back to a Job that does not start.
+            wait = None if _is_ours(model, job) or _has_started(job, observation) else TWINS_PATIENCE
+            return Step(_progress(model, job, observation), tidy + _join_job(model, job), wait)
     for job in jobs:
         if job.name == name:
             return Step(_failure(model, job, observation), tidy)
     if any(job.name == name and job.deleting for job in here):
         return Step(reconciling("ConversionPending", f"waiting for Job {name}, which is being deleted, to go"), tidy)
     for job in live:
-        if job.state is JobState.LIVE:
+        if job.state is JobState.LIVE and not _holds_up(model, job, observation, now):
             data = target.key.verification_uri or "seeded input"
             waits = f"Job {job.name} makes this engine; it is verified on {data} after that"
             return Step(reconciling("ConversionPending", waits), tidy)
@@ -50,6 +57,21 @@ def convert(model: TRTModel, target: Target, observation: Observation, now: date
     return Step(
         reconciling("ConversionPending", f"starting Job {name}: {why_convert(target, observation)}"), tidy + create
     )
+
+
+def _holds_up(model: TRTModel, job: ObservedJob, observation: Observation, now: datetime) -> bool:
+    """Return whether another model's Job has not started for so long that it is not waited for any more."""
+    if _is_ours(model, job) or job.suspended or _has_started(job, observation) or not job.created_at:
+        return False
+    return now - datetime.fromisoformat(job.created_at) > TWINS_PATIENCE
+
+
+def _is_ours(model: TRTModel, job: ObservedJob) -> bool:
+    return any(owner.uid == model.metadata.uid and owner.controller for owner in job.owners)
+
+
+def _has_started(job: ObservedJob, observation: Observation) -> bool:
+    return any(pod.started for pod in _pods_of(job, observation))
 
 
 def settle(model: TRTModel, target: Target, observation: Observation, record: ObservedRecord) -> Writes:
@@ -180,8 +202,7 @@ def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation
                 return bool(_published(pods)) and _summary(pods) is None
             case JobState.LIVE:
                 # One that another model started for this engine goes by that one's name, and is as good as ours.
-                ours = any(owner.uid == model.metadata.uid and owner.controller for owner in job.owners)
-                return ours and not any(pod.started for pod in pods)
+                return _is_ours(model, job) and not any(pod.started for pod in pods)
 
     writes = Writes()
     for job in observation.jobs:

@@ -55,7 +55,7 @@ def plan(model: TRTModel, catalogue: Catalogue, observation: Observation, now: d
 
     target = target_of(model, catalogue)
     if isinstance(target, Verdict):
-        step = Step(target, keep_serving(model, observation))
+        step = Step(target, guard(model) + keep_serving(model, observation))
         return _plan(model, None, observation, step, now)
     step = _advance(model, target, observation, now)
     return _plan(model, target, observation, replace(step, writes=guard(model) + step.writes), now)

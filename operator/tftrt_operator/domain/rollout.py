@@ -1,5 +1,6 @@
 """The rollout stage: from a record to a Deployment that answers."""
 
+from ..api.serving import RolloutStrategy
 from ..api.trtmodel import TRTModel
 from .drift import has_drifted
 from .failure import latest_failure
@@ -10,6 +11,7 @@ from .manifests.deployment import deployment
 from .manifests.horizontal_pod_autoscaler import horizontal_pod_autoscaler
 from .manifests.network_policy import network_policy
 from .manifests.pod_disruption_budget import pod_disruption_budget
+from .manifests.pods import PRODUCT_LABEL
 from .manifests.service import service
 from .memory import MeasuredPool, MemoryGrant, MemoryShortage, memory_grant
 from .observation import Observation, ObservedChild, ObservedDeployment, ObservedPod, Reference
@@ -150,7 +152,9 @@ def _progress(
     unschedulable = next((pod.unschedulable for pod in pods if pod.unschedulable), "")
     if unschedulable:
         short_of_gpu = model.spec.gpu.resource_name in unschedulable
-        return reconciling("InsufficientGPU" if short_of_gpu else "Unschedulable", unschedulable)
+        return reconciling(
+            "InsufficientGPU" if short_of_gpu else "Unschedulable", unschedulable + _way_out(model, short_of_gpu)
+        )
     if is_rolled_out(live):
         return reconciling("Unavailable", obstacle or "no replica answers at the moment")
     if live.replicas == 0:
@@ -160,6 +164,16 @@ def _progress(
         f"{live.updated_replicas} of {live.replicas} replicas updated, {live.available_replicas} available"
         + (f"; {obstacle}" if obstacle else ""),
     )
+
+
+def _way_out(model: TRTModel, short_of_gpu: bool) -> str:
+    """Return what the scheduler does not know: which of the spec's fields asks for what no node has."""
+    ways = []
+    if short_of_gpu and model.spec.rollout.strategy is RolloutStrategy.SURGE:
+        ways.append("free a GPU, or set rollout.strategy: InPlace, which needs none beside those that serve")
+    if model.spec.gpu.product:
+        ways.append(f"spec.gpu.product asks for nodes with the label {PRODUCT_LABEL}={model.spec.gpu.product}")
+    return "".join(f"; {way}" for way in ways)
 
 
 def _is_observed(live: ObservedDeployment) -> bool:
