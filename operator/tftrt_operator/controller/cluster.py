@@ -14,9 +14,10 @@ from kubernetes.aio import client, config
 
 from ..api import API_VERSION, PLURAL
 from ..domain.manifest import Manifest
+from ..domain.manifests import names
 from ..domain.observation import Reference
 
-FIELD_MANAGER = "tftrt-operator"
+FIELD_MANAGER = names.OPERATOR
 REQUEST_TIMEOUT_SECONDS = 30
 WATCH_SECONDS = 300
 """After that the API server ends a watch, and the next one goes on at the last bookmark."""

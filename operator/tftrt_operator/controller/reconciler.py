@@ -2,16 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
-from ..api import API_VERSION, KIND
+from ..api import KIND
 from ..api.trtmodel import TRTModel
 from ..domain.deletion import FINALIZER, deletes_artifacts
-from ..domain.manifest import Manifest, digest
-from ..domain.manifests import names
+from ..domain.manifest import Manifest
 from ..domain.observation import Observation, Reference, Rejection
 from ..domain.plan import Event, Plan, plan
 from ..domain.runtime import Catalogue
@@ -20,8 +18,10 @@ from ..domain.target import Target, target_of
 from ..domain.unreadable import UnreadableModel, release, unreadable_status
 from ..domain.words import printable
 from .cluster import ApiError, Cluster
+from .events import event_body
 from .keyed_locks import KeyedLocks
 from .observed import Key, Observed
+from .ownership import is_meant, left_by_namesake, owned_by
 from .queue import WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 WORKERS = 64
 """They wait for the API server nearly all the time."""
 WORKERS_OF_A_NAMESPACE = 8
+MOST_UNSAID = 8
+"""Events of one model that are kept until the API server takes them."""
 
 
 class _WriteFailedError(Exception):
@@ -52,6 +54,7 @@ class Reconciler:
         self.observed = Observed(cluster, catalogue, self.queue.add)
         self._cluster = cluster
         self._catalogue = catalogue
+        self._unsaid: dict[Key, list[Event]] = {}
         self._engines: KeyedLocks[str] = KeyedLocks()
 
     async def run(self) -> None:
@@ -71,6 +74,7 @@ class Reconciler:
                 self.queue.forget(key)
             except _ModelGoneError:
                 self.queue.forget(key)
+                self._unsaid.pop(key, None)
             except ApiError as error:
                 if error.status == 404 and await self._is_gone(key):
                     self.queue.forget(key)
@@ -88,6 +92,7 @@ class Reconciler:
             return
         model = self.observed.model(key)
         if model is None:
+            self._unsaid.pop(key, None)
             return
         target = target_of(model, self._catalogue)
         if not isinstance(target, Target):
@@ -110,7 +115,7 @@ class Reconciler:
             body = status.model_dump(by_alias=True, exclude_none=True, mode="json")
             self.observed.write_through(await self._cluster.apply_status(model.reference, body))
             event = Event(warning=True, reason=model.verdict.reason, message=printable(model.verdict.message))
-            await self._cluster.record_event(_event(model.reference, event))
+            await self._cluster.record_event(event_body(model.reference, event))
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -199,8 +204,8 @@ class Reconciler:
         foreign: list[Reference] = []
         leftovers: list[Reference] = []
         for manifest, body in zip(manifests, live, strict=True):
-            if body is not None and not _owned_by(model, body):
-                (leftovers if _left_by_namesake(model, body) else foreign).append(manifest.reference)
+            if body is not None and not owned_by(model, body):
+                (leftovers if left_by_namesake(model, body) else foreign).append(manifest.reference)
         return tuple(foreign), tuple(leftovers)
 
     async def _write(self, made_for: TRTModel, made: Plan, observation: Observation) -> list[Rejection | Reference]:
@@ -253,7 +258,7 @@ class Reconciler:
             if error.status != 409:
                 raise
             live = await self._cluster.get(manifest.reference)
-            if live is not None and not (_is_meant(manifest, live) and self.observed.write_through(live)):
+            if live is not None and not (is_meant(manifest, live) and self.observed.write_through(live)):
                 return manifest.reference
             raise  # we have it now, or it has gone: another look tells
         return None
@@ -269,69 +274,19 @@ class Reconciler:
                     raise
                 self.observed.forget_model(model.key, model.metadata.uid)
                 raise _ModelGoneError from error
-        for event in made.events:
-            await self._cluster.record_event(_event(_reference(model), event))
+        await self._say(model, made.events)
+
+    async def _say(self, model: TRTModel, events: tuple[Event, ...]) -> None:
+        """Write Events, and those that could not be written before: the status that has the news is there already."""
+        left = [*self._unsaid.pop(model.key, ()), *events]
+        while left:
+            try:
+                await self._cluster.record_event(event_body(_reference(model), left[0]))
+            except ApiError:
+                self._unsaid[model.key] = left[-MOST_UNSAID:]
+                raise
+            left.pop(0)
 
 
 def _reference(model: TRTModel) -> Reference:
     return Reference(KIND, model.metadata.namespace, model.metadata.name, model.metadata.uid)
-
-
-def _owned_by(model: TRTModel, body: Mapping[str, Any]) -> bool:
-    owners = body["metadata"].get("ownerReferences") or ()
-    return any(owner["uid"] == model.metadata.uid and owner.get("controller") for owner in owners)
-
-
-def _left_by_namesake(model: TRTModel, body: Mapping[str, Any]) -> bool:
-    owners = body["metadata"].get("ownerReferences") or ()
-    return _made_by_us(body) and any(
-        owner["kind"] == KIND and owner["name"] == model.metadata.name and owner["uid"] != model.metadata.uid
-        for owner in owners
-    )
-
-
-def _is_meant(manifest: Manifest, live: Mapping[str, Any]) -> bool:
-    """Return whether a live object is what the manifest would have made, and not one that has our label only.
-
-    A record is evidence for whoever asks for its engine; everything else goes by the owner that we would have given it.
-    """
-    ours, theirs = manifest.body["metadata"], live["metadata"]
-    if not _made_by_us(live):
-        return False
-    if manifest.kind == "ConfigMap":
-        return bool(ours["labels"][names.ENGINE] == (theirs.get("labels") or {}).get(names.ENGINE))
-    wanted = {owner["uid"] for owner in ours.get("ownerReferences") or ()}
-    return not wanted or bool(wanted & {owner["uid"] for owner in theirs.get("ownerReferences") or ()})
-
-
-def _made_by_us(body: Mapping[str, Any]) -> bool:
-    return (body["metadata"].get("labels") or {}).get(names.MANAGED_BY) == names.OPERATOR
-
-
-def _event(about: Reference, event: Event) -> dict[str, Any]:
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    message = event.message[:1024]  # the API server's limit
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {
-            # The same news is the same object: told again, it is counted.
-            "name": f"{about.name}.{digest([about.uid, event.reason, message], 16)}",
-            "namespace": about.namespace,
-        },
-        "involvedObject": {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "namespace": about.namespace,
-            "name": about.name,
-            "uid": about.uid,
-        },
-        "type": "Warning" if event.warning else "Normal",
-        "reason": event.reason,
-        "message": message,
-        "source": {"component": "tftrt-operator"},
-        "reportingComponent": "tftrt-operator",
-        "count": 1,
-        "firstTimestamp": now,
-        "lastTimestamp": now,
-    }

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from ..api.trtmodel import RETRY_ANNOTATION, OwnerReference, TRTModel
-from .evidence import engines, measured
 from .failure import latest_failure
 from .fingerprint import Change, changes
 from .manifests import names
@@ -12,6 +11,7 @@ from .manifests.conversion_job import conversion_job, conversion_job_name
 from .manifests.engine_record import engine_record
 from .observation import JobState, Observation, ObservedJob, ObservedPod, ObservedRecord, Reference, Termination
 from .record import EngineRecord, Summary, parse_summary
+from .sentences import engines, measured
 from .step import Patch, Step, Writes
 from .target import Target
 from .verdict import Verdict, reconciling, stalled

@@ -20,8 +20,6 @@ from .step import Patch, Step, Writes
 from .target import Target
 from .verdict import Verdict, ready, reconciling, stalled
 
-OUR_FIELD_MANAGER = "tftrt-operator"
-
 
 def roll_out(model: TRTModel, target: Target, record: EngineRecord, observation: Observation) -> Step:
     """Return what brings the converted model to answer."""
@@ -92,7 +90,7 @@ def _replicas(model: TRTModel, live: ObservedDeployment | None) -> int | None:
     least, most = serving.autoscaling.min_replicas, serving.autoscaling.max_replicas
     if live is None:
         return min(max(serving.replicas, least), most)
-    others = [manager for manager in live.replicas_managers if manager != OUR_FIELD_MANAGER]
+    others = [manager for manager in live.replicas_managers if manager != names.OPERATOR]
     return None if others and live.replicas > 0 else max(live.replicas, least)
 
 

@@ -18,13 +18,13 @@ from ..api.status import (
 )
 from ..api.trtmodel import TRTModel
 from .conversion import engine_jobs, why_convert
-from .evidence import engines, measured
 from .gates import judge
 from .manifests import names
 from .manifests.service import service_url
 from .observation import Observation, ObservedDeployment
 from .record import EngineRecord, Summary
 from .rollout import is_rolled_out
+from .sentences import engines, measured
 from .target import Target
 from .verdict import Standing, Verdict
 from .words import printable, reason_or
