@@ -25,7 +25,7 @@ NUMERICAL = tuple(
     for name in ("rounding", "pooling", "padding", "normalization", "reshapes", "einsum", "quick_call", "engines")
 )
 # Of the settings of `make numerics`, two that take other kernels than the rest of the tests does.
-SHORT = {"SSE4.1": {"ONEDNN_MAX_CPU_ISA": "SSE41"}, "without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"}}
+SHORT = {"SSE4.1": {"ONEDNN_MAX_CPU_ISA": "SSE41"}, "oneDNN off": {"TF_ENABLE_ONEDNN_OPTS": "0"}}
 
 
 @dataclass(frozen=True)
