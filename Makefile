@@ -19,7 +19,7 @@ demo:            ## A TRTModel becomes a served model on a real Kubernetes on th
 test: setup      ## Every check and every test: lint, converter, unit, API server, end to end; all run, also where one fails
 	@# The converter's tests wait more than they compute: meanwhile what the cluster is made of is built.
 	@mkdir -p build; nice -n 19 .venv/bin/python -m tests.cluster build > build/cluster.log 2>&1 & building=$$!; \
-	trap "kill $$building 2> /dev/null" EXIT; .venv/bin/python -m tests.suites
+	trap "kill $$building 2> /dev/null" EXIT; TFTRT_BUILDING=$$building .venv/bin/python -m tests.suites
 
 lint: setup      ## ruff, mypy --strict, import-linter
 	.venv/bin/ruff check

@@ -391,3 +391,14 @@ def test_ones_own_job_that_does_not_start_is_waited_for() -> None:
     mine = job(model, job_name(model), created_at=(NOW - timedelta(days=1)).isoformat())
     made = planned(model, jobs=(mine,))
     assert made.writes == Writes()
+
+
+def test_a_job_of_our_own_name_that_another_model_began_is_waited_for_and_no_failure() -> None:
+    """The model was deleted and created again while its Job had no node."""
+    model = trtmodel()
+    before = trtmodel(uid="uid-before")
+    owners = (before.owner_reference(controller=True), model.owner_reference(controller=False))
+    old = job(model, job_name(model), owners=owners, created_at=(NOW - timedelta(days=1)).isoformat())
+    made = planned(model, jobs=(old,))
+    assert made.writes.creates == ()
+    assert conditions(made)["Reconciling"] == ("True", "ConversionPending")

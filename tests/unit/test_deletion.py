@@ -8,7 +8,7 @@ from tftrt_operator.api.trtmodel import TRTModel
 from tftrt_operator.domain.deletion import FINALIZER
 from tftrt_operator.domain.manifests import names
 from tftrt_operator.domain.manifests.cleanup_job import cleanup_job_name
-from tftrt_operator.domain.observation import JobState, Observation, ObservedJob
+from tftrt_operator.domain.observation import JobState, Observation, ObservedJob, Reference, Rejection
 from tftrt_operator.domain.plan import Plan, plan
 from tftrt_operator.domain.step import Writes
 
@@ -169,3 +169,12 @@ def test_a_model_that_goes_is_not_ready_and_says_what_it_waits_for() -> None:
 def test_a_model_for_which_nothing_can_be_done_is_guarded_too() -> None:
     made = planned(trtmodel(**DELETE, serving={"runtime": "unknown"}), Observation())
     assert finalizers_after(made) == [FINALIZER]
+
+
+def test_a_release_that_cannot_be_written_is_told_and_not_taken_for_done() -> None:
+    model = deleted(artifacts={"deletionPolicy": "Retain"})
+    failed = Rejection(Reference("TRTModel", "default", "resnet50"), "webhook is down", final=False, failed=True)
+    made = planned(model, Observation(rejections=(failed,)))
+    assert made.events == ()
+    assert made.status is not None
+    assert made.status.conditions[0].reason == "WriteFailed"

@@ -57,6 +57,8 @@ class Informer(Generic[T]):
         self._index = index
         self._changed = changed
         self._objects: dict[str, tuple[int, T, tuple[Hashable, ...]]] = {}
+        self._written: set[str] | None = None
+        """While a list is under way, the UIDs of what we have written since it began."""
         self._by_key: dict[Hashable, dict[str, None]] = {}
         self._tombstones: OrderedDict[str, None] = OrderedDict()
 
@@ -71,6 +73,8 @@ class Informer(Generic[T]):
         """
         uid = body["metadata"]["uid"]
         if uid not in self._tombstones and self._upsert(body):
+            if self._written is not None:
+                self._written.add(uid)
             self._changed(self._objects[uid][2])  # the watch will bring nothing newer than this
         return uid in self._objects
 
@@ -115,6 +119,7 @@ class Informer(Generic[T]):
 
     async def _list(self) -> str:
         found: dict[str, Mapping[str, Any]] = {}
+        written = self._written = set()
         page = await self._cluster.list_page(self.kind, self._selector)
         while True:
             for item in page.items:
@@ -123,9 +128,9 @@ class Informer(Generic[T]):
                 break
             page = await self._cluster.list_page(self.kind, self._selector, page.next_page)
         self.last_heard = time.monotonic()
-        # What is newer than the list was written while its pages came, and is not gone.
-        listed = int(page.resource_version)
-        gone = [uid for uid, (version, *_) in self._objects.items() if uid not in found and version <= listed]
+        # What we wrote while the pages came is in none of them, and is not gone.
+        gone = [uid for uid in self._objects if uid not in found and uid not in written]
+        self._written = None
         concerned = [self._remove(uid) for uid in gone]
         concerned += [self._objects[uid][2] for uid, body in found.items() if self._upsert(body)]
         for keys in concerned:

@@ -39,7 +39,7 @@ def convert(model: TRTModel, target: Target, observation: Observation, now: date
         if job.state is JobState.SUCCEEDED:
             return _take_result(model, target, observation, job, tidy, now)
     for job in jobs:
-        if job.state is JobState.LIVE and not _holds_up(model, job, observation, now):
+        if job.state is JobState.LIVE and not _holds_up(model, name, job, observation, now):
             # Nothing else brings us back to a Job that does not start.
             wait = None if _is_ours(model, job) or _has_started(job, observation) else TWINS_PATIENCE
             return Step(_progress(model, job, observation), tidy + _join_job(model, job), wait)
@@ -49,7 +49,7 @@ def convert(model: TRTModel, target: Target, observation: Observation, now: date
     if any(job.name == name and job.deleting for job in here):
         return Step(reconciling("ConversionPending", f"waiting for Job {name}, which is being deleted, to go"), tidy)
     for job in live:
-        if job.state is JobState.LIVE and not _holds_up(model, job, observation, now):
+        if job.state is JobState.LIVE and not _holds_up(model, name, job, observation, now):
             data = target.key.verification_uri or "seeded input"
             waits = f"Job {job.name} makes this engine; it is verified on {data} after that"
             return Step(reconciling("ConversionPending", waits), tidy)
@@ -59,9 +59,9 @@ def convert(model: TRTModel, target: Target, observation: Observation, now: date
     )
 
 
-def _holds_up(model: TRTModel, job: ObservedJob, observation: Observation, now: datetime) -> bool:
+def _holds_up(model: TRTModel, own: str, job: ObservedJob, observation: Observation, now: datetime) -> bool:
     """Return whether another model's Job has not started for so long that it is not waited for any more."""
-    if _is_ours(model, job) or job.suspended or _has_started(job, observation) or not job.created_at:
+    if job.name == own or _is_ours(model, job) or job.suspended or _has_started(job, observation) or not job.created_at:
         return False
     return now - datetime.fromisoformat(job.created_at) > TWINS_PATIENCE
 

@@ -47,11 +47,13 @@ def plan(model: TRTModel, catalogue: Catalogue, observation: Observation, now: d
     """Return what must be done for a model. The same facts give the same plan, however they came about."""
     if model.metadata.deletion_timestamp is not None:
         step = delete(model, catalogue, observation, now)
-        verdict = _obstacle(observation) or step.verdict
+        obstacle = _obstacle(observation)
+        verdict = obstacle or step.verdict
         # Once its last finalizer of ours is taken, there may be no object any more that could have a status.
-        released = step.verdict.reason.startswith("Artifacts")
+        released = obstacle is None and step.verdict.reason.startswith("Artifacts")
         status = None if released else deleting_status(model, verdict, _timestamp(now))
-        return Plan(step.writes, status, _events(model, step.verdict), DELETION_INTERVAL)
+        events = () if obstacle is not None else _events(model, step.verdict)
+        return Plan(step.writes, status, events, DELETION_INTERVAL)
 
     target = target_of(model, catalogue)
     if isinstance(target, Verdict):
