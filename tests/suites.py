@@ -98,13 +98,20 @@ def run(suite: Suite, before: list[Result]) -> Result:
     results.write_text(json.dumps([asdict(result) for result in before]))
     command = [*suite.command, *(["--junitxml", str(xml)] if suite.is_pytest else [])]
     environment = {**os.environ, **suite.environment, RESULTS: str(results)}
-    code = subprocess.run(command, cwd=suite.folder, env=environment, check=False).returncode
+    try:
+        code = subprocess.run(command, cwd=suite.folder, env=environment, check=False).returncode
+    except OSError as error:  # the command is not there: what comes after it can still run
+        print(f"{suite.name}: {error}", flush=True)
+        code = 127
     return Result(suite.name, code, failed_tests(xml) if xml.exists() else ())
 
 
 def failed_tests(xml: Path) -> tuple[str, ...]:
     """The tests that failed or could not be set up, as pytest names them in its report."""
-    cases = ElementTree.parse(xml).iter("testcase")
+    try:
+        cases = ElementTree.parse(xml).iter("testcase")
+    except ElementTree.ParseError:  # pytest ended while it wrote: the exit code says that much
+        return ()
     return tuple(
         f"{case.get('classname')}::{case.get('name')}"
         for case in cases

@@ -49,3 +49,12 @@ def test_what_passes_ends_with_zero() -> None:
 
 def test_a_suite_that_passed_is_named_too() -> None:
     assert Result("converter", 0).sentence == "passed  converter"
+
+
+def test_a_command_that_is_not_there_and_a_report_that_is_cut_off_stop_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suites, "BUILD", tmp_path)
+    assert suites.run(Suite("missing", ("./no-such-command",)), []) == Result("missing", 127)
+    (tmp_path / "cut.xml").write_text("<testsuites><testcase")
+    assert suites.failed_tests(tmp_path / "cut.xml") == ()
