@@ -1,4 +1,10 @@
-"""Promises about models and precisions that only a GPU can keep: INT8, ranges of shapes, tables, frozen graphs."""
+"""Promises about models and precisions that only a GPU can keep: INT8, ranges of shapes, tables, frozen graphs.
+
+How far answers may lie from the unconverted model's: FP16 has a unit of u = 2 ** -11, and an engine rounds what each
+layer answers to it, so that k layers with a softmax behind them, whose answers are at most 1, stay within about 2 k u:
+0.01 for ten layers, and 0.02 for the twenty operations of a recurrent model's or a table's way. INT8 has 127 steps to
+the largest value that was seen: 0.1 is a dozen of them.
+"""
 
 from __future__ import annotations
 
