@@ -8,12 +8,14 @@ from tftrt_operator.api.status import TRTModelStatus
 from tftrt_operator.controller.cluster import Cluster
 from tftrt_operator.controller.observed import Key, Observed
 from tftrt_operator.domain.deletion import FINALIZER
+from tftrt_operator.domain.observation import Reference
 from tftrt_operator.domain.unreadable import release, unreadable_status
 
 from .builders import CATALOGUE
 
 NO_CLUSTER = cast("Cluster", None)
 KEY = ("default", "resnet50")
+REFERENCE = Reference("TRTModel", *KEY, "uid-1")
 
 
 def body(version: int, uid: str = "uid-1", **changes: Any) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def test_the_status_that_we_wrote_is_no_news_and_anybody_elses_is() -> None:
     model = observed.model(KEY)
     assert model is not None
     ours = {"observedGeneration": 1, "fingerprint": "ab"}
-    observed.expect_status(model, TRTModelStatus.model_validate(ours))
+    observed.expect_status(REFERENCE, TRTModelStatus.model_validate(ours))
     observed.see_model(body(2, status=ours))
     assert looked_at == [KEY]
     observed.see_model(body(3, status={"observedGeneration": 1, "fingerprint": "somebody else's"}))
@@ -49,7 +51,7 @@ def test_a_change_that_comes_with_our_status_is_news() -> None:
     model = observed.model(KEY)
     assert model is not None
     ours = {"observedGeneration": 1}
-    observed.expect_status(model, TRTModelStatus.model_validate(ours))
+    observed.expect_status(REFERENCE, TRTModelStatus.model_validate(ours))
     changed = body(2, status=ours, spec={"source": {"uri": "pvc://models/other"}})
     observed.see_model(changed)
     assert looked_at == [KEY] * 2
@@ -113,8 +115,17 @@ def test_one_that_cannot_be_read_is_not_held_back_from_going() -> None:
     observed.see_model(gone)
     unreadable = observed.unreadable(KEY)
     assert unreadable is not None
-    patch = release(unreadable, FINALIZER)
-    assert patch is not None
+    (patch,) = release(unreadable).patches
     assert patch.body == {"metadata": {"finalizers": ["other/one"], "resourceVersion": "2"}}
     observed.forget_model(KEY, "uid-1")
     assert observed.unreadable(KEY) is None
+
+
+def test_an_older_state_that_cannot_be_read_does_not_hide_the_corrected_one() -> None:
+    looked_at: list[Key] = []
+    observed = Observed(NO_CLUSTER, CATALOGUE, looked_at.append)
+    observed.see_model(body(20))
+    observed.see_model(body(19, spec=None))
+    assert observed.unreadable(KEY) is None
+    assert observed.model(KEY) is not None
+    assert looked_at == [KEY]

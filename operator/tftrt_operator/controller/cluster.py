@@ -251,7 +251,10 @@ class Cluster:
             raise ApiError(0, "Unreachable", f"{type(error).__name__}: {error}") from error
         if response.status >= 400:
             raise _error(response.status, content)
-        result: dict[str, Any] = json.loads(content)
+        try:
+            result: dict[str, Any] = json.loads(content)
+        except ValueError as error:
+            raise ApiError(response.status, "Unreadable", f"the answer is no JSON: {error}") from error
         return result
 
     async def _send(

@@ -8,9 +8,9 @@ import kopf
 from .. import api
 from ..domain.runtime import Catalogue
 from .cluster import PAGE, Cluster
-from .custom_resource import wait_until_served
 from .health import Health, UnhealthyError
 from .reconciler import Reconciler
+from .wait_for_crd import wait_until_served
 
 
 def register(registry: kopf.OperatorRegistry, catalogue: Catalogue) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..api.status import TRTModelStatus
 from ..api.trtmodel import TRTModel, parse_status, parse_trtmodel
 from ..domain.manifests import names
-from ..domain.observation import Observation, ObservedChild, ObservedDeployment
+from ..domain.observation import Observation, ObservedChild, ObservedDeployment, Reference
 from ..domain.runtime import Catalogue
 from ..domain.target import Target, target_of
 from ..domain.unreadable import UnreadableModel, unreadable_model
@@ -29,7 +30,9 @@ class Observed:
     def __init__(self, cluster: Cluster, catalogue: Catalogue, enqueue: Callable[[Key], None]) -> None:
         self._catalogue = catalogue
         self._enqueue = enqueue
-        self._models: dict[Key, tuple[int, TRTModel]] = {}
+        self._seen: dict[Key, tuple[str, int]] = {}
+        """UID and resource version of each TRTModel, whether it can be read or not."""
+        self._models: dict[Key, TRTModel] = {}
         self._unreadable: dict[Key, UnreadableModel] = {}
         self._expected: dict[Key, tuple[str, TRTModelStatus]] = {}
         self._targets: dict[Key, Hashable] = {}
@@ -61,60 +64,50 @@ class Observed:
 
     def model(self, key: Key) -> TRTModel | None:
         """Return the TRTModel, or None."""
-        found = self._models.get(key)
-        return found[1] if found else None
-
-    def see_model(self, body: Mapping[str, Any]) -> None:
-        """Take in a TRTModel as the API server gives it."""
-        try:
-            model = parse_trtmodel(body)
-            target = target_of(model, self._catalogue)
-        except Exception as error:  # whatever it is, it is this model's own trouble, and is told there
-            self._see_unreadable(body, error)
-            return
-        version = int(model.metadata.resource_version)
-        have = self._models.get(model.key)
-        if have is not None and have[1].metadata.uid == model.metadata.uid and have[0] >= version:
-            return
-        self._forget_target(model.key)
-        self._unreadable.pop(model.key, None)
-        self._models[model.key] = (version, model)
-        if isinstance(target, Target):
-            target_key = ("engine", model.metadata.namespace, target.key.engine)
-            self._targets[model.key] = target_key
-            self._models_by_target.setdefault(target_key, {})[model.key] = None
-        if have is None or not self._is_own_status(have[1], model):
-            self._enqueue(model.key)
-
-    def _see_unreadable(self, body: Mapping[str, Any], error: Exception) -> None:
-        """Take in a TRTModel that cannot be read, in place of what it was before: that is no longer what is asked."""
-        model = unreadable_model(body, parse.why_unreadable(error), parse_status(body))
-        have = self._unreadable.get(model.key)
-        if have is not None and have.reference == model.reference and have.why == model.why:
-            told = have.generation == model.generation and have.deleting == model.deleting
-        else:
-            told = False
-        self._forget_target(model.key)
-        self._models.pop(model.key, None)
-        self._unreadable[model.key] = model
-        if not told:
-            logger.warning("TRTModel %s/%s cannot be read: %s", *model.key, model.why)
-            self._enqueue(model.key)
+        return self._models.get(key)
 
     def unreadable(self, key: Key) -> UnreadableModel | None:
         """Return the TRTModel of that name where it cannot be read, or None."""
         return self._unreadable.get(key)
 
+    def see_model(self, body: Mapping[str, Any]) -> None:
+        """Take in a TRTModel as the API server gives it, unless what we have is newer."""
+        metadata = body["metadata"]
+        key, uid, version = (metadata["namespace"], metadata["name"]), metadata["uid"], int(metadata["resourceVersion"])
+        seen_uid, seen_version = self._seen.get(key, ("", 0))
+        if seen_uid == uid and seen_version >= version:
+            return
+        self._seen[key] = uid, version
+        before, unreadable = self._models.pop(key, None), self._unreadable.pop(key, None)
+        self._forget_target(key)
+        try:
+            model = parse_trtmodel(body)
+            target = target_of(model, self._catalogue)
+        except Exception as error:  # whatever it is, it is this model's own trouble, and is told there
+            self._see_unreadable(unreadable_model(body, parse.why_unreadable(error), parse_status(body)), unreadable)
+            return
+        self._models[key] = model
+        if isinstance(target, Target):
+            target_key = ("engine", model.metadata.namespace, target.key.engine)
+            self._targets[key] = target_key
+            self._models_by_target.setdefault(target_key, {})[key] = None
+        if before is None or not self._is_own_status(before, model):
+            self._enqueue(key)
+
+    def _see_unreadable(self, model: UnreadableModel, before: UnreadableModel | None) -> None:
+        """Keep a TRTModel that cannot be read. To see our own status come back is no news."""
+        self._unreadable[model.key] = model
+        if before is None or replace(before, status=model.status, resource_version=model.resource_version) != model:
+            logger.warning("TRTModel %s/%s cannot be read: %s", *model.key, model.why)
+            self._enqueue(model.key)
+
     def forget_model(self, key: Key, uid: str) -> None:
         """Drop a TRTModel that is gone, unless a new one has its name."""
-        unreadable = self._unreadable.get(key)
-        if unreadable is not None and unreadable.reference.uid == uid:
-            del self._unreadable[key]
-        model = self.model(key)
-        if model is not None and model.metadata.uid == uid:
-            self._forget_target(key)
-            self._expected.pop(key, None)
-            del self._models[key]
+        if self._seen.get(key, ("", 0))[0] != uid:
+            return
+        self._forget_target(key)
+        for table in (self._seen, self._expected, self._models, self._unreadable):
+            table.pop(key, None)
 
     def _is_own_status(self, before: TRTModel, model: TRTModel) -> bool:
         """Return whether nothing has changed but the status, to what we wrote.
@@ -161,9 +154,9 @@ class Observed:
             return True
         return any(informer.write_through(body) for informer in self.informers if informer.kind == body["kind"])
 
-    def expect_status(self, model: TRTModel, status: TRTModelStatus) -> None:
+    def expect_status(self, about: Reference, status: TRTModelStatus) -> None:
         """Say what status is about to be written: to see it come back is no news."""
-        self._expected[model.key] = (model.metadata.uid, status)
+        self._expected[about.namespace, about.name] = (str(about.uid), status)
 
     def _changed(self, keys: Iterable[Hashable]) -> None:
         concerned: set[Key] = set()

@@ -7,16 +7,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from ..api import KIND
+from ..api.status import TRTModelStatus
 from ..api.trtmodel import TRTModel
-from ..domain.deletion import FINALIZER, deletes_artifacts
+from ..domain.deletion import deletes_artifacts
 from ..domain.manifest import Manifest
 from ..domain.observation import Observation, Reference, Rejection
-from ..domain.plan import Event, Plan, plan
+from ..domain.plan import Event, Plan, plan, plan_unreadable
 from ..domain.runtime import Catalogue
 from ..domain.step import Patch
 from ..domain.target import Target, target_of
-from ..domain.unreadable import UnreadableModel, release, unreadable_status
-from ..domain.words import printable
+from ..domain.unreadable import UnreadableModel
 from .cluster import ApiError, Cluster
 from .events import event_body
 from .keyed_locks import KeyedLocks
@@ -104,22 +104,10 @@ class Reconciler:
 
     async def _tell_unreadable(self, model: UnreadableModel) -> None:
         """Say in its status that a model cannot be read, and let it go where it is deleted."""
-        try:
-            if model.deleting:
-                if (patch := release(model, FINALIZER)) is not None:
-                    await self._cluster.patch(patch.reference, patch.body)
-                return
-            status = unreadable_status(model, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-            if status == model.status:
-                return
-            body = status.model_dump(by_alias=True, exclude_none=True, mode="json")
-            self.observed.write_through(await self._cluster.apply_status(model.reference, body))
-            event = Event(warning=True, reason=model.verdict.reason, message=printable(model.verdict.message))
-            await self._cluster.record_event(event_body(model.reference, event))
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            self.observed.forget_model(model.key, str(model.reference.uid))
+        made = plan_unreadable(model, datetime.now(UTC))
+        for patch in made.writes.patches:
+            await self._patch(patch)
+        await self._report(model.reference, model.status, made)
 
     async def _look_and_act(self, model: TRTModel, target: Target | None) -> None:
         observation = self.observed.observation(model, target)
@@ -141,7 +129,8 @@ class Reconciler:
             # Once may be chance. Twice in a row is news for who waits for it, whatever keeps the API server from it.
             if self.queue.has_failed(model.key):
                 told = Rejection(failed.reference, failed.error.message, final=False, failed=True)
-                await self._report(model, self._plan(model, replace(observation, rejections=(told,))))
+                made = self._plan(model, replace(observation, rejections=(told,)))
+                await self._report(_reference(model), model.status, made)
             raise failed.error from failed
         if obstacles:
             observation = replace(
@@ -150,7 +139,7 @@ class Reconciler:
                 foreign=tuple(obstacle for obstacle in obstacles if isinstance(obstacle, Reference)),
             )
             made = self._plan(model, observation)
-        await self._report(model, made)
+        await self._report(_reference(model), model.status, made)
         if made.look_again_after is not None:
             self.queue.add_after(model.key, made.look_again_after.total_seconds())
 
@@ -263,27 +252,28 @@ class Reconciler:
             raise  # we have it now, or it has gone: another look tells
         return None
 
-    async def _report(self, model: TRTModel, made: Plan) -> None:
-        if made.status is not None and made.status != model.status:
+    async def _report(self, about: Reference, before: TRTModelStatus, made: Plan) -> None:
+        if made.status is not None and made.status != before:
             status = made.status.model_dump(by_alias=True, exclude_none=True, mode="json")
-            self.observed.expect_status(model, made.status)
+            self.observed.expect_status(about, made.status)
             try:
-                self.observed.write_through(await self._cluster.apply_status(_reference(model), status))
+                self.observed.write_through(await self._cluster.apply_status(about, status))
             except ApiError as error:
                 if error.status != 404:
                     raise
-                self.observed.forget_model(model.key, model.metadata.uid)
+                self.observed.forget_model((about.namespace, about.name), str(about.uid))
                 raise _ModelGoneError from error
-        await self._say(model, made.events)
+        await self._say(about, made.events)
 
-    async def _say(self, model: TRTModel, events: tuple[Event, ...]) -> None:
+    async def _say(self, about: Reference, events: tuple[Event, ...]) -> None:
         """Write Events, and those that could not be written before: the status that has the news is there already."""
-        left = [*self._unsaid.pop(model.key, ()), *events]
+        key = (about.namespace, about.name)
+        left = [*self._unsaid.pop(key, ()), *events]
         while left:
             try:
-                await self._cluster.record_event(event_body(_reference(model), left[0]))
+                await self._cluster.record_event(event_body(about, left[0]))
             except ApiError:
-                self._unsaid[model.key] = left[-MOST_UNSAID:]
+                self._unsaid[key] = left[-MOST_UNSAID:]
                 raise
             left.pop(0)
 

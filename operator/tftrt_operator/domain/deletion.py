@@ -130,6 +130,10 @@ def _left(why: str) -> Verdict:
 
 
 def _set_finalizers(model: TRTModel, finalizers: list[str]) -> Patch:
-    metadata = {"finalizers": finalizers, "resourceVersion": model.metadata.resource_version}
     reference = Reference("TRTModel", model.metadata.namespace, model.metadata.name, model.metadata.uid)
-    return Patch(reference, {"metadata": metadata})
+    return set_finalizers(reference, model.metadata.resource_version, finalizers)
+
+
+def set_finalizers(reference: Reference, resource_version: str, finalizers: list[str]) -> Patch:
+    """Return the write that leaves an object these finalizers, if nobody has written it since."""
+    return Patch(reference, {"metadata": {"finalizers": finalizers, "resourceVersion": resource_version}})

@@ -81,7 +81,7 @@ def _last_words(termination: Termination) -> FailureReport | None:
         pass
     else:
         if told.reason in CONTAINER_REASONS:
-            return told.model_copy(update={"message": printable(told.message)})
+            return told
         # Any code in that container can write these words: a reason that is not on the list is none.
         said = printable(f"{told.reason}: {told.message}", QUOTED_CHARACTERS)
         message = f"container {termination.container} ended with exit code {termination.exit_code}, and said {said!r}"

@@ -14,6 +14,7 @@ from .runtime import Catalogue
 from .status import deleting_status, status_of
 from .step import Step, Writes
 from .target import Target, target_of
+from .unreadable import UnreadableModel, release, unreadable_status
 from .verdict import Standing, Verdict, reconciling, stalled
 from .words import printable
 
@@ -61,6 +62,13 @@ def plan(model: TRTModel, catalogue: Catalogue, observation: Observation, now: d
         return _plan(model, None, observation, step, now)
     step = _advance(model, target, observation, now)
     return _plan(model, target, observation, replace(step, writes=guard(model) + step.writes), now)
+
+
+def plan_unreadable(model: UnreadableModel, now: datetime) -> Plan:
+    """Return what must be done for a model that cannot be read: it is told so, and let go where it is deleted."""
+    if model.deleting:
+        return Plan(release(model), None)
+    return Plan(Writes(), unreadable_status(model, _timestamp(now)), _news(model.status, model.verdict))
 
 
 def _advance(model: TRTModel, target: Target, observation: Observation, now: datetime) -> Step:
@@ -118,15 +126,21 @@ def _obstacle(observation: Observation) -> Verdict | None:
 
 
 def _events(model: TRTModel, verdict: Verdict) -> tuple[Event, ...]:
+    """Return the event of a model; of one that is being deleted only what became of its artifacts."""
+    if model.metadata.deletion_timestamp is None:
+        return _news(model.status, verdict)
+    return (_event(verdict),) if verdict.reason.startswith("Artifacts") else ()
+
+
+def _news(status: TRTModelStatus, verdict: Verdict) -> tuple[Event, ...]:
     """Return an event where the model's standing has got another reason than the one last reported."""
-    before = model.status.condition(ConditionType.READY)
-    if model.metadata.deletion_timestamp is not None:
-        if not verdict.reason.startswith("Artifacts"):
-            return ()
-    elif before is not None and before.reason == verdict.reason:
-        return ()
+    before = status.condition(ConditionType.READY)
+    return () if before is not None and before.reason == verdict.reason else (_event(verdict),)
+
+
+def _event(verdict: Verdict) -> Event:
     warning = verdict.standing is Standing.STALLED or verdict.reason == "ArtifactsLeft"
-    return (Event(warning, verdict.reason, printable(verdict.message)),)
+    return Event(warning, verdict.reason, printable(verdict.message))
 
 
 def _timestamp(now: datetime) -> str:

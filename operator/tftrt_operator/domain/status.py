@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
-from typing import Literal
 
 from ..api.status import (
-    Condition,
     ConditionType,
     ConversionStatus,
     Device,
@@ -17,6 +15,7 @@ from ..api.status import (
     Versions,
 )
 from ..api.trtmodel import TRTModel
+from .conditions import Claim, conditions, standing
 from .conversion import engine_jobs, why_convert
 from .gates import judge
 from .manifests import names
@@ -26,18 +25,7 @@ from .record import EngineRecord, Summary
 from .rollout import is_rolled_out
 from .sentences import engines, measured
 from .target import Target
-from .verdict import Standing, Verdict
-from .words import printable, reason_or
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """A condition before it is compared with the last one."""
-
-    type: ConditionType
-    status: Literal["True", "False", "Unknown"]
-    reason: str
-    message: str
+from .verdict import Verdict
 
 
 def status_of(
@@ -51,14 +39,14 @@ def status_of(
     """Return the whole status. `now` is an RFC 3339 time; it is used only where a condition changes."""
     live, answering = observation.deployment, _answering(observation)
     claims = [
-        *_standing(verdict, answering, target),
+        *standing(verdict, _meanwhile(answering, target)),
         _converted(record, verdict),
         *_verified(model, record),
         _available(live, answering),
     ]
     return TRTModelStatus(
         observed_generation=model.metadata.generation,
-        conditions=tuple(_condition(model, claim, now) for claim in claims),
+        conditions=conditions(claims, model.status, model.metadata.generation, now),
         fingerprint=answering.fingerprint if answering else None,
         conversion=_conversion(target, record, observation),
         serving=_serving(model, answering, observation),
@@ -69,13 +57,9 @@ def status_of(
 
 def deleting_status(model: TRTModel, verdict: Verdict, now: str) -> TRTModelStatus:
     """Return the status of a model that is being deleted: what is waited for, and nothing that was true before."""
-    claims = (
-        _Claim(ConditionType.READY, "False", verdict.reason, verdict.message),
-        _Claim(ConditionType.RECONCILING, "True", verdict.reason, verdict.message),
-    )
-    conditions = tuple(_condition(model, claim, now) for claim in claims)
+    said = conditions(standing(verdict), model.status, model.metadata.generation, now)
     return model.status.model_copy(
-        update={"observed_generation": model.metadata.generation, "conditions": conditions, "serving": None}
+        update={"observed_generation": model.metadata.generation, "conditions": said, "serving": None}
     )
 
 
@@ -103,56 +87,38 @@ def _answering(observation: Observation) -> _Answering | None:
     return _Answering(oldest.fingerprint, oldest.memory_fraction) if oldest else None
 
 
-def _standing(verdict: Verdict, answering: _Answering | None, target: Target | None) -> Iterable[_Claim]:
-    """Ready always; Reconciling or Stalled only while true, as kstatus has it."""
-    if verdict.standing is Standing.READY:
-        yield _Claim(ConditionType.READY, "True", verdict.reason, verdict.message)
-        return
-    other = answering and (target is None or answering.fingerprint != target.key.fingerprint)
-    meanwhile = f" (engine {answering.fingerprint[:8]} serves on)" if answering and other else ""
-    yield _Claim(ConditionType.READY, "False", verdict.reason, verdict.message + meanwhile)
-    kind = ConditionType.STALLED if verdict.standing is Standing.STALLED else ConditionType.RECONCILING
-    yield _Claim(kind, "True", verdict.reason, verdict.message)
+def _meanwhile(answering: _Answering | None, target: Target | None) -> str:
+    """What else is true while the engine that is asked for is not there yet."""
+    if answering is None or (target is not None and answering.fingerprint == target.key.fingerprint):
+        return ""
+    return f" (engine {answering.fingerprint[:8]} serves on)"
 
 
-def _converted(record: EngineRecord | None, verdict: Verdict) -> _Claim:
+def _converted(record: EngineRecord | None, verdict: Verdict) -> Claim:
     if record is None:
-        return _Claim(ConditionType.CONVERTED, "False", verdict.reason, verdict.message)
-    return _Claim(ConditionType.CONVERTED, "True", "Converted", engines(record.summary))
+        return Claim(ConditionType.CONVERTED, "False", verdict.reason, verdict.message)
+    return Claim(ConditionType.CONVERTED, "True", "Converted", engines(record.summary))
 
 
-def _verified(model: TRTModel, record: EngineRecord | None) -> Iterable[_Claim]:
+def _verified(model: TRTModel, record: EngineRecord | None) -> Iterable[Claim]:
     """Only of an engine that exists can anything be said."""
     if record is None:
         return
     gates = model.spec.verification
     failed = judge(gates, record.summary)
     if failed is not None:
-        yield _Claim(ConditionType.VERIFIED, "False", failed.reason, failed.message)
+        yield Claim(ConditionType.VERIFIED, "False", failed.reason, failed.message)
         return
     asked = any(gate is not None for gate in (gates.min_top1_agreement, gates.max_relative_error, gates.min_speedup))
-    yield _Claim(ConditionType.VERIFIED, "True", "GatesPassed" if asked else "NoGates", measured(record.summary))
+    yield Claim(ConditionType.VERIFIED, "True", "GatesPassed" if asked else "NoGates", measured(record.summary))
 
 
-def _available(live: ObservedDeployment | None, answering: _Answering | None) -> _Claim:
+def _available(live: ObservedDeployment | None, answering: _Answering | None) -> Claim:
     if live is None:
-        return _Claim(ConditionType.AVAILABLE, "False", "NotDeployed", "there is no Deployment yet")
+        return Claim(ConditionType.AVAILABLE, "False", "NotDeployed", "there is no Deployment yet")
     if answering is None:
-        return _Claim(ConditionType.AVAILABLE, "False", "NoReplicaAvailable", "no replica answers")
-    return _Claim(ConditionType.AVAILABLE, "True", "ReplicasAvailable", f"engine {answering.fingerprint[:8]} answers")
-
-
-def _condition(model: TRTModel, claim: _Claim, now: str) -> Condition:
-    before = model.status.condition(claim.type)
-    unchanged = before is not None and before.status == claim.status
-    return Condition(
-        type=claim.type.value,
-        status=claim.status,
-        observed_generation=model.metadata.generation,
-        last_transition_time=before.last_transition_time if before and unchanged else now,
-        reason=reason_or(claim.reason, "Unknown"),
-        message=printable(claim.message),
-    )
+        return Claim(ConditionType.AVAILABLE, "False", "NoReplicaAvailable", "no replica answers")
+    return Claim(ConditionType.AVAILABLE, "True", "ReplicasAvailable", f"engine {answering.fingerprint[:8]} answers")
 
 
 def _conversion(

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from ..api.status import Condition, ConditionType, TRTModelStatus
+from ..api.status import ConditionType, TRTModelStatus
+from .conditions import conditions, standing
+from .deletion import FINALIZER, set_finalizers
 from .observation import Reference
-from .step import Patch
+from .step import Writes
 from .verdict import Verdict, stalled
 from .words import printable
 
@@ -56,28 +58,14 @@ def unreadable_model(body: Mapping[str, Any], why: str, status: TRTModelStatus) 
 
 def unreadable_status(model: UnreadableModel, now: str) -> TRTModelStatus:
     """Return the status: Stalled, and beside it what was true before. `now` is an RFC 3339 time."""
-    verdict = model.verdict
-
-    def condition(kind: ConditionType, value: Literal["True", "False"]) -> Condition:
-        before = model.status.condition(kind)
-        same = before is not None and before.status == value
-        return Condition(
-            type=kind.value,
-            status=value,
-            observed_generation=model.generation,
-            last_transition_time=before.last_transition_time if before and same else now,
-            reason=verdict.reason,
-            message=printable(verdict.message),
-        )
-
-    kept = (before for kind in KEPT if (before := model.status.condition(kind)) is not None)
-    conditions = (condition(ConditionType.READY, "False"), condition(ConditionType.STALLED, "True"), *kept)
-    return model.status.model_copy(update={"observed_generation": model.generation, "conditions": conditions})
+    said = conditions(standing(model.verdict), model.status, model.generation, now)
+    kept = tuple(before for kind in KEPT if (before := model.status.condition(kind)) is not None)
+    return model.status.model_copy(update={"observed_generation": model.generation, "conditions": said + kept})
 
 
-def release(model: UnreadableModel, finalizer: str) -> Patch | None:
+def release(model: UnreadableModel) -> Writes:
     """Return the write that lets a deleted one go: which artifacts are its own cannot be known any more."""
-    if not model.deleting or finalizer not in model.finalizers:
-        return None
-    kept = [name for name in model.finalizers if name != finalizer]
-    return Patch(model.reference, {"metadata": {"finalizers": kept, "resourceVersion": model.resource_version}})
+    if FINALIZER not in model.finalizers:
+        return Writes()
+    kept = [name for name in model.finalizers if name != FINALIZER]
+    return Writes(patches=(set_finalizers(model.reference, model.resource_version, kept),))

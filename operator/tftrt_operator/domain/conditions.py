@@ -1,0 +1,46 @@
+"""Conditions as kstatus reads them, from what is claimed now and what was said before."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..api.status import Condition, ConditionType, TRTModelStatus
+from .verdict import Standing, Verdict
+from .words import printable, reason_or
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A condition before it is compared with the last one."""
+
+    type: ConditionType
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+
+
+def standing(verdict: Verdict, meanwhile: str = "") -> Iterable[Claim]:
+    """Ready always; Reconciling or Stalled only while true. `meanwhile` is what else is to be said beside Ready."""
+    if verdict.standing is Standing.READY:
+        yield Claim(ConditionType.READY, "True", verdict.reason, verdict.message)
+        return
+    yield Claim(ConditionType.READY, "False", verdict.reason, verdict.message + meanwhile)
+    kind = ConditionType.STALLED if verdict.standing is Standing.STALLED else ConditionType.RECONCILING
+    yield Claim(kind, "True", verdict.reason, verdict.message)
+
+
+def conditions(claims: Iterable[Claim], before: TRTModelStatus, generation: int, now: str) -> tuple[Condition, ...]:
+    """Return the conditions of a generation. `now` is an RFC 3339 time; it is used only where a status changes."""
+    return tuple(_condition(claim, before.condition(claim.type), generation, now) for claim in claims)
+
+
+def _condition(claim: Claim, before: Condition | None, generation: int, now: str) -> Condition:
+    unchanged = before is not None and before.status == claim.status
+    return Condition(
+        type=claim.type.value,
+        status=claim.status,
+        observed_generation=generation,
+        last_transition_time=before.last_transition_time if before and unchanged else now,
+        reason=reason_or(claim.reason, "Unknown"),
+        message=printable(claim.message),
+    )
