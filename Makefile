@@ -4,8 +4,7 @@ SHELL := /bin/bash
 export UV_PYTHON_DOWNLOADS := never
 export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
-# Several at a time: most of the time of a test is the start of a process.
-CONVERTER_TESTS := converter_image/tests/tools.sh && cd converter_image && PATH="$(CURDIR)/converter_image/.tools/bin:$$PATH" .venv/bin/pytest --numprocesses auto --maxprocesses 4
+SUITES := .venv/bin/python -m tests.suites
 
 .PHONY: help demo test lint unit integration e2e converter-test numerics crds gpu-results test-gpu setup clean
 
@@ -17,16 +16,10 @@ demo:            ## A TRTModel becomes a served model on a real Kubernetes on th
 	@.venv/bin/python -m examples.demo
 
 test: setup      ## Every check and every test: lint, converter, unit, API server, end to end; all run, also where one fails
-	@# The converter's tests wait more than they compute: meanwhile what the cluster is made of is built.
-	@mkdir -p build; nice -n 19 .venv/bin/python -m tests.cluster build > build/cluster.log 2>&1 & building=$$!; \
-	trap "kill $$building 2> /dev/null" EXIT; TFTRT_BUILDING=$$building .venv/bin/python -m tests.suites
+	@$(SUITES)
 
 lint: setup      ## ruff, mypy --strict, import-linter
-	.venv/bin/ruff check
-	.venv/bin/ruff format --check
-	.venv/bin/mypy
-	.venv/bin/lint-imports
-	cd converter_image && .venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy
+	@$(SUITES) lint
 
 unit: setup      ## The unit tests: milliseconds
 	.venv/bin/pytest tests/unit
@@ -38,10 +31,10 @@ e2e: setup       ## The tests on a whole cluster
 	.venv/bin/pytest tests/e2e
 
 converter-test: setup ## The converter image's own tests, on the CPU
-	@$(CONVERTER_TESTS)
+	@$(SUITES) converter
 
 numerics: setup   ## The tests of what TensorFlow computes, with each instruction set, without oneDNN, with 1, 2 and 8 threads
-	@converter_image/tests/numerics.sh
+	@$(SUITES) numerics
 
 crds: setup      ## Write the CRD from operator/tftrt_operator/api
 	.venv/bin/python -m tftrt_operator.api.crd | tee crds/trtmodels.tftrt.dev.yaml > charts/tftrt-operator/files/trtmodels.tftrt.dev.yaml

@@ -1,7 +1,7 @@
 """Runs every suite, also where one before it failed, and says at the end what failed in which.
 
 The last suite is the operator's; what the others came to stands in its summary, so that pytest's own line is the last.
-`python -m tests.suites` runs all, `python -m tests.suites NAME...` those of these names.
+`python -m tests.suites` runs all that `make test` does, `python -m tests.suites GROUP...` those of these groups.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,8 +26,18 @@ NUMERICAL = tuple(
     f"tests/test_{name}.py"
     for name in ("rounding", "pooling", "padding", "normalization", "reshapes", "einsum", "quick_call", "engines")
 )
-# Of the settings of `make numerics`, two that take other kernels than the rest of the tests does.
-SHORT = {"SSE4.1": {"ONEDNN_MAX_CPU_ISA": "SSE41"}, "oneDNN off": {"TF_ENABLE_ONEDNN_OPTS": "0"}}
+# What changes which kernel TensorFlow takes, and so how it rounds.
+SETTINGS = {
+    "SSE4.1": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
+    "AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "AVX-512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
+    "oneDNN off": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+    "1 thread": {"TF_NUM_INTRAOP_THREADS": "1"},
+    "2 threads": {"TF_NUM_INTRAOP_THREADS": "2"},
+    "8 threads": {"TF_NUM_INTRAOP_THREADS": "8"},
+}
+# Of these, two that take other kernels than the rest of the tests does: a part of `make test`.
+SHORT = ("SSE4.1", "oneDNN off")
 
 
 @dataclass(frozen=True)
@@ -62,31 +74,51 @@ def converter(name: str, *arguments: str, **environment: str) -> Suite:
     return Suite(name, command, CONVERTER, {"PATH": path, **environment}, is_pytest=True)
 
 
-def suites() -> list[Suite]:
-    """All of them, in the order in which they run."""
+def numerics(settings: Iterable[str]) -> list[Suite]:
+    """The tests of what TensorFlow computes, once with each of these settings."""
+    return [converter(f"numerics with {name}", *NUMERICAL, **SETTINGS[name]) for name in settings]
+
+
+def settings_here() -> list[str]:
+    """The settings that this processor has the instructions for."""
+    has_avx512 = "avx512f" in Path("/proc/cpuinfo").read_text().split()
+    return [name for name in SETTINGS if name != "AVX-512" or has_avx512]
+
+
+def groups() -> dict[str, list[Suite]]:
+    """All of them, in the order in which they run; those in `BESIDES` only where they are asked for."""
     checks = [
         Suite(f"{tool} of {whose}", (f".venv/bin/{tool.split()[0]}", *tool.split()[1:]), folder)
         for whose, folder in (("the operator", ROOT), ("the converter", CONVERTER))
         for tool in ("ruff check", "ruff format --check", "mypy")
     ]
-    return [
-        *checks,
-        Suite("import-linter", (".venv/bin/lint-imports",)),
-        Suite("the converter's tools", ("converter_image/tests/tools.sh",)),
-        converter("converter"),
-        *(converter(f"numerics with {name}", *NUMERICAL, **settings) for name, settings in SHORT.items()),
-        # Not beside the one that `make test` has begun: two builds would take each other's folders.
-        Suite(
-            "cluster images",
-            (
-                "bash",
-                "-c",
-                'while kill -0 "${TFTRT_BUILDING:--}"; do sleep 1; done 2> /dev/null;'
-                " .venv/bin/python -m tests.cluster build",
-            ),
-        ),
-        Suite("operator", (".venv/bin/pytest",), is_pytest=True),
-    ]
+    tools = Suite("the converter's tools", ("converter_image/tests/tools.sh",))
+    return {
+        "lint": [*checks, Suite("import-linter", (".venv/bin/lint-imports",))],
+        "converter": [tools, converter("converter")],
+        "short-numerics": numerics(SHORT),
+        "numerics": numerics(settings_here()),
+        "operator": [CLUSTER, Suite("operator", (".venv/bin/pytest",), is_pytest=True)],
+    }
+
+
+BESIDES = ("numerics",)
+CLUSTER = Suite("cluster images", (".venv/bin/python", "-m", "tests.cluster", "build"))
+
+
+@contextmanager
+def cluster_being_built() -> Iterator[Callable[[], object]]:
+    """Build what the cluster is made of beside other suites; what this yields waits until that is over.
+
+    The converter's tests wait more than they compute. Two builds at once would take each other's folders: the suite
+    that follows waits, and finds everything there, or says what is missing.
+    """
+    command = ["nice", "-n", "19", *CLUSTER.command]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as building:
+        try:
+            yield building.wait
+        finally:
+            building.terminate()
 
 
 def run(suite: Suite, before: list[Result]) -> Result:
@@ -130,11 +162,18 @@ def earlier() -> list[str]:
 
 
 def main(names: list[str]) -> int:
-    """Run the suites of these names, or all; 1 where one failed."""
+    """Run the groups of these names, or all that `make test` runs; 1 where a suite failed."""
     results: list[Result] = []
-    for suite in suites():
-        if not names or suite.name in names:
-            results.append(run(suite, results))
+    with cluster_being_built() if not names else nullcontext(lambda: None) as wait_until_built:
+        for group, members in groups().items():
+            if group not in names and (names or group in BESIDES):
+                continue
+            for suite in members:
+                if suite is CLUSTER:
+                    wait_until_built()
+                results.append(run(suite, results))
+    if names:  # the last of them need not be one whose summary says what the others came to
+        print("", *(result.sentence for result in results), sep="\n")
     return int(any(result.code for result in results))
 
 

@@ -5,7 +5,9 @@ whether it multiplies and adds in one step depend on the processor, on oneDNN an
 
 A sum of n terms has some n roundings, each of at most u = 2 ** -24 of what is rounded. They point in either direction,
 so that together they stay below l * sqrt(n) * u but for a probability of 2 * exp(-l ** 2 / 2): Higham and Mary, "A new
-approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41 (2019), theorem 2.4. Both answers round.
+approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41 (2019), theorem 2.4. That is with each of
+them as large as it can be; rounding to nearest has a deviation of u / sqrt(3) at most, of which l = 4 is seven times as
+much. Both answers round.
 What is added has both signs here, and is no larger than what the network answers: the bound is relative to the largest
 value of the answer.
 
@@ -21,7 +23,7 @@ from typing import Any
 import numpy as np
 
 UNIT = 2.0**-24  # of FP32
-DEVIATIONS = 6.0  # l: a probability of 3e-8 for each value
+DEVIATIONS = 4.0  # l
 
 
 def relative_bound(terms: int) -> float:

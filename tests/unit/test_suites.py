@@ -30,7 +30,8 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Suite("broken", (*PYTEST, "broken"), tmp_path, root, is_pytest=True),
         Suite("last", (*PYTEST, "last"), tmp_path, root, is_pytest=True),
     ]
-    monkeypatch.setattr(suites, "suites", lambda: made)
+    monkeypatch.setattr(suites, "groups", lambda: {suite.name: [suite] for suite in made})
+    monkeypatch.setattr(suites, "CLUSTER", Suite("cluster images", ("true",)))
     monkeypatch.setattr(suites, "BUILD", tmp_path / "build")
 
 
@@ -58,3 +59,21 @@ def test_a_command_that_is_not_there_and_a_report_that_is_cut_off_stop_nothing(
     assert suites.run(Suite("missing", ("./no-such-command",)), []) == Result("missing", 127)
     (tmp_path / "cut.xml").write_text("<testsuites><testcase")
     assert suites.failed_tests(tmp_path / "cut.xml") == ()
+
+
+def test_what_the_cluster_is_made_of_is_never_built_twice_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    building = tmp_path / "building"
+    # A folder can be made once: a second build beside the first would fail.
+    build = Suite("cluster images", ("sh", "-c", f"mkdir {building} && sleep 0.3 && rmdir {building}"))
+    monkeypatch.setattr(suites, "CLUSTER", build)
+    monkeypatch.setattr(suites, "groups", lambda: {"operator": [build]})
+    monkeypatch.setattr(suites, "BUILD", tmp_path / "build")
+    assert suites.main([]) == 0
+
+
+def test_all_settings_are_run_where_they_are_asked_for_alone() -> None:
+    assert set(suites.SHORT) < set(suites.settings_here())
+    assert {"AVX2", "oneDNN off", "1 thread", "2 threads", "8 threads"} <= set(suites.settings_here())
+    assert "numerics" in suites.BESIDES
