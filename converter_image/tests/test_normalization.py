@@ -113,8 +113,8 @@ def test_a_row_of_any_size_is_normalized_in_fp16_too(size: float, epsilon: float
     expected = function(tf.constant(x, tf.float32))[0].numpy()
     found = half(tf.constant(x))[0].numpy()
     assert found.dtype == np.float16
-    # FP16 has a unit of u = 2 ** -11. Some seven operations, one after the other, round values that are normalized to 3.5
-    # at most, in either direction: 2 * sqrt(7) * 3.5 * u = 0.009.
+    # FP16 has a unit of u = 2 ** -11. Some seven operations, one after the other, round values that are normalized to
+    # 3.5 at most, in either direction: 2 * sqrt(7) * 3.5 * u = 0.009.
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.01)
 
 

@@ -27,8 +27,8 @@ def test_a_wrong_source_stalls_once_and_a_corrected_spec_recovers(
     assert words in message(api, "Stalled", "tiny")
     pods = api.list("Pod", "app.kubernetes.io/component=conversion")
     assert len(pods) == 1, "the user's mistake is not tried again"
-    events = api.list("Event")
-    assert [event["type"] for event in events if event["reason"] == reason] == ["Warning"]
+    # An Event is written after the status that it goes with.
+    eventually(lambda: [event["type"] for event in api.list("Event") if event["reason"] == reason] == ["Warning"])
 
     api.patch("TRTModel", "tiny", {"spec": {"source": {"uri": "pvc://models/tiny", "signature": "serving_default"}}})
     eventually(lambda: conditions(api, "tiny")["Ready"] == ("True", "Serving"), seconds=180)
