@@ -1,32 +1,114 @@
 """What the operator applies: replicas and field ownership, names that are taken, drift, deletion."""
 
 from tests.cluster import Cluster
-from tests.support.api import Api
+from tests.support.admission import patching, webhook
+from tests.support.api import Api, Json
 from tests.support.trtmodels import conditions, job_names, message, trtmodel
 from tests.support.waiting import eventually
 
 from .conftest import OperatorProcess
-from .kubelet import finish_cleanup, finish_job, serving, start_servers
+from .kubelet import finish_cleanup, finish_job, pod_of_job, serving, start_servers
 
 
 def replicas(api: Api) -> int:
     return int(api.get("Deployment", "resnet50")["spec"]["replicas"])
 
 
-def test_a_change_of_replicas_starts_no_job_and_never_lowers_ready(api: Api) -> None:
+def ready_since(api: Api) -> str:
+    (ready,) = [c for c in api.get("TRTModel", "resnet50")["status"]["conditions"] if c["type"] == "Ready"]
+    return str(ready["lastTransitionTime"])
+
+
+def test_more_replicas_start_no_job_and_are_ready_once_all_of_them_answer(api: Api) -> None:
     serving(api)
-    since = next(c for c in api.get("TRTModel", "resnet50")["status"]["conditions"] if c["type"] == "Ready")
     before = job_names(api)
     api.patch("TRTModel", "resnet50", {"spec": {"serving": {"replicas": 3}}})
-    eventually(lambda: replicas(api) == 3)
+    eventually(lambda: conditions(api)["Ready"] == ("False", "ReplicasUnavailable"))
+    assert message(api, "Ready").startswith("1 of 3 replicas answer")
+    assert conditions(api)["Available"] == ("True", "ReplicasAvailable")
     eventually(lambda: api.exists("PodDisruptionBudget", "resnet50"))
     eventually(lambda: start_servers(api, "resnet50") and "3 of 3 replicas" in message(api, "Ready"))
     assert job_names(api) == before
-    ready = next(c for c in api.get("TRTModel", "resnet50")["status"]["conditions"] if c["type"] == "Ready")
-    assert ready["lastTransitionTime"] == since["lastTransitionTime"], "Ready has not been lowered on the way"
-    assert ready["observedGeneration"] == 2
+
+    since = ready_since(api)
     api.patch("TRTModel", "resnet50", {"spec": {"serving": {"replicas": 1}}})
     eventually(lambda: not api.exists("PodDisruptionBudget", "resnet50"))
+    eventually(lambda: message(api, "Ready") == "1 of 1 replicas answer" and len(server_pods(api)) == 1)
+    assert ready_since(api) == since, "fewer replicas never lower Ready"
+
+    api.patch("TRTModel", "resnet50", {"spec": {"serving": {"replicas": 0}}})
+    eventually(lambda: conditions(api)["Ready"] == ("True", "ScaledToZero"))
+    assert server_pods(api) == []
+
+
+def server_pods(api: Api) -> list[str]:
+    return [pod["metadata"]["name"] for pod in api.list("Pod", "app.kubernetes.io/component=server")]
+
+
+def test_what_the_autoscaler_cannot_do_is_a_condition(api: Api) -> None:
+    serving(api, serving={"runtime": "cpu", "autoscaling": {"maxReplicas": 3}})
+    eventually(lambda: conditions(api)["ScalingActive"] == ("False", "FailedGetResourceMetric"), seconds=60)
+    another = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "another"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "tftrt.dev/v1alpha1", "kind": "TRTModel", "name": "resnet50"},
+            "maxReplicas": 4,
+        },
+    }
+    api.create(another)
+    eventually(lambda: conditions(api)["ScalingActive"] == ("False", "AmbiguousSelector"), seconds=60)
+    assert "exclude each other" in message(api, "ScalingActive")
+
+
+def test_what_a_mutating_webhook_makes_of_ours_stays_and_the_model_is_ready(
+    api: Api, admin: Api, cluster: Cluster, operator: OperatorProcess
+) -> None:
+    image = "/spec/template/spec/containers/0/image"
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["deployments"]}
+
+    def mirror(_request: Json) -> Json:
+        return patching({"op": "replace", "path": image, "value": "mirror.example/converter:1"})
+
+    with webhook(cluster.layout.host_address, mirror) as running:
+        kind = "MutatingWebhookConfiguration"
+        configuration = running.configuration(kind, "mirror", api.namespace, rule)
+        admin.create(configuration)
+        try:
+            serving(api)
+            told = "changed by a mutating webhook: Deployment spec.template.spec.containers[server].image"
+            eventually(lambda: told in message(api, "Available"))
+            since = ready_since(api)
+            operator.stop()
+            operator.start()
+            api.create(trtmodel("probe", source={"uri": "pvc://models/other"}))
+            eventually(lambda: [name for name in job_names(api) if name.startswith("probe")])
+            api.patch("Deployment", "resnet50", {"spec": {"revisionHistoryLimit": 9}})
+            eventually(lambda: api.get("Deployment", "resnet50")["spec"]["revisionHistoryLimit"] == 3)
+            eventually(lambda: conditions(api)["Ready"] == ("True", "Serving"))
+            server = api.get("Deployment", "resnet50")
+            assert server["spec"]["template"]["spec"]["containers"][0]["image"] == "mirror.example/converter:1"
+            assert since
+        finally:
+            admin.delete(kind, configuration["metadata"]["name"])
+
+
+def test_an_owner_that_is_named_by_an_older_version_of_the_api_is_named_by_this_one_without_a_restart(api: Api) -> None:
+    """The first step of docs/api-versions.md: before a version goes, nothing names an owner by it."""
+    serving(api)
+    record = next(o["metadata"]["name"] for o in api.list("ConfigMap", "app.kubernetes.io/component=record"))
+    generation = api.get("Deployment", "resnet50")["metadata"]["generation"]
+    for kind, name in (("Deployment", "resnet50"), ("Service", "resnet50"), ("ConfigMap", record)):
+        (owner,) = api.get(kind, name)["metadata"]["ownerReferences"]
+        api.patch(kind, name, {"metadata": {"ownerReferences": [owner | {"apiVersion": "tftrt.dev/v1alpha0"}]}})
+
+        def versions(kind: str = kind, name: str = name) -> list[str]:
+            return [owner["apiVersion"] for owner in api.get(kind, name)["metadata"]["ownerReferences"]]
+
+        eventually(lambda versions=versions: versions() == ["tftrt.dev/v1alpha1"])  # type: ignore[misc]
+    assert api.get("Deployment", "resnet50")["metadata"]["generation"] == generation
+    assert conditions(api)["Ready"] == ("True", "Serving")
 
 
 def test_replicas_belong_to_the_spec_until_an_autoscaler_has_taken_them(api: Api) -> None:
@@ -162,6 +244,19 @@ def test_with_deletion_policy_delete_the_artifacts_go_first(api: Api) -> None:
     cleanup = eventually(lambda: [name for name in job_names(api) if "-cleanup-" in name])[0]
     assert "ownerReferences" not in api.get("Job", cleanup)["metadata"]
     assert api.exists("TRTModel", "resnet50")
+    finish_cleanup(api, cleanup)
+    eventually(lambda: not api.exists("TRTModel", "resnet50"))
+
+
+def test_what_a_conversion_published_before_it_was_recorded_goes_with_its_model(api: Api) -> None:
+    api.create(trtmodel(artifacts={"uri": "pvc://models/tftrt", "deletionPolicy": "Delete"}))
+    (name,) = eventually(lambda: job_names(api))
+    eventually(lambda: pod_of_job(api, name))
+    api.delete("TRTModel", "resnet50")
+    cleanup = eventually(lambda: [found for found in job_names(api) if "-cleanup-" in found])[0]
+    task = api.get("Job", cleanup)["spec"]["template"]["metadata"]["annotations"]["tftrt.dev/spec"]
+    assert api.get("Job", name)["metadata"]["labels"]["tftrt.dev/fingerprint"] in task
+    assert not api.list("Pod", f"batch.kubernetes.io/job-name={name}"), "nobody writes any more"
     finish_cleanup(api, cleanup)
     eventually(lambda: not api.exists("TRTModel", "resnet50"))
 

@@ -161,3 +161,20 @@ def test_a_name_of_40_characters_works_to_the_end(api: Api) -> None:
     api.create(trtmodel(name))
     finish_job(api, the_job(api))
     eventually(lambda: start_servers(api, name) and conditions(api, name)["Ready"] == ("True", "Serving"))
+
+
+def test_an_attempt_that_took_too_long_is_the_last(api: Api) -> None:
+    api.create(trtmodel(conversion={"retries": 3}))
+    (name,) = eventually(lambda: job_names(api))
+    pod = pod_of_job(api, name)["metadata"]["name"]
+    words = "Pod was active on the node longer than the specified deadline"
+    api.patch(
+        "Pod",
+        pod,
+        {"status": {"phase": "Failed", "reason": "DeadlineExceeded", "message": words}},
+        "/status",
+        manager="kubelet",
+    )
+    eventually(lambda: conditions(api)["Stalled"] == ("True", "DeadlineExceeded"), seconds=40)
+    assert "spec.conversion.deadlineSeconds" in message(api, "Stalled")
+    assert [one["metadata"]["name"] for one in api.list("Pod", f"batch.kubernetes.io/job-name={name}")] == [pod]

@@ -11,6 +11,7 @@ from tftrt_operator.api.trtmodel import RETRY_ANNOTATION, TRTModel
 from tftrt_operator.domain.manifests.conversion_job import conversion_job, conversion_job_name
 from tftrt_operator.domain.observation import JobState, Observation, ObservedPod
 from tftrt_operator.domain.plan import Plan, plan
+from tftrt_operator.domain.record import RECORD_KEY, parse_record, record_text
 from tftrt_operator.domain.step import Writes
 
 from .builders import CATALOGUE, CPU, ended, job, observed_record, pod, summary, target, trtmodel
@@ -125,6 +126,87 @@ def test_a_finished_job_becomes_a_record_that_all_its_owners_use() -> None:
     assert record.body["immutable"] is True
     assert {owner["name"] for owner in record.body["metadata"]["ownerReferences"]} == {"resnet50", "twin"}
     assert not any(owner["controller"] for owner in record.body["metadata"]["ownerReferences"])
+
+
+def test_why_and_by_what_a_model_was_converted_is_told_for_as_long_as_the_engine_serves() -> None:
+    model = trtmodel()
+    name = job_name(model)
+    done = job(model, name, JobState.SUCCEEDED, failed_attempts=1, secret_name="keys")
+    made = planned(model, jobs=(done,), pods=(pod(name, ended(summary(model).model_dump_json(by_alias=True))),))
+    (manifest,) = made.writes.creates
+    record = parse_record(manifest.body["data"][RECORD_KEY])
+    assert record.secret_name == "keys"
+    made = planned(model, records=(replace(observed_record(model), record=record),))
+    assert made.status is not None
+    told = made.status.conversion
+    assert told is not None
+    assert told.reason == "FirstConversion: no engine for this spec exists yet"
+    assert (told.job_name, told.attempt) == (name, 2)
+
+
+def test_a_record_of_an_operator_that_kept_less_is_read() -> None:
+    model = trtmodel()
+    text = json.loads(record_text(observed_record(model).record))
+    for name in ("reason", "jobName", "attempt", "secretName"):
+        del text[name]
+    assert parse_record(json.dumps(text)) == observed_record(model).record
+
+
+def test_an_attempt_that_took_too_long_ends_its_job_at_once() -> None:
+    """Another attempt would hold the GPU as long once more."""
+    model = trtmodel()
+    name = job_name(model)
+    overdue = pod(name, phase="Failed", reason="DeadlineExceeded", message="Pod was active on the node longer than ...")
+    made = planned(model, jobs=(job(model, name, failed_attempts=1),), pods=(overdue,))
+    assert [(patch.reference.name, patch.body) for patch in made.writes.patches] == [
+        (name, {"spec": {"activeDeadlineSeconds": 1}})
+    ]
+    told = job(model, name, has_deadline=True)
+    assert planned(model, jobs=(told,), pods=(overdue,)).writes == Writes()
+    made = planned(model, jobs=(job(model, name, JobState.FAILED, reason="DeadlineExceeded"),), pods=(overdue,))
+    assert conditions(made)["Stalled"] == ("True", "DeadlineExceeded")
+    assert "raise spec.conversion.deadlineSeconds" in message(made, "Stalled")
+    twin = trtmodel("twin", uid="uid-twin")
+    joined = job(model, name, owners=(model.owner_reference(controller=True), twin.owner_reference(controller=False)))
+    assert planned(twin, jobs=(joined,), pods=(overdue,)).writes == Writes(), "it is its controller's to end"
+
+
+def test_autoscalers_of_nodes_are_asked_to_leave_a_conversion_where_it_is() -> None:
+    (manifest,) = planned(trtmodel()).writes.creates
+    annotations = manifest.body["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert annotations["karpenter.sh/do-not-disrupt"] == "true"
+
+
+def test_a_record_that_names_the_model_by_an_older_version_of_the_api_names_it_by_this_one() -> None:
+    """The first step of docs/api-versions.md: before a version goes, nothing names an owner by it."""
+    model, twin = trtmodel(), trtmodel("twin", uid="uid-twin")
+    old = model.owner_reference(controller=False).model_copy(update={"api_version": "tftrt.dev/v1alpha0"})
+    other = twin.owner_reference(controller=False)
+    made = planned(model, records=(observed_record(model, old, other),))
+    (patch,) = [patch for patch in made.writes.patches if patch.reference.kind == "ConfigMap"]
+    assert [(owner["apiVersion"], owner["name"]) for owner in patch.body["metadata"]["ownerReferences"]] == [
+        ("tftrt.dev/v1alpha1", "twin"),
+        ("tftrt.dev/v1alpha1", "resnet50"),
+    ]
+
+
+def test_a_job_that_never_started_goes_when_another_models_was_faster() -> None:
+    model = trtmodel()
+    mine = job(model, job_name(model))
+    made = planned(model, jobs=(mine,), records=(observed_record(model),))
+    assert [reference.name for reference in made.writes.deletes] == [mine.name]
+    made = planned(model, jobs=(mine,), pods=(pod(mine.name),), records=(observed_record(model),))
+    assert made.writes.deletes == ()
+
+
+@pytest.mark.parametrize(("queue", "own"), [("gold", False), ("silver", True), ("", True)])
+def test_a_twin_waits_for_a_job_that_kueue_holds_only_in_the_same_queue(queue: str, own: bool) -> None:
+    model = trtmodel(conversion={"queue": "gold"})
+    twin = trtmodel("twin", uid="uid-twin", conversion={"queue": queue} if queue else {})
+    held = job(model, job_name(model), suspended=True, queue="gold", created_at=(NOW - timedelta(days=1)).isoformat())
+    made = planned(twin, jobs=(held,))
+    assert [manifest.name for manifest in made.writes.creates] == ([job_name(twin)] if own else [])
 
 
 def test_a_finished_job_whose_pod_is_gone_runs_again() -> None:

@@ -4,15 +4,18 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tftrt_operator.api.trtmodel import TRTModel
-from tftrt_operator.domain.deletion import FINALIZER
 from tftrt_operator.domain.manifests import names
-from tftrt_operator.domain.manifests.cleanup_job import cleanup_job_name
+from tftrt_operator.domain.manifests.cleanup_job import Store, cleanup_job_name
 from tftrt_operator.domain.observation import JobState, Observation, ObservedJob, Reference, Rejection
 from tftrt_operator.domain.plan import Plan, plan
+from tftrt_operator.domain.record import EngineKey
+from tftrt_operator.domain.stages.deletion import FINALIZER
 from tftrt_operator.domain.step import Writes
 
-from .builders import CATALOGUE, job, observed_record, target, trtmodel
+from .builders import CATALOGUE, job, observed_record, pod, target, trtmodel
 
 DELETED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 DELETE: dict[str, Any] = {"artifacts": {"deletionPolicy": "Delete"}}
@@ -61,7 +64,7 @@ def test_deletion_starts_a_job_without_owner_that_goes_by_itself() -> None:
 
 def test_once_the_artifacts_are_gone_the_model_goes_and_other_finalizers_stay() -> None:
     model = deleted()
-    name = cleanup_job_name(model, target(model).key.store)
+    name = cleanup_job_name(model, Store(target(model).key.store))
     done = job(model, name, JobState.SUCCEEDED, component=names.CLEANUP, owners=())
     record = observed_record(model)
     made = planned(model, Observation(records=(record,), jobs=(done,)))
@@ -116,6 +119,16 @@ def test_a_record_of_an_engine_that_was_deleted_goes_and_a_newer_one_is_used() -
         assert "Deployment" in {manifest.kind for manifest in made.writes.applies}
 
 
+def test_a_run_that_made_what_was_deleted_is_no_evidence_of_it_any_more() -> None:
+    model, gone = trtmodel(), trtmodel("gone", uid="uid-gone")
+    old = job(gone, "gone-1234-5678", JobState.SUCCEEDED, created_at="2025-12-31T00:00:00Z")
+    made = planned(model, Observation(jobs=(old, cleanup(JobState.SUCCEEDED))))
+    assert [reference.name for reference in made.writes.deletes] == [old.name]
+    assert made.writes.creates == ()
+    made = planned(model, Observation(jobs=(cleanup(JobState.SUCCEEDED),)))
+    assert [manifest.kind for manifest in made.writes.creates] == ["Job"]
+
+
 def test_what_another_living_model_uses_is_not_deleted() -> None:
     model, twin = deleted(), trtmodel("twin", uid="uid-twin")
     record = observed_record(model, model.owner_reference(controller=False), twin.owner_reference(controller=False))
@@ -126,18 +139,81 @@ def test_what_another_living_model_uses_is_not_deleted() -> None:
     assert [manifest.kind for manifest in planned(model, both_deleted).writes.creates] == ["Job"]
 
 
-def test_a_running_conversion_ends_before_its_artifact_is_deleted() -> None:
+def conversion(model: TRTModel, state: JobState, **changes: Any) -> ObservedJob:
+    """A run that published to a store which the spec does not name any more."""
+    wanted: dict[str, Any] = {
+        "store": "s3://old-bucket/tftrt",
+        "secret_name": "old-keys",
+        "started_at": "2025-12-31T23:00:00Z",
+    }
+    wanted |= changes
+    wanted["engine"] = EngineKey(target(model).key.fingerprint, wanted["store"]).engine
+    return job(model, "resnet50-1234-5678", state, **wanted)
+
+
+def test_a_running_conversion_ends_before_its_artifact_is_deleted_and_its_job_stays_to_say_where_it_is() -> None:
     model = deleted()
-    running = job(model, "resnet50-1234-5678")
-    made = planned(model, Observation(records=(observed_record(model),), jobs=(running,)))
-    assert [reference.name for reference in made.writes.deletes] == ["resnet50-1234-5678"]
-    assert made.writes.creates == ()
+    made = planned(model, Observation(jobs=(conversion(model, JobState.LIVE),)))
+    assert [patch.body for patch in made.writes.patches] == [{"spec": {"activeDeadlineSeconds": 1}}]
+    assert (made.writes.creates, made.writes.deletes) == ((), ())
+    told = Observation(jobs=(conversion(model, JobState.LIVE, has_deadline=True),))
+    assert planned(model, told).writes == Writes()
+    still_ends = Observation(
+        jobs=(conversion(model, JobState.FAILED),), pods=(pod("resnet50-1234-5678", phase="Running"),)
+    )
+    assert planned(model, still_ends).writes == Writes()
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.SUCCEEDED])
+def test_what_was_published_and_not_recorded_is_deleted_from_its_own_store_with_its_own_secret(state: JobState) -> None:
+    model = deleted()
+    published = pod("resnet50-1234-5678", phase="Failed", publishing=True)
+    for pods in ((published,), ()):  # where its pods are gone, nobody can say how far it came
+        made = planned(model, Observation(jobs=(conversion(model, state),), pods=pods))
+        (cleanup,) = made.writes.creates
+        text = str(cleanup.body["spec"]["template"])
+        assert "s3://old-bucket/tftrt" in text
+        assert "old-keys" in text
+        assert finalizers_after(made) is None
+
+
+def test_a_conversion_that_wrote_nothing_needs_no_job_to_delete_it() -> None:
+    model = deleted()
+    failed = pod("resnet50-1234-5678", phase="Failed")
+    observation = Observation(jobs=(conversion(model, JobState.FAILED),), pods=(failed,))
+    for nothing in (
+        observation,
+        Observation(jobs=(conversion(model, JobState.LIVE, suspended=True, started_at=None),)),
+    ):
+        made = planned(model, nothing)
+        assert made.writes.creates == ()
+        assert finalizers_after(made) == ["other/finalizer"]
+        assert [event.message for event in made.events] == ["there were none"]
+
+
+def test_what_another_model_has_a_record_of_is_not_deleted_with_an_unrecorded_run() -> None:
+    model, twin = deleted(), trtmodel("twin", uid="uid-twin")
+    store = target(model).key.store
+    run = conversion(model, JobState.FAILED, store=store)
+    shared = Observation(jobs=(run,), records=(observed_record(twin),), live_models=frozenset({"uid-twin"}))
+    assert planned(model, shared).writes.creates == ()
+    assert finalizers_after(planned(model, shared)) == ["other/finalizer"]
+
+
+def test_an_old_store_is_cleaned_with_the_secret_that_it_was_written_with() -> None:
+    model = deleted(artifacts={"uri": "s3://new-bucket/tftrt", "secretName": "new-keys", "deletionPolicy": "Delete"})
+    before = trtmodel(artifacts={"uri": "s3://old-bucket/tftrt", "secretName": "old-keys"})
+    kept = observed_record(before)
+    for secret, expected in (("old-keys", "old-keys"), (None, "new-keys")):  # a record of before has none
+        record = replace(kept, record=replace(kept.record, secret_name=secret))
+        (cleanup,) = planned(model, Observation(records=(record,))).writes.creates
+        assert f"'{expected}'" in str(cleanup.body["spec"]["template"]["spec"]["volumes"])
 
 
 def test_nothing_hangs_for_ever() -> None:
     model = deleted()
     record = Observation(records=(observed_record(model),))
-    name = cleanup_job_name(model, target(model).key.store)
+    name = cleanup_job_name(model, Store(target(model).key.store))
     failed = job(model, name, JobState.FAILED, component=names.CLEANUP, owners=(), message="claim not found")
     for made in (
         planned(model, record, after=timedelta(minutes=11)),

@@ -17,7 +17,7 @@ REASONS = (ROOT / "docs" / "reasons.md").read_text()
 
 def reasons_in_the_domain() -> set[str]:
     found = set()
-    for file in (ROOT / "operator" / "tftrt_operator" / "domain").glob("*.py"):
+    for file in (ROOT / "operator" / "tftrt_operator" / "domain").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue

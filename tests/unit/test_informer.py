@@ -29,14 +29,17 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return rests
 
 
-def informer(cluster: FakeCluster) -> Informer[str]:
+def informer(cluster: FakeCluster, changes: list[Any] | None = None) -> Informer[str]:
     def parse(body: Any) -> str:
+        if body["metadata"].get("unreadable"):
+            raise ValueError("nobody knows what it is")
         return str(body["metadata"]["name"])
 
     def index(body: Any) -> Any:
         yield "all"
 
-    return Informer(cast("Cluster", cluster), "ConfigMap", "a=b", parse, index, lambda _keys: None)
+    heard: list[Any] = [] if changes is None else changes
+    return Informer(cast("Cluster", cluster), "ConfigMap", "a=b", parse, index, heard.extend)
 
 
 async def watched(cluster: FakeCluster) -> Informer[str]:
@@ -91,6 +94,16 @@ async def test_what_the_list_no_longer_has_is_gone() -> None:
     cluster.pages = [page(config_map("second", 4), version=20)]
     await seen._list()
     assert seen.find("all") == ("second",)
+
+
+async def test_an_object_that_cannot_be_read_any_more_is_left_out_and_is_news() -> None:
+    cluster = FakeCluster([page(config_map("first", 3))])
+    changes: list[Any] = []
+    seen = informer(cluster, changes)
+    await seen._list()
+    changes.clear()
+    assert not seen.write_through(config_map("first", 4, unreadable=True))
+    assert (seen.find("all"), changes) == ((), ["all"])
 
 
 async def test_a_watch_that_ends_at_once_rests_longer_each_time(no_pauses: list[float]) -> None:

@@ -1,12 +1,16 @@
 """What is read of the API server's objects, whoever wrote them."""
 
+import copy
 import json
 from typing import Any
 
 import pytest
 
-from tftrt_operator.controller.parse import parse_deployment, parse_pod
+from tftrt_operator.controller.parse import owners_of, parse_child, parse_deployment, parse_job, parse_pod
 from tftrt_operator.domain.manifests import names
+from tftrt_operator.domain.manifests.conversion_job import conversion_job
+
+from .builders import target, trtmodel
 
 
 def pod_body(*, status: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
@@ -82,3 +86,48 @@ def test_a_deployment_says_why_its_pods_cannot_be_created_while_that_is_so() -> 
     assert parse_deployment(deployment_body("{}", failure | {"status": "True"})).replica_failure == "exceeded quota"
     assert parse_deployment(deployment_body("{}", failure | {"status": "False"})).replica_failure == ""
     assert parse_deployment(deployment_body("{}")).replica_failure == ""
+
+
+def test_a_job_says_where_it_publishes_and_with_which_secret() -> None:
+    model = trtmodel(artifacts={"uri": "s3://bucket/tftrt", "secretName": "store-keys"})
+    made = conversion_job(model, target(model).runtime, target(model).key)
+    body: dict[str, Any] = copy.deepcopy(dict(made.body))
+    body["metadata"] |= {"uid": "1", "resourceVersion": "2", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    found = parse_job(body)
+    assert (found.store, found.secret_name, found.has_deadline) == ("s3://bucket/tftrt", "store-keys", False)
+    body["spec"]["template"]["metadata"]["annotations"][names.SPEC_ANNOTATION] = "not json"
+    body["spec"]["activeDeadlineSeconds"] = 1
+    found = parse_job(body)
+    assert (found.store, found.has_deadline) == ("", True)
+
+
+def test_a_pod_whose_last_container_has_run_may_have_written_to_the_store() -> None:
+    waiting = {"name": "publish", "state": {"waiting": {"reason": "PodInitializing"}}}
+    running = {"name": "publish", "state": {"running": {}}}
+    assert not parse_pod(pod_body(status={"containerStatuses": [waiting]})).publishing
+    assert parse_pod(pod_body(status={"containerStatuses": [running]})).publishing
+
+
+def test_an_owner_is_a_trtmodel_of_our_group_in_any_version() -> None:
+    def owner(api_version: str) -> dict[str, Any]:
+        return {"apiVersion": api_version, "kind": "TRTModel", "name": "resnet50", "uid": api_version}
+
+    versions = ("tftrt.dev/v1alpha1", "tftrt.dev/v9", "elsewhere.example/v1")
+    references = [owner(version) for version in versions]
+    found = owners_of({"metadata": {"ownerReferences": references}})
+    assert [one.uid for one in found] == ["tftrt.dev/v1alpha1", "tftrt.dev/v9"]
+
+
+def test_an_autoscaler_says_whether_it_can_scale() -> None:
+    condition = {"type": "ScalingActive", "status": "False", "reason": "AmbiguousSelector", "message": "two of them"}
+    body = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "resnet50", "uid": "1", "resourceVersion": "2"},
+        "spec": {},
+        "status": {"conditions": [{"type": "AbleToScale", "status": "True"}, condition]},
+    }
+    found = parse_child(body).scaling_active
+    assert found is not None
+    assert (found.status, found.reason, found.message) == ("False", "AmbiguousSelector", "two of them")
+    assert parse_child(body | {"status": {}}).scaling_active is None

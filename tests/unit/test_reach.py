@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tftrt_operator.api.trtmodel import TRTModel
-from tftrt_operator.domain.manifests.cleanup_job import cleanup_job
+from tftrt_operator.domain.manifests.cleanup_job import Store, cleanup_job
 from tftrt_operator.domain.manifests.conversion_job import conversion_job
 from tftrt_operator.domain.manifests.deployment import deployment
 from tftrt_operator.domain.manifests.network_policy import network_policy
@@ -113,5 +113,6 @@ def test_a_server_that_pulls_may_call_out_and_no_other() -> None:
 def test_who_deletes_artifacts_has_the_stores_secret() -> None:
     model = trtmodel(**EVERYWHERE)
     wanted = target(model)
-    body = cleanup_job(model, wanted.runtime, wanted.key.store, [wanted.key.fingerprint]).body
+    store = Store(wanted.key.store, "store-keys")
+    body = cleanup_job(model, wanted.runtime, store, [wanted.key.fingerprint]).body
     assert reach(pod_of(body)) == {"delete": {"store-keys"}}

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from tftrt_operator.controller.cluster import ApiError, Cluster
-from tftrt_operator.controller.reconciler import Reconciler
+from tftrt_operator.controller.worker import Workers
 
 from .builders import CATALOGUE
 
@@ -63,9 +63,9 @@ def cluster() -> Refusing:
 
 
 @pytest.fixture
-def reconciler(cluster: Refusing) -> Reconciler:
-    made = Reconciler(cast("Cluster", cluster), CATALOGUE)
-    made.observed.see_model(cluster.body)
+def workers(cluster: Refusing) -> Workers:
+    made = Workers(cast("Cluster", cluster), CATALOGUE)
+    made.caches.see_model(cluster.body)
     return made
 
 
@@ -73,17 +73,14 @@ def reasons(status: dict[str, Any]) -> dict[str, str]:
     return {condition["type"]: condition["reason"] for condition in status["conditions"]}
 
 
-@pytest.mark.parametrize("code", [0, 409, 413, 429, 500, 503])
+@pytest.mark.parametrize("code", [0, 413, 429, 500, 503])
 async def test_a_write_that_fails_twice_is_told_in_the_servers_words(
-    cluster: Refusing, reconciler: Reconciler, code: int
+    cluster: Refusing, workers: Workers, code: int
 ) -> None:
     cluster.refuses["Job"] = ApiError(code, "InternalError", "failed calling webhook policy.example")
-    with pytest.raises(ApiError):
-        await reconciler._reconcile(KEY)
+    await workers.work_on(KEY)
     assert cluster.statuses == [], "once may be chance"
-    reconciler.queue.retry(KEY)
-    with pytest.raises(ApiError):
-        await reconciler._reconcile(KEY)
+    await workers.work_on(KEY)
     assert reasons(cluster.statuses[-1]) == {
         "Ready": "WriteFailed",
         "Reconciling": "WriteFailed",
@@ -92,16 +89,32 @@ async def test_a_write_that_fails_twice_is_told_in_the_servers_words(
     }
     assert "failed calling webhook policy.example" in cluster.statuses[-1]["conditions"][0]["message"]
     del cluster.refuses["Job"]
-    await reconciler._reconcile(KEY)
+    await workers.work_on(KEY)
     assert reasons(cluster.statuses[-1])["Ready"] == "ConversionPending"
 
 
-async def test_an_event_that_cannot_be_written_is_written_later(cluster: Refusing, reconciler: Reconciler) -> None:
+async def test_a_conflict_is_told_later_for_a_watch_may_lag(cluster: Refusing, workers: Workers) -> None:
+    cluster.refuses["Job"] = ApiError(409, "Conflict", "the object has been modified")
+    for _ in range(4):
+        await workers.work_on(KEY)
+    assert cluster.statuses == []
+    await workers.work_on(KEY)
+    assert reasons(cluster.statuses[-1])["Ready"] == "WriteFailed"
+
+
+async def test_an_event_that_failed_does_not_make_the_next_write_the_second_that_fails(
+    cluster: Refusing, workers: Workers
+) -> None:
+    cluster.refuses["event"] = cluster.refuses["Job"] = ApiError(503, "", "busy")
+    await workers.work_on(KEY)
+    assert cluster.statuses == []
+
+
+async def test_an_event_that_cannot_be_written_is_written_later(cluster: Refusing, workers: Workers) -> None:
     cluster.refuses["event"] = ApiError(503, "", "busy")
-    with pytest.raises(ApiError):
-        await reconciler._reconcile(KEY)
+    await workers.work_on(KEY)
     assert reasons(cluster.statuses[-1])["Ready"] == "ConversionPending"
     assert cluster.events == []
     del cluster.refuses["event"]
-    await reconciler._reconcile(KEY)
+    await workers.work_on(KEY)
     assert cluster.events == ["ConversionPending"]

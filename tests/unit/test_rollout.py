@@ -1,5 +1,6 @@
 """From a record to a Deployment that answers."""
 
+import copy
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,9 +9,12 @@ from typing import Any
 import pytest
 
 from tftrt_operator.api.trtmodel import TRTModel
+from tftrt_operator.domain.drift import concession
+from tftrt_operator.domain.manifest import Manifest
 from tftrt_operator.domain.manifests import names
 from tftrt_operator.domain.observation import (
     Observation,
+    ObservedCondition,
     ObservedDeployment,
     ObservedPod,
     Reference,
@@ -104,15 +108,134 @@ def test_when_all_is_as_it_should_be_nothing_is_written() -> None:
     assert not {"Reconciling", "Stalled"} & conditions(made).keys()
 
 
-def test_a_change_of_replicas_alone_starts_no_job_and_never_lowers_ready() -> None:
+def test_more_replicas_start_no_job_and_are_ready_once_all_answer() -> None:
     observation = rolled_out(trtmodel())
     model = trtmodel(serving={"replicas": 3})
     made = planned(model, observation)
     assert made.writes.creates == ()
     assert {manifest.kind for manifest in made.writes.applies} == {"Deployment", "PodDisruptionBudget"}
+    assert conditions(made)["Ready"] == ("False", "ReplicasUnavailable")
+    assert conditions(made)["Available"] == ("True", "ReplicasAvailable")
+    for answering, ready in ((2, ("False", "ReplicasUnavailable")), (3, ("True", "Serving"))):
+        scaled = replace(
+            deployment_of(observation),
+            replicas=3,
+            current_replicas=3,
+            updated_replicas=3,
+            available_replicas=answering,
+        )
+        assert conditions(planned(model, replace(observation, deployment=scaled)))["Ready"] == ready
+
+
+def test_a_replica_that_finds_no_gpu_is_told_in_the_schedulers_words() -> None:
+    model = trtmodel(serving={"replicas": 2})
+    observation = rolled_out(model, available_replicas=1)
+    waits = server_pod(observation, unschedulable="0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+    made = planned(model, replace(observation, pods=(waits,)))
+    assert conditions(made)["Ready"] == ("False", "InsufficientGPU")
+    assert conditions(made)["Available"] == ("True", "ReplicasAvailable")
+    going = replace(waits, deleting=True)
+    made = planned(model, replace(observation, pods=(going,)))
+    assert conditions(made)["Ready"] == ("False", "ReplicasUnavailable"), "a pod that is going does not count"
+
+
+def test_an_autoscaler_that_gets_fewer_than_it_wants_leaves_the_model_ready_and_says_so() -> None:
+    model = trtmodel(serving={"autoscaling": {"maxReplicas": 4}})
+    observation = rolled_out(model, replicas=3, current_replicas=3, updated_replicas=3, available_replicas=1)
+    waits = server_pod(observation, unschedulable="0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+    made = planned(model, replace(observation, pods=(waits,)))
     assert conditions(made)["Ready"] == ("True", "Serving")
-    scaled = replace(deployment_of(observation), replicas=3, current_replicas=3, updated_replicas=3)
-    assert conditions(planned(model, replace(observation, deployment=scaled)))["Ready"] == ("True", "Serving")
+    assert message(made, "Ready").startswith("1 of 3 replicas answer; 0/1 nodes are available")
+
+
+def test_fewer_replicas_never_lower_ready() -> None:
+    observation = rolled_out(trtmodel(serving={"replicas": 2}))
+    model = trtmodel()
+    assert conditions(planned(model, observation))["Ready"] == ("True", "Serving")
+    assert message(planned(model, observation), "Ready") == "1 of 1 replicas answer"
+    # The Deployment has the new number, and its controller has not looked yet.
+    unseen = replace(deployment_of(observation), replicas=1, generation=2)
+    pods = tuple(server_pod(observation, name=name, ready=True) for name in ("a", "b"))
+    seen = replace(observation, deployment=unseen, pods=pods)
+    assert conditions(planned(model, seen))["Ready"] == ("True", "Serving")
+    other = replace(pods[0], template="of-another-revision")
+    assert conditions(planned(model, replace(seen, pods=(other, pods[1]))))["Ready"][0] == "False"
+
+
+def test_no_replicas_are_there_once_no_pod_is_left() -> None:
+    model = trtmodel(serving={"replicas": 0})
+    observation = rolled_out(model)
+    ending = server_pod(observation, deleting=True)
+    assert conditions(planned(model, replace(observation, pods=(ending,))))["Ready"] == ("False", "RolloutProgressing")
+    assert conditions(planned(model, observation))["Ready"] == ("True", "ScaledToZero")
+
+
+def test_what_an_autoscaler_says_of_itself_is_a_condition() -> None:
+    model = trtmodel(serving={"autoscaling": {"maxReplicas": 4}})
+    observation = rolled_out(model)
+    says = ObservedCondition("False", "AmbiguousSelector", "pods are selected by multiple HPAs")
+    children = tuple(
+        replace(child, scaling_active=says if child.kind == "HorizontalPodAutoscaler" else None)
+        for child in observation.children
+    )
+    made = planned(model, replace(observation, children=children))
+    assert conditions(made)["ScalingActive"] == ("False", "AmbiguousSelector")
+    assert "exclude each other" in message(made, "ScalingActive")
+    assert "ScalingActive" not in conditions(planned(trtmodel(), rolled_out(trtmodel())))
+
+
+def mirrored(body: Any) -> Any:
+    """What a webhook makes of a Deployment: the image comes from a mirror."""
+    changed = copy.deepcopy(body)
+    changed["spec"]["template"]["spec"]["containers"][0]["image"] = "mirror.example/converter:1"
+    return changed
+
+
+def test_what_a_webhook_made_of_an_apply_is_no_drift_and_is_told() -> None:
+    model = trtmodel()
+    observation = rolled_out(model)
+    server = observation.child("Deployment")
+    assert server is not None
+    theirs = replace(server, body=mirrored(server.body))
+    others = tuple(child for child in observation.children if child.kind != "Deployment")
+    deployment = replace(deployment_of(observation), child=theirs)
+    changed = replace(observation, children=(*others, theirs), deployment=deployment)
+    assert [manifest.kind for manifest in planned(model, changed).writes.applies] == ["Deployment"]
+
+    conceded = concession(Manifest(server.body), theirs.body)
+    assert conceded is not None
+    known = replace(changed, concessions={"Deployment": conceded})
+    made = planned(model, known)
+    assert made.writes == Writes()
+    assert conditions(made)["Ready"] == ("True", "Serving")
+    path = "spec.template.spec.containers[server].image"
+    assert f"changed by a mutating webhook: Deployment {path}" in message(made, "Available")
+
+    # Neither another change of the object nor another manifest is what was conceded.
+    edited = replace(theirs, body={**theirs.body, "spec": {**theirs.body["spec"], "revisionHistoryLimit": 9}})
+    made = planned(model, replace(known, children=(*others, edited)))
+    assert [manifest.kind for manifest in made.writes.applies] == ["Deployment"]
+    more = trtmodel(serving={"maxQueueDelayMicroseconds": 50})
+    assert [manifest.kind for manifest in planned(more, known).writes.applies] == ["Deployment"]
+
+
+def test_a_retry_after_a_lost_artifact_voids_the_record_and_so_makes_it_anew() -> None:
+    model = trtmodel(metadata={"annotations": {"tftrt.dev/retry": "1"}})
+    observation = rolled_out(model, retry="1")
+    words = {"version": 1, "code": 21, "reason": "ArtifactNotFound", "message": "s3://store has no manifest"}
+    lost = server_pod(observation, ended(json.dumps(words), 21, "server"))
+    down = replace(deployment_of(observation), available_replicas=0)
+    observation = replace(observation, deployment=down, pods=(lost,))
+    assert conditions(planned(model, observation))["Stalled"] == ("True", "ArtifactNotFound")
+    assert planned(model, observation).writes == Writes()
+
+    again = trtmodel(metadata={"annotations": {"tftrt.dev/retry": "2"}})
+    made = planned(again, observation)
+    assert [(reference.kind, reference.name) for reference in made.writes.deletes] == [
+        ("ConfigMap", observation.records[0].name)
+    ]
+    assert made.writes.applies == ()
+    assert conditions(made)["Reconciling"] == ("True", "ConversionPending")
 
 
 def test_a_changed_server_is_a_rolling_update_without_a_job() -> None:
@@ -322,7 +445,7 @@ def test_on_the_way_to_no_replicas_what_is_left_is_counted() -> None:
     assert observation.deployment is not None
     made = planned(model, observation)
     assert made.status is not None
-    assert made.status.conditions[0].message == "to no replicas: 2 are there"
+    assert made.status.conditions[0].message == "to no replicas: 2 pods are there, or still end"
 
 
 def test_a_server_that_refuses_the_engine_stalls_with_its_own_words() -> None:

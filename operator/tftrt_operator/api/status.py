@@ -17,6 +17,8 @@ class ConditionType(StrEnum):
     CONVERTED = "Converted"
     VERIFIED = "Verified"
     AVAILABLE = "Available"
+    SCALING_ACTIVE = "ScalingActive"
+    """Present only with serving.autoscaling: what its HorizontalPodAutoscaler says."""
 
 
 class Condition(ApiModel):

@@ -9,8 +9,8 @@ from .. import api
 from ..domain.runtime import Catalogue
 from .cluster import PAGE, Cluster
 from .health import Health, UnhealthyError
-from .reconciler import Reconciler
 from .wait_for_crd import wait_until_served
+from .worker import Workers
 
 
 def register(registry: kopf.OperatorRegistry, catalogue: Catalogue) -> None:
@@ -30,9 +30,9 @@ def register(registry: kopf.OperatorRegistry, catalogue: Catalogue) -> None:
         settings.queueing.idle_timeout = 1.0
         memo.cluster = await Cluster.connect()
         await wait_until_served(memo.cluster)
-        memo.reconciler = Reconciler(memo.cluster, catalogue)
-        memo.health = Health(memo.reconciler)
-        memo.task = asyncio.create_task(memo.reconciler.run())
+        memo.workers = Workers(memo.cluster, catalogue)
+        memo.health = Health(memo.workers)
+        memo.task = asyncio.create_task(memo.workers.run())
         memo.task.add_done_callback(memo.health.reconciler_ended)
 
     @kopf.on.cleanup(registry=registry)
@@ -46,9 +46,9 @@ def register(registry: kopf.OperatorRegistry, catalogue: Catalogue) -> None:
         body = event["object"]
         if event["type"] == "DELETED":
             metadata = body["metadata"]
-            memo.reconciler.observed.forget_model((metadata["namespace"], metadata["name"]), metadata["uid"])
+            memo.workers.caches.forget_model((metadata["namespace"], metadata["name"]), metadata["uid"])
         else:
-            memo.reconciler.observed.see_model(body)
+            memo.workers.caches.see_model(body)
 
     @kopf.on.probe(registry=registry, id="healthy")
     async def probe(memo: Any, **_: Any) -> str:

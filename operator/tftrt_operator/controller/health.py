@@ -6,7 +6,7 @@ import os
 import signal
 
 from .cluster import WATCH_SILENCE_SECONDS
-from .reconciler import Reconciler
+from .worker import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -18,8 +18,8 @@ class UnhealthyError(Exception):
 class Health:
     """What `/healthz` answers."""
 
-    def __init__(self, reconciler: Reconciler) -> None:
-        self._reconciler = reconciler
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
         self.has_failed = False
         """Whether the reconciler ended by itself: the process must not end as if all were well."""
 
@@ -36,7 +36,7 @@ class Health:
         Raises:
             UnhealthyError: a watch has been silent for too long.
         """
-        silence = self._reconciler.observed.silence_seconds()
+        silence = self._workers.caches.silence_seconds()
         if silence > WATCH_SILENCE_SECONDS * 2:
             raise UnhealthyError(f"a watch has had neither event nor bookmark for {silence:.0f} s")
-        return f"{len(self._reconciler.queue)} models wait"
+        return f"{len(self._workers.queue)} models wait"

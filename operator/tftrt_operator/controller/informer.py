@@ -150,6 +150,11 @@ class Informer(Generic[T]):
             # Anyone may write an object with our labels: what cannot be read must not end the operator.
             why = f"{type(error).__name__}: {error}"
             logger.warning("%s %s/%s is left out: %s", self.kind, metadata["namespace"], metadata["name"], why)
+            if have is not None:
+                # What it said before is not so any more.
+                self._unindex(uid)
+                del self._objects[uid]
+                self._changed(have[2])
             return False
         self._unindex(uid)
         self._objects[uid] = (version, value, keys)

@@ -1,4 +1,4 @@
-"""Whose is a live object of one of our names?"""
+"""Which object is a model, and whose is a live object of one of our names?"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,15 @@ from ..api import KIND
 from ..api.trtmodel import TRTModel
 from ..domain.manifest import Manifest
 from ..domain.manifests import names
+from ..domain.observation import Reference
+from ..domain.unreadable import UnreadableModel
+
+
+def reference_of(model: TRTModel | UnreadableModel) -> Reference:
+    """Return which object a model is."""
+    if isinstance(model, UnreadableModel):
+        return model.reference
+    return Reference(KIND, model.metadata.namespace, model.metadata.name, model.metadata.uid)
 
 
 def owned_by(model: TRTModel, body: Mapping[str, Any]) -> bool:

@@ -7,12 +7,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..api import KIND
-from ..api.trtmodel import OwnerReference
+from ..api import GROUP, KIND
+from ..api.trtmodel import RETRY_ANNOTATION, OwnerReference
 from ..domain.manifests import names
+from ..domain.manifests.pods import ARTIFACTS_SECRET_VOLUME
 from ..domain.observation import (
     JobState,
     ObservedChild,
+    ObservedCondition,
     ObservedDeployment,
     ObservedJob,
     ObservedPod,
@@ -38,9 +40,13 @@ def labels_of(body: Json) -> Mapping[str, str]:
 
 
 def owners_of(body: Json) -> tuple[OwnerReference, ...]:
-    """Return the TRTModels that own an object."""
+    """Return the TRTModels that own an object, by whichever version of the API (docs/api-versions.md)."""
     references = body["metadata"].get("ownerReferences") or ()
-    return tuple(OwnerReference.model_validate(item) for item in references if item["kind"] == KIND)
+    return tuple(OwnerReference.model_validate(item) for item in references if _is_trtmodel(item))
+
+
+def _is_trtmodel(reference: Json) -> bool:
+    return bool(reference["kind"] == KIND and reference["apiVersion"].partition("/")[0] == GROUP)
 
 
 def parse_job(body: Json) -> ObservedJob:
@@ -54,6 +60,7 @@ def parse_job(body: Json) -> ObservedJob:
     elif "Failed" in true:
         state, end = JobState.FAILED, true["Failed"]
     labels = labels_of(body)
+    store, secret_name = _store(spec["template"])
     return ObservedJob(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -66,15 +73,27 @@ def parse_job(body: Json) -> ObservedJob:
         state=state,
         failed_attempts=status.get("failed") or 0,
         suspended=bool(spec.get("suspend")),
+        queue=labels.get(names.QUEUE, ""),
         reason=end.get("reason", ""),
         message=end.get("message", ""),
         started_at=status.get("startTime"),
         finished_at=end.get("lastTransitionTime"),
         has_ttl=spec.get("ttlSecondsAfterFinished") is not None,
+        has_deadline=spec.get("activeDeadlineSeconds") is not None,
         deleting="deletionTimestamp" in metadata,
         created_at=metadata["creationTimestamp"],
         deletes=engines_deleted(body),
+        store=store,
+        secret_name=secret_name,
     )
+
+
+def _store(template: Json) -> tuple[str, str]:
+    """Return the store that a Job's task names, and the Secret for it; "" for what is not there."""
+    uri = (_task(template.get("metadata") or {}).get("artifacts") or {}).get("uri")
+    volumes = template["spec"].get("volumes") or ()
+    secret = next((volume.get("secret") or {} for volume in volumes if volume["name"] == ARTIFACTS_SECRET_VOLUME), {})
+    return uri if isinstance(uri, str) else "", secret.get("secretName", "")
 
 
 def _true_conditions(status: Json) -> dict[str, Json]:
@@ -107,6 +126,8 @@ def parse_pod(body: Json) -> ObservedPod:
         message=status.get("message", ""),
         unschedulable=_unschedulable(status),
         started=any(_has_started(container) for container in containers),
+        publishing=any(container["name"] == "publish" and _has_started(container) for container in containers),
+        deleting="deletionTimestamp" in metadata,
         waiting=next((text for container in containers if (text := _waiting(container))), ""),
         terminations=tuple(end for container in containers if (end := _termination(container)) is not None),
     )
@@ -179,7 +200,15 @@ def parse_child(body: Json) -> ObservedChild:
         owners=owners_of(body),
         body={"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": kept, "spec": body.get("spec") or {}},
         deleting="deletionTimestamp" in metadata,
+        scaling_active=_scaling_active(body) if body["kind"] == "HorizontalPodAutoscaler" else None,
     )
+
+
+def _scaling_active(body: Json) -> ObservedCondition | None:
+    for condition in (body.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "ScalingActive":
+            return ObservedCondition(condition["status"], condition.get("reason", ""), condition.get("message", ""))
+    return None
 
 
 def parse_deployment(body: Json) -> ObservedDeployment:
@@ -203,17 +232,23 @@ def parse_deployment(body: Json) -> ObservedDeployment:
         progressing_message=progressing.get("message", ""),
         replica_failure=replica_failure.get("message", ""),
         replicas_managers=_replicas_managers(metadata),
+        retry=((spec["template"].get("metadata") or {}).get("annotations") or {}).get(RETRY_ANNOTATION, ""),
     )
 
 
 def _memory_fraction(metadata: Json) -> str | None:
     """Return the share of device memory that a server's task names, or None: anyone may write the annotation."""
+    fraction = _task(metadata).get("memoryFraction")
+    return fraction if isinstance(fraction, str) and _FRACTION.fullmatch(fraction) else None
+
+
+def _task(metadata: Json) -> Json:
+    """Return the task that a pod's containers are told, or {}: anyone may write the annotation."""
     try:
         task = json.loads((metadata.get("annotations") or {}).get(names.SPEC_ANNOTATION, "{}"))
     except (ValueError, RecursionError):
-        return None
-    fraction = task.get("memoryFraction") if isinstance(task, dict) else None
-    return fraction if isinstance(fraction, str) and _FRACTION.fullmatch(fraction) else None
+        return {}
+    return task if isinstance(task, dict) else {}
 
 
 def _replicas_managers(metadata: Json) -> tuple[str, ...]:

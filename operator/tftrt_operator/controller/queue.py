@@ -81,10 +81,6 @@ class WorkQueue(Generic[K]):
         """The share that has waited longest of those that have not all they may have; they are few who have."""
         return next((share for share in self._waiting if self._active_of[share] < self._most), None)
 
-    def has_failed(self, key: K) -> bool:
-        """Return whether the last look at a key failed."""
-        return key in self._failures
-
     def done(self, key: K) -> None:
         """Say that a key's work is over."""
         self._active.discard(key)

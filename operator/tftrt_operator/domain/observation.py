@@ -1,7 +1,7 @@
-"""What exists, as the domain sees it: parsed once from the API server's objects by `controller/observed.py`."""
+"""What exists, as the domain sees it: parsed once from the API server's objects by `controller/parse.py`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -42,13 +42,21 @@ class ObservedJob:
     state: JobState
     failed_attempts: int = 0
     suspended: bool = False
+    queue: str = ""
+    """Kueue's LocalQueue, if any."""
     reason: str = ""
     message: str = ""
     started_at: str | None = None
     finished_at: str | None = None
     has_ttl: bool = False
+    has_deadline: bool = False
+    """Whether it was told to end: conversion Jobs have no deadline as a whole before."""
     deleting: bool = False
     created_at: str = ""
+    store: str = ""
+    """Where a conversion publishes."""
+    secret_name: str = ""
+    """The Secret that it publishes with, if any."""
     deletes: tuple[str, ...] = ()
     """The engines whose artifacts it deletes, each as `EngineKey.engine`."""
 
@@ -88,6 +96,9 @@ class ObservedPod:
     waiting: str = ""
     started: bool = False
     """Whether any of its containers has ever run."""
+    publishing: bool = False
+    """Whether its container that writes to the store has ever run."""
+    deleting: bool = False
     terminations: tuple[Termination, ...] = ()
 
 
@@ -104,6 +115,15 @@ class ObservedRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedCondition:
+    """A condition in another object's status."""
+
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedChild:
     """A live object that we apply: Deployment, Service, NetworkPolicy and so on."""
 
@@ -114,6 +134,18 @@ class ObservedChild:
     owners: tuple[OwnerReference, ...]
     body: Mapping[str, Any]
     deleting: bool = False
+    scaling_active: ObservedCondition | None = None
+    """What an autoscaler says of itself: whether it can scale at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concession:
+    """What the API server answered to an apply where that is not what was applied: a mutating webhook changed it."""
+
+    manifest: str
+    """A digest of what was applied."""
+    deviations: frozenset[tuple[str, str]]
+    """Each the path of a field, and a digest of its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +167,8 @@ class ObservedDeployment:
     replica_failure: str = ""
     """Why its pods cannot be created: a quota, a policy or a webhook that refuses them."""
     replicas_managers: tuple[str, ...] = ()
+    retry: str = ""
+    """The value of the retry annotation that its pods were made under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +193,8 @@ class Observation:
     records: tuple[ObservedRecord, ...] = ()
     deployment: ObservedDeployment | None = None
     children: tuple[ObservedChild, ...] = ()
+    concessions: Mapping[str, Concession] = field(default_factory=dict)
+    """By the kind of our child, where a webhook changed what we applied."""
     foreign: tuple[Reference, ...] = ()
     """Objects of our names that belong to somebody else."""
     leftovers: tuple[Reference, ...] = ()

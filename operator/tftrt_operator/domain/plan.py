@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 
 from ..api.status import ConditionType, TRTModelStatus
 from ..api.trtmodel import TRTModel
-from .conversion import convert, settle
-from .deletion import delete, guard, wait_for_deletion
 from .gates import judge
+from .model_status import deleting_status, status_of
 from .observation import Observation
-from .rollout import keep_serving, roll_out
 from .runtime import Catalogue
-from .status import deleting_status, status_of
+from .stages.conversion import convert, settle
+from .stages.deletion import delete, guard, wait_for_deletion
+from .stages.rollout import keep_serving, roll_out
 from .step import Step, Writes
 from .target import Target, target_of
 from .unreadable import UnreadableModel, release, unreadable_status
@@ -84,7 +84,7 @@ def _advance(model: TRTModel, target: Target, observation: Observation, now: dat
         # Nothing is rolled out; what serves, serves on.
         step = Step(failed, keep_serving(model, observation))
     else:
-        step = roll_out(model, target, observed.record, observation)
+        step = roll_out(model, target, observed, observation)
     return Step(step.verdict, settle(model, target, observation, observed) + step.writes)
 
 

@@ -7,7 +7,7 @@ and what exists, never from its own status.
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 from ..api.schema import ApiModel
 from .fingerprint import EngineInputs
 
+T = TypeVar("T")
 RECORD_KEY = "record.json"
 RECORD_VERSION = 1
 
@@ -146,6 +147,12 @@ class EngineRecord:
     key: EngineKey
     inputs: EngineInputs
     summary: Summary
+    reason: str | None = None
+    """Why there had to be a conversion. None in a record of an operator that did not keep it; so are those below."""
+    job_name: str | None = None
+    attempt: int | None = None
+    secret_name: str | None = None
+    """The Secret that the artifact was stored with, "" for none: whoever deletes it needs the same."""
 
 
 def record_text(record: EngineRecord) -> str:
@@ -158,6 +165,10 @@ def record_text(record: EngineRecord) -> str:
             "verificationUri": record.key.verification_uri,
             "inputs": asdict(record.inputs),
             "summary": record.summary.model_dump(by_alias=True, mode="json"),
+            "reason": record.reason,
+            "jobName": record.job_name,
+            "attempt": record.attempt,
+            "secretName": record.secret_name,
         },
         sort_keys=True,
     )
@@ -178,9 +189,19 @@ def parse_record(text: str) -> EngineRecord:
             key=EngineKey(data["fingerprint"], data["store"], data.get("verificationUri")),
             inputs=EngineInputs(**{name: _frozen(value) for name, value in data["inputs"].items() if name in known}),
             summary=Summary.model_validate(data["summary"]),
+            reason=_kept(data, "reason", str),
+            job_name=_kept(data, "jobName", str),
+            attempt=_kept(data, "attempt", int),
+            secret_name=_kept(data, "secretName", str),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not an engine record: {error}") from error
+
+
+def _kept(data: dict[str, Any], name: str, kind: type[T]) -> T | None:
+    """Return what an older operator did not write, and anyone may have written otherwise."""
+    value = data.get(name)
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
 
 def _frozen(value: Any) -> Any:

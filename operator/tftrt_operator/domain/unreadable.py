@@ -6,8 +6,8 @@ from typing import Any
 
 from ..api.status import ConditionType, TRTModelStatus
 from .conditions import conditions, standing
-from .deletion import FINALIZER, set_finalizers
 from .observation import Reference
+from .stages.deletion import FINALIZER, set_finalizers
 from .step import Writes
 from .verdict import Verdict, stalled
 from .words import printable

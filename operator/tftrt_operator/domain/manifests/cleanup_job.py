@@ -1,6 +1,7 @@
 """The Job that deletes a deleted model's artifacts."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ...api.trtmodel import TRTModel
@@ -12,25 +13,33 @@ from . import names, pods
 TTL_SECONDS = 300
 
 
-def cleanup_job_name(model: TRTModel, store: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A store of artifacts, and the Secret to write there with ("" for none)."""
+
+    uri: str
+    secret_name: str = ""
+
+
+def cleanup_job_name(model: TRTModel, store: Store) -> str:
     """Return the Job's name: one for each store of each TRTModel that ever was, so that a namesake does not meet it."""
-    return f"{model.metadata.name}-cleanup-{digest([model.metadata.uid, store], 8)}"
+    return f"{model.metadata.name}-cleanup-{digest([model.metadata.uid, store.uri, store.secret_name], 8)}"
 
 
-def cleanup_job(model: TRTModel, runtime: Runtime, store: str, fingerprints: Sequence[str]) -> Manifest:
+def cleanup_job(model: TRTModel, runtime: Runtime, store: Store, fingerprints: Sequence[str]) -> Manifest:
     """Return the Job that deletes the artifacts of these fingerprints from one store.
 
     It has no owner: an object that is being deleted takes its children with it.
     """
-    reach = pods.access("artifacts", store, model.spec.artifacts.secret_name, read_only=False)
+    reach = pods.access("artifacts", store.uri, store.secret_name, read_only=False)
     task: dict[str, Any] = {
         "version": 1,
         "model": {"namespace": model.metadata.namespace, "name": model.metadata.name},
-        "artifacts": {"uri": store},
+        "artifacts": {"uri": store.uri},
         "fingerprints": sorted(fingerprints),
     }
     labels = names.common_labels(model, names.CLEANUP)
-    engines = (EngineKey(fingerprint, store).engine for fingerprint in sorted(fingerprints))
+    engines = (EngineKey(fingerprint, store.uri).engine for fingerprint in sorted(fingerprints))
     return Manifest(
         {
             "apiVersion": "batch/v1",

@@ -11,6 +11,11 @@ from ..record import EngineKey
 from ..runtime import Runtime
 from . import names, pods
 
+NOT_TO_BE_MOVED = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+"""Autoscalers of nodes move pods to save a node; an engine that is half built would be built again elsewhere."""
 CONTAINERS = ("lookup", "fetch", "convert", "publish")
 USERS_MISTAKES = (2, *range(10, 30))
 """Exit codes of faults that only the user can mend: the Job fails at once. DESIGN: exit codes 2 and 10-29."""
@@ -20,6 +25,8 @@ def conversion_job(model: TRTModel, runtime: Runtime, key: EngineKey) -> Manifes
     """Return the Job that makes the engine. Jobs cannot be changed, so the name tells all that may differ."""
     spec = model.spec
     template = _pod_template(model, runtime, key)
+    # Beside the digest in the Job's name: a failed run of an earlier operator is not run again because of them.
+    template["metadata"]["annotations"] |= NOT_TO_BE_MOVED
     job: dict[str, Any] = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -41,7 +48,7 @@ def conversion_job(model: TRTModel, runtime: Runtime, key: EngineKey) -> Manifes
     }
     job["metadata"]["labels"] |= _engine_labels(key)
     if spec.conversion.queue:
-        job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = spec.conversion.queue
+        job["metadata"]["labels"][names.QUEUE] = spec.conversion.queue
         job["spec"]["suspend"] = True
     return Manifest(job)
 

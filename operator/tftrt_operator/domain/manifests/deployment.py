@@ -7,7 +7,7 @@ from typing import Any
 from ...api.quantity import quantity_bytes
 from ...api.serving import RolloutStrategy
 from ...api.storage import scheme_of
-from ...api.trtmodel import TRTModel
+from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..manifest import Manifest, digest, with_hash
 from ..memory import MemoryGrant
 from ..record import EngineRecord, Tensor
@@ -148,10 +148,17 @@ def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant
             "annotations": {
                 **spec.serving.pod_annotations,
                 names.SPEC_ANNOTATION: pods.task(_task(model, runtime, record, grant)),
+                **_retry(model),
             },
         },
         "spec": pod,
     }
+
+
+def _retry(model: TRTModel) -> dict[str, str]:
+    """Return the retry that the servers are of: another one starts them anew, too."""
+    value = model.metadata.annotations.get(RETRY_ANNOTATION)
+    return {} if value is None else {RETRY_ANNOTATION: value}
 
 
 @dataclass(frozen=True, slots=True)

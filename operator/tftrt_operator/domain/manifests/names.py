@@ -19,6 +19,9 @@ TEMPLATE = "tftrt.dev/template"
 DELETES = "tftrt.dev/deletes"
 """On a cleanup Job: the engines whose artifacts it deletes, with commas between them."""
 
+QUEUE = "kueue.x-k8s.io/queue-name"
+"""Kueue's label for the LocalQueue that a Job waits in."""
+
 CONVERSION = "conversion"
 SERVER = "server"
 CLEANUP = "cleanup"

@@ -15,6 +15,8 @@ from .names import SPEC_ANNOTATION
 USER = 65532
 PVC_ROOT = "/mnt/pvc"
 SECRETS_ROOT = "/mnt/secrets"
+ARTIFACTS_SECRET_VOLUME = "secret-artifacts"
+"""The volume with the store's Secret, as `access` names it for the role `artifacts`."""
 PRODUCT_LABEL = "nvidia.com/gpu.product"
 TASK_VOLUME: dict[str, Any] = {
     "name": "task",

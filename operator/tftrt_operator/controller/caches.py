@@ -7,10 +7,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..api import KIND
 from ..api.status import TRTModelStatus
 from ..api.trtmodel import TRTModel, parse_status, parse_trtmodel
 from ..domain.manifests import names
-from ..domain.observation import Observation, ObservedChild, ObservedDeployment, Reference
+from ..domain.observation import Concession, Observation, ObservedChild, ObservedDeployment, Reference
 from ..domain.runtime import Catalogue
 from ..domain.target import Target, target_of
 from ..domain.unreadable import UnreadableModel, unreadable_model
@@ -24,7 +25,7 @@ Key = tuple[str, str]
 PLAIN_CHILDREN = ("Service", "NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler")
 
 
-class Observed:
+class Caches:
     """Caches of all that the operator decides from. `enqueue` is called with the key of every model concerned."""
 
     def __init__(self, cluster: Cluster, catalogue: Catalogue, enqueue: Callable[[Key], None]) -> None:
@@ -35,6 +36,7 @@ class Observed:
         self._models: dict[Key, TRTModel] = {}
         self._unreadable: dict[Key, UnreadableModel] = {}
         self._expected: dict[Key, tuple[str, TRTModelStatus]] = {}
+        self._concessions: dict[Key, dict[str, Concession]] = {}
         self._targets: dict[Key, Hashable] = {}
         self._models_by_target: dict[Hashable, dict[Key, None]] = {}
 
@@ -106,8 +108,19 @@ class Observed:
         if self._seen.get(key, ("", 0))[0] != uid:
             return
         self._forget_target(key)
-        for table in (self._seen, self._expected, self._models, self._unreadable):
+        for table in (self._seen, self._expected, self._models, self._unreadable, self._concessions):
             table.pop(key, None)
+
+    def concede(self, key: Key, kind: str, conceded: Concession | None) -> None:
+        """Keep what the API server made of the last apply of a model's child, or that it took it as it was."""
+        if conceded is not None:
+            self._concessions.setdefault(key, {})[kind] = conceded
+        elif key in self._concessions:
+            self._concessions[key].pop(kind, None)
+
+    def concession(self, key: Key, kind: str) -> Concession | None:
+        """Return what the API server made of the last apply of a model's child where that is not what was applied."""
+        return self._concessions.get(key, {}).get(kind)
 
     def _is_own_status(self, before: TRTModel, model: TRTModel) -> bool:
         """Return whether nothing has changed but the status, to what we wrote.
@@ -126,8 +139,9 @@ class Observed:
         jobs = {job.uid: job for job in self._jobs.find(owner)}
         jobs |= {job.uid: job for job in self._jobs.find(("instance", namespace, name))}
         records = {record.name: record for record in self._records.find(owner)}
-        # Others' evidence of the same engines: who uses an engine must be known before it is deleted.
+        # Others' records of the same engines: who uses an engine must be known before it is deleted.
         engines = {record.record.key.engine for record in records.values()}
+        engines |= {job.engine for job in jobs.values() if job.engine}
         for engine in engines | ({target.key.engine} if target is not None else set()):
             jobs |= {job.uid: job for job in self._jobs.find(("engine", namespace, engine))}
             records |= {r.name: r for r in self._records.find(("engine", namespace, engine))}
@@ -145,12 +159,16 @@ class Observed:
             records=tuple(records.values()),
             deployment=deployment,
             children=tuple(child for child in children if child.name == name),
+            concessions=dict(self._concessions.get(model.key, {})),
         )
 
     def write_through(self, body: Mapping[str, Any]) -> bool:
         """Take in the API server's answer to one of our writes. Returns whether it can be read."""
-        if body["kind"] == "TRTModel":
-            self.see_model(body)
+        if body["kind"] == KIND:
+            metadata = body["metadata"]
+            # An answer may come after the news that the model is gone: it brings none back.
+            if self._seen.get((metadata["namespace"], metadata["name"]), ("", 0))[0] == metadata["uid"]:
+                self.see_model(body)
             return True
         return any(informer.write_through(body) for informer in self.informers if informer.kind == body["kind"])
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
+from typing import Literal
 
 from ..api.status import (
     ConditionType,
@@ -16,14 +17,14 @@ from ..api.status import (
 )
 from ..api.trtmodel import TRTModel
 from .conditions import Claim, conditions, standing
-from .conversion import engine_jobs, why_convert
 from .gates import judge
 from .manifests import names
 from .manifests.service import service_url
 from .observation import Observation, ObservedDeployment
 from .record import EngineRecord, Summary
-from .rollout import is_rolled_out
 from .sentences import engines, measured
+from .stages.conversion import engine_jobs, why_convert
+from .stages.rollout import answering_replicas, servers
 from .target import Target
 from .verdict import Verdict
 
@@ -42,7 +43,8 @@ def status_of(
         *standing(verdict, _meanwhile(answering, target)),
         _converted(record, verdict),
         *_verified(model, record),
-        _available(live, answering),
+        _available(live, answering, observation),
+        *_scaling_active(model, observation),
     ]
     return TRTModelStatus(
         observed_generation=model.metadata.generation,
@@ -80,10 +82,10 @@ def _answering(observation: Observation) -> _Answering | None:
     live = observation.deployment
     if live is None:
         return None
-    if is_rolled_out(live):
-        return _Answering(live.fingerprint, live.memory_fraction) if live.available_replicas else None
-    servers = [pod for pod in observation.pods if pod.component == names.SERVER and pod.ready]
-    oldest = min(servers, key=lambda pod: (pod.created_at, pod.name), default=None)
+    if (replicas := answering_replicas(live, observation)) is not None:
+        return _Answering(live.fingerprint, live.memory_fraction) if replicas else None
+    ready = [pod for pod in servers(observation) if pod.ready]
+    oldest = min(ready, key=lambda pod: (pod.created_at, pod.name), default=None)
     return _Answering(oldest.fingerprint, oldest.memory_fraction) if oldest else None
 
 
@@ -113,12 +115,39 @@ def _verified(model: TRTModel, record: EngineRecord | None) -> Iterable[Claim]:
     yield Claim(ConditionType.VERIFIED, "True", "GatesPassed" if asked else "NoGates", measured(record.summary))
 
 
-def _available(live: ObservedDeployment | None, answering: _Answering | None) -> Claim:
+def _available(live: ObservedDeployment | None, answering: _Answering | None, observation: Observation) -> Claim:
     if live is None:
         return Claim(ConditionType.AVAILABLE, "False", "NotDeployed", "there is no Deployment yet")
     if answering is None:
         return Claim(ConditionType.AVAILABLE, "False", "NoReplicaAvailable", "no replica answers")
-    return Claim(ConditionType.AVAILABLE, "True", "ReplicasAvailable", f"engine {answering.fingerprint[:8]} answers")
+    message = f"engine {answering.fingerprint[:8]} answers{_changed_by_webhooks(observation)}"
+    return Claim(ConditionType.AVAILABLE, "True", "ReplicasAvailable", message)
+
+
+def _changed_by_webhooks(observation: Observation) -> str:
+    """Say what is not as it was applied: whoever looks for why a server behaves as it does has to know."""
+    changed = [
+        f"{kind} {path}"
+        for kind, conceded in sorted(observation.concessions.items())
+        for path, _ in sorted(conceded.deviations)
+    ]
+    return f"; changed by a mutating webhook: {', '.join(changed)}" if changed else ""
+
+
+def _scaling_active(model: TRTModel, observation: Observation) -> Iterable[Claim]:
+    """What the autoscaler says of itself, where one is asked for."""
+    autoscaler = observation.child("HorizontalPodAutoscaler")
+    told = autoscaler.scaling_active if autoscaler is not None else None
+    if model.spec.serving.autoscaling is None or told is None:
+        return
+    way_out = ""
+    if told.reason == "AmbiguousSelector":
+        way_out = (
+            "; another HorizontalPodAutoscaler scales the same pods: serving.autoscaling and one of your own on the"
+            " TRTModel exclude each other"
+        )
+    status: Literal["True", "False"] = "True" if told.status == "True" else "False"
+    yield Claim(ConditionType.SCALING_ACTIVE, status, told.reason, told.message + way_out)
 
 
 def _conversion(
@@ -128,6 +157,9 @@ def _conversion(
         summary = record.summary
         memory = summary.device.memory_bytes
         return ConversionStatus(
+            job_name=record.job_name,
+            attempt=record.attempt,
+            reason=record.reason,
             started_at=summary.started_at,
             finished_at=summary.finished_at,
             device=Device(

@@ -5,10 +5,10 @@ from typing import Any, cast
 import pytest
 
 from tftrt_operator.api.status import TRTModelStatus
+from tftrt_operator.controller.caches import Caches, Key
 from tftrt_operator.controller.cluster import Cluster
-from tftrt_operator.controller.observed import Key, Observed
-from tftrt_operator.domain.deletion import FINALIZER
 from tftrt_operator.domain.observation import Reference
+from tftrt_operator.domain.stages.deletion import FINALIZER
 from tftrt_operator.domain.unreadable import release, unreadable_status
 
 from .builders import CATALOGUE
@@ -31,7 +31,7 @@ def body(version: int, uid: str = "uid-1", **changes: Any) -> dict[str, Any]:
 
 def test_the_status_that_we_wrote_is_no_news_and_anybody_elses_is() -> None:
     looked_at: list[Key] = []
-    observed = Observed(NO_CLUSTER, CATALOGUE, looked_at.append)
+    observed = Caches(NO_CLUSTER, CATALOGUE, looked_at.append)
     observed.see_model(body(1))
     assert looked_at == [KEY]
     model = observed.model(KEY)
@@ -46,7 +46,7 @@ def test_the_status_that_we_wrote_is_no_news_and_anybody_elses_is() -> None:
 
 def test_a_change_that_comes_with_our_status_is_news() -> None:
     looked_at: list[Key] = []
-    observed = Observed(NO_CLUSTER, CATALOGUE, looked_at.append)
+    observed = Caches(NO_CLUSTER, CATALOGUE, looked_at.append)
     observed.see_model(body(1))
     model = observed.model(KEY)
     assert model is not None
@@ -62,7 +62,7 @@ def test_a_change_that_comes_with_our_status_is_news() -> None:
 
 def test_an_older_state_of_a_model_changes_nothing() -> None:
     looked_at: list[Key] = []
-    observed = Observed(NO_CLUSTER, CATALOGUE, looked_at.append)
+    observed = Caches(NO_CLUSTER, CATALOGUE, looked_at.append)
     observed.see_model(body(7))
     observed.see_model(body(6, spec={"source": {"uri": "pvc://models/older"}}))
     assert looked_at == [KEY]
@@ -85,7 +85,7 @@ def test_an_older_state_of_a_model_changes_nothing() -> None:
 )
 def test_a_model_that_cannot_be_read_is_looked_at_once_and_told_so(spec: Any) -> None:
     looked_at: list[Key] = []
-    observed = Observed(NO_CLUSTER, CATALOGUE, looked_at.append)
+    observed = Caches(NO_CLUSTER, CATALOGUE, looked_at.append)
     observed.see_model(body(1))
     observed.see_model(body(2, spec=spec))
     observed.see_model(body(3, spec=spec))
@@ -103,13 +103,13 @@ def test_a_model_that_cannot_be_read_is_looked_at_once_and_told_so(spec: Any) ->
 
 
 def test_a_status_of_another_version_does_not_make_a_model_unreadable() -> None:
-    observed = Observed(NO_CLUSTER, CATALOGUE, lambda _key: None)
+    observed = Caches(NO_CLUSTER, CATALOGUE, lambda _key: None)
     observed.see_model(body(1, status={"conversion": {"latency": {"newName": 1}}}))
     assert observed.model(KEY) is not None
 
 
 def test_one_that_cannot_be_read_is_not_held_back_from_going() -> None:
-    observed = Observed(NO_CLUSTER, CATALOGUE, lambda _key: None)
+    observed = Caches(NO_CLUSTER, CATALOGUE, lambda _key: None)
     gone = body(2, spec=None)
     gone["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["other/one", FINALIZER]}
     observed.see_model(gone)
@@ -121,9 +121,20 @@ def test_one_that_cannot_be_read_is_not_held_back_from_going() -> None:
     assert observed.unreadable(KEY) is None
 
 
+def test_an_answer_that_comes_after_the_news_that_a_model_is_gone_brings_it_not_back() -> None:
+    looked_at: list[Key] = []
+    observed = Caches(NO_CLUSTER, CATALOGUE, looked_at.append)
+    observed.see_model(body(1))
+    observed.forget_model(KEY, "uid-1")
+    observed.write_through(body(2) | {"kind": "TRTModel"})
+    assert observed.model(KEY) is None
+    observed.see_model(body(1))
+    assert observed.model(KEY) is not None, "a store that goes back to a backup may bring it back"
+
+
 def test_an_older_state_that_cannot_be_read_does_not_hide_the_corrected_one() -> None:
     looked_at: list[Key] = []
-    observed = Observed(NO_CLUSTER, CATALOGUE, looked_at.append)
+    observed = Caches(NO_CLUSTER, CATALOGUE, looked_at.append)
     observed.see_model(body(20))
     observed.see_model(body(19, spec=None))
     assert observed.unreadable(KEY) is None

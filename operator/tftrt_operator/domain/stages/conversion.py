@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from ..api.trtmodel import RETRY_ANNOTATION, OwnerReference, TRTModel
-from .failure import latest_failure
-from .fingerprint import Change, changes
-from .manifests import names
-from .manifests.conversion_job import conversion_job, conversion_job_name
-from .manifests.engine_record import engine_record
-from .observation import JobState, Observation, ObservedJob, ObservedPod, ObservedRecord, Reference, Termination
-from .record import EngineRecord, Summary, parse_summary
-from .sentences import engines, measured
-from .step import Patch, Step, Writes
-from .target import Target
-from .verdict import Verdict, reconciling, stalled
+from ...api.trtmodel import RETRY_ANNOTATION, OwnerReference, TRTModel
+from ..failure import latest_failure
+from ..fingerprint import Change, changes
+from ..manifests import names
+from ..manifests.conversion_job import conversion_job, conversion_job_name
+from ..manifests.engine_record import engine_record
+from ..observation import JobState, Observation, ObservedJob, ObservedPod, ObservedRecord, Reference, Termination
+from ..record import EngineRecord, Summary, parse_summary
+from ..sentences import engines, measured
+from ..step import Patch, Step, Writes
+from ..target import Target
+from ..verdict import Verdict, reconciling, stalled
 
 WATCH_LAG = timedelta(seconds=60)
 """For how long after a Job's end its pods may not have been seen to end."""
@@ -42,7 +42,8 @@ def convert(model: TRTModel, target: Target, observation: Observation, now: date
         if job.state is JobState.LIVE and not _holds_up(model, name, job, observation, now):
             # Nothing else brings us back to a Job that does not start.
             wait = None if _is_ours(model, job) or _has_started(job, observation) else TWINS_PATIENCE
-            return Step(_progress(model, job, observation), tidy + _join_job(model, job), wait)
+            writes = tidy + _join_job(model, job) + _end_overdue(model, job, observation)
+            return Step(_progress(model, job, observation), writes, wait)
     for job in jobs:
         if job.name == name:
             return Step(_failure(model, job, observation), tidy)
@@ -59,10 +60,26 @@ def convert(model: TRTModel, target: Target, observation: Observation, now: date
     )
 
 
+def _end_overdue(model: TRTModel, job: ObservedJob, observation: Observation) -> Writes:
+    """Return the write that ends a Job of ours whose attempt took longer than it may: another would hang as long."""
+    overdue = any(pod.reason == "DeadlineExceeded" for pod in pods_of(job, observation))
+    if not overdue or job.has_deadline or not _is_ours(model, job):
+        return Writes()
+    return Writes(patches=(end_job(model, job),))
+
+
+def end_job(model: TRTModel, job: ObservedJob) -> Patch:
+    """Return the write that ends a Job's pods and leaves the Job, failed, for everyone to read."""
+    reference = Reference("Job", model.metadata.namespace, job.name, job.uid)
+    return Patch(reference, {"spec": {"activeDeadlineSeconds": 1}})
+
+
 def _holds_up(model: TRTModel, own: str, job: ObservedJob, observation: Observation, now: datetime) -> bool:
     """Return whether another model's Job has not started for so long that it is not waited for any more."""
-    if job.name == own or _is_ours(model, job) or job.suspended or _has_started(job, observation) or not job.created_at:
+    if job.name == own or _is_ours(model, job) or _has_started(job, observation) or not job.created_at:
         return False
+    if job.suspended and job.queue == model.spec.conversion.queue:
+        return False  # one of our own would stand behind it in the same queue
     return now - datetime.fromisoformat(job.created_at) > TWINS_PATIENCE
 
 
@@ -71,17 +88,21 @@ def _is_ours(model: TRTModel, job: ObservedJob) -> bool:
 
 
 def _has_started(job: ObservedJob, observation: Observation) -> bool:
-    return any(pod.started for pod in _pods_of(job, observation))
+    return any(pod.started for pod in pods_of(job, observation))
 
 
 def settle(model: TRTModel, target: Target, observation: Observation, record: ObservedRecord) -> Writes:
     """Return the writes that leave things tidy once the record exists: owned by us, and its Job on its way out."""
     writes = _delete_stale_jobs(model, target, observation)
-    if not _owns(model, record.owners):
+    if not _is_named_as_now(model, record.owners):
         writes += _join(model, Reference("ConfigMap", model.metadata.namespace, record.name), record)
     for job in engine_jobs(target, observation):
+        reference = Reference("Job", model.metadata.namespace, job.name, job.uid)
+        if job.state is JobState.LIVE and sole_owner(model, job.owners) and not _has_started(job, observation):
+            if job.evidence == target.key.evidence and not job.deleting:
+                writes += Writes(deletes=(reference,))  # another's was faster: there is nothing left to make
+            continue
         if job.state is not JobState.LIVE and not job.has_ttl and not job.deleting and _owns(model, job.owners):
-            reference = Reference("Job", model.metadata.namespace, job.name, job.uid)
             writes += Writes(
                 patches=(Patch(reference, {"spec": {"ttlSecondsAfterFinished": FINISHED_JOB_TTL_SECONDS}}),)
             )
@@ -110,10 +131,18 @@ def why_convert(target: Target, observation: Observation) -> str:
 def _take_result(
     model: TRTModel, target: Target, observation: Observation, job: ObservedJob, tidy: Writes, now: datetime
 ) -> Step:
-    pods = _pods_of(job, observation)
+    pods = pods_of(job, observation)
     summary = _summary(pods)
     if summary is not None and summary.fingerprint == target.key.fingerprint:
-        record = EngineRecord(target.key, target.inputs, summary)
+        record = EngineRecord(
+            target.key,
+            target.inputs,
+            summary,
+            reason=why_convert(target, observation),
+            job_name=job.name,
+            attempt=job.failed_attempts + 1,
+            secret_name=job.secret_name,
+        )
         owners = [owner for owner in job.owners if owner.uid != model.metadata.uid]
         manifest = engine_record(model, record, _users([*owners, model.owner_reference(controller=False)]))
         shown = f"{engines(summary)}; {measured(summary)}"
@@ -154,7 +183,7 @@ def _progress(model: TRTModel, job: ObservedJob, observation: Observation) -> Ve
     attempt = f"attempt {job.failed_attempts + 1} of {model.spec.conversion.retries + 1}"
     if job.suspended:
         return reconciling("ConversionQueued", f"Job {job.name} waits for {model.spec.conversion.queue or 'its queue'}")
-    pods = _pods_of(job, observation)
+    pods = pods_of(job, observation)
     last = latest_failure(pods)
     because = f"; the last attempt failed with {last.reason}: {last.message}" if last else ""
     current = pods[-1] if pods else None
@@ -170,10 +199,13 @@ def _progress(model: TRTModel, job: ObservedJob, observation: Observation) -> Ve
 
 
 def _failure(model: TRTModel, job: ObservedJob, observation: Observation) -> Verdict:
-    report = latest_failure(_pods_of(job, observation))
+    report = latest_failure(pods_of(job, observation))
     reason, message = ("ConversionFailed", job.message or job.reason)
     if report is not None:
         reason, message = report.reason, report.message
+    if reason == "DeadlineExceeded":
+        most = model.spec.conversion.deadline_seconds
+        message += f"; an attempt may take {most} s, pulling the image included: raise spec.conversion.deadlineSeconds"
     previous = model.metadata.annotations.get(RETRY_ANNOTATION, "")
     # A number that somebody counts up; of any other text, and of any length, another one is 1.
     again = str(int(previous) + 1) if previous.isdecimal() and len(previous) < 10 else "1"
@@ -194,7 +226,7 @@ def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation
 
     def is_replaced(job: ObservedJob) -> bool:
         """Whether nothing comes of it: it has failed, has left no summary, or waits for what it may never get."""
-        pods = _pods_of(job, observation)
+        pods = pods_of(job, observation)
         match job.state:
             case JobState.FAILED:
                 return True
@@ -227,8 +259,9 @@ def _join_job(model: TRTModel, job: ObservedJob) -> Writes:
 
 
 def _join(model: TRTModel, reference: Reference, observed: ObservedJob | ObservedRecord) -> Writes:
-    """Make the model one more owner."""
-    return _set_owners(reference, observed, [*observed.owners, model.owner_reference(controller=False)])
+    """Make the model one more owner, or name it by the version of now."""
+    others = [owner for owner in observed.owners if owner.uid != model.metadata.uid]
+    return _set_owners(reference, observed, [*others, model.owner_reference(controller=False)])
 
 
 def _set_owners(
@@ -251,10 +284,17 @@ def _owns(model: TRTModel, owners: tuple[OwnerReference, ...]) -> bool:
     return any(owner.uid == model.metadata.uid for owner in owners)
 
 
+def _is_named_as_now(model: TRTModel, owners: tuple[OwnerReference, ...]) -> bool:
+    """Return whether the model owns the object by the version of the API that is current (docs/api-versions.md)."""
+    version = model.owner_reference(controller=False).api_version
+    return any(owner.uid == model.metadata.uid and owner.api_version == version for owner in owners)
+
+
 def sole_owner(model: TRTModel, owners: tuple[OwnerReference, ...]) -> bool:
     """Return whether the model owns the object, and nobody else waits for it."""
     return [owner.uid for owner in owners] == [model.metadata.uid]
 
 
-def _pods_of(job: ObservedJob, observation: Observation) -> list[ObservedPod]:
+def pods_of(job: ObservedJob, observation: Observation) -> list[ObservedPod]:
+    """Return the pods of a Job, oldest first."""
     return sorted((pod for pod in observation.pods if pod.job_name == job.name), key=lambda pod: pod.created_at)

@@ -1,0 +1,56 @@
+"""What users read: a model's status and its Events."""
+
+from ..api.status import TRTModelStatus
+from ..domain.observation import Reference
+from ..domain.plan import Event, Plan
+from .caches import Caches, Key
+from .cluster import ApiError, Cluster
+from .events import event_body
+from .obstacles import ModelGoneError
+
+MOST_UNSAID = 8
+"""Events of one model that are kept until the API server takes them."""
+
+
+class Reporter:
+    """Writes the status first and the Events after it, which wait until they can be written."""
+
+    def __init__(self, cluster: Cluster, caches: Caches) -> None:
+        self._cluster = cluster
+        self._caches = caches
+        self._unsaid: dict[Key, list[Event]] = {}
+
+    async def report(self, about: Reference, before: TRTModelStatus, made: Plan) -> None:
+        """Write what a plan has to say, where it is news.
+
+        Raises:
+            ModelGoneError: there is no such model any more.
+            ApiError: not taken.
+        """
+        if made.status is not None and made.status != before:
+            status = made.status.model_dump(by_alias=True, exclude_none=True, mode="json")
+            self._caches.expect_status(about, made.status)
+            try:
+                self._caches.write_through(await self._cluster.apply_status(about, status))
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                self._caches.forget_model((about.namespace, about.name), str(about.uid))
+                raise ModelGoneError from error
+        await self._say(about, made.events)
+
+    def forget(self, key: Key) -> None:
+        """Forget the Events of a model that is gone."""
+        self._unsaid.pop(key, None)
+
+    async def _say(self, about: Reference, events: tuple[Event, ...]) -> None:
+        """Write Events, and those that could not be written before: the status that has the news is there already."""
+        key = (about.namespace, about.name)
+        left = [*self._unsaid.pop(key, ()), *events]
+        while left:
+            try:
+                await self._cluster.record_event(event_body(about, left[0]))
+            except ApiError:
+                self._unsaid[key] = left[-MOST_UNSAID:]
+                raise
+            left.pop(0)

@@ -1,0 +1,61 @@
+"""The workers: they take keys from the queue, have each reconciled, and see to it that a failed one comes up again."""
+
+import asyncio
+import logging
+
+from ..domain.runtime import Catalogue
+from .caches import Caches, Key
+from .cluster import ApiError, Cluster
+from .obstacles import ModelGoneError
+from .queue import WorkQueue
+from .reconciler import Reconciler
+
+logger = logging.getLogger(__name__)
+
+WORKERS = 64
+"""They wait for the API server nearly all the time."""
+WORKERS_OF_A_NAMESPACE = 8
+
+
+class Workers:
+    """The engine room: caches that watch, a queue that they fill, and workers that empty it."""
+
+    def __init__(self, cluster: Cluster, catalogue: Catalogue) -> None:
+        self.queue: WorkQueue[Key] = WorkQueue(lambda key: key[0], WORKERS_OF_A_NAMESPACE)
+        self.caches = Caches(cluster, catalogue, self.queue.add)
+        self._reconciler = Reconciler(cluster, catalogue, self.caches, self.queue)
+
+    async def run(self) -> None:
+        """Watch and reconcile, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            for informer in self.caches.informers:
+                tasks.create_task(informer.run(), name=f"watch {informer.kind}")
+            await self.caches.wait_until_synced()
+            for number in range(WORKERS):
+                tasks.create_task(self._work(), name=f"worker {number}")
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self.work_on(key)
+            finally:
+                self.queue.done(key)
+
+    async def work_on(self, key: Key) -> None:
+        """Have a key reconciled, and once more later if that fails."""
+        try:
+            await self._reconciler.reconcile(key)
+            self.queue.forget(key)
+        except ModelGoneError:
+            self.queue.forget(key)
+            self._reconciler.forget(key)
+        except ApiError as error:
+            if error.status == 404 and await self._reconciler.is_gone(key):
+                self.queue.forget(key)
+                self._reconciler.forget(key)
+                return
+            level = logging.DEBUG if error.status == 409 else logging.WARNING
+            logger.log(level, "%s/%s: %s; again in %.1f s", *key, error, self.queue.retry(key))
+        except Exception:
+            logger.exception("%s/%s: again in %.1f s", *key, self.queue.retry(key))
