@@ -143,12 +143,61 @@ async def test_a_refusal_that_is_no_json_is_told_by_its_first_words(server: Fake
     assert len(message) == 500
 
 
-async def test_what_the_schema_does_not_allow_is_refused_for_good_though_it_comes_as_a_500(
+async def test_what_the_schema_does_not_allow_is_refused_by_status_though_the_apply_is_answered_with_500(
     server: FakeApiServer, cluster: Cluster
 ) -> None:
-    words = "failed to create typed patch object (default/a; /v1, Kind=ConfigMap): .data.c: field not declared"
-    server.answers = [refuses(500, "", words)]
-    assert await refusal(cluster.apply(CONFIG_MAP, force=True)) == (422, "", words)
+    server.answers = [
+        refuses(500, "", "some words of some release"),
+        refuses(400, "BadRequest", 'strict decoding error: unknown field "data.c"'),
+    ]
+    told = await refusal(cluster.apply(CONFIG_MAP, force=True))
+    assert told == (400, "BadRequest", 'strict decoding error: unknown field "data.c"')
+    tried = server.asked[1]
+    assert (tried.method, tried.query["dryRun"], tried.query["fieldValidation"]) == ("POST", "All", "Strict")
+
+
+@pytest.mark.parametrize("tried", [says({}, 201), refuses(409, "AlreadyExists"), refuses(500), refuses(503)])
+async def test_an_apply_that_a_server_in_trouble_did_not_take_is_its_trouble(
+    server: FakeApiServer, cluster: Cluster, tried: Answer
+) -> None:
+    server.answers = [refuses(500, "InternalError", "etcd is away"), tried]
+    assert await refusal(cluster.apply(CONFIG_MAP, force=True)) == (500, "InternalError", "etcd is away")
+
+
+@pytest.mark.parametrize("content", [b"null", b'"bad gateway"', b"[]", b"7", b'{"message": null, "code": 500}'])
+async def test_a_refusal_that_is_no_object_is_an_api_error(
+    server: FakeApiServer, cluster: Cluster, content: bytes
+) -> None:
+    server.answers = [says(content, 500)]
+    assert (await refusal(cluster.get(JOB)))[0] == 500
+
+
+@pytest.mark.parametrize("content", [b"null", b"[]", b"{}"])
+async def test_a_list_of_another_shape_is_an_api_error(server: FakeApiServer, cluster: Cluster, content: bytes) -> None:
+    server.answers = [says(content)]
+    assert (await refusal(cluster.list_page("Job")))[1] == "Unreadable"
+
+
+async def test_an_answer_of_any_depth_is_read_and_its_depth_cut(server: FakeApiServer, cluster: Cluster) -> None:
+    deep = b'{"kind": "Job", "deep": ' + b'{"a":' * 9000 + b"1" + b"}" * 9000 + b', "after": "[{"}'
+    server.answers = [says(deep), streams(feed_of(b'{"type": "ADDED", "object": ' + deep + b"}\n"))]
+    found = await cluster.get(JOB)
+    assert found is not None
+    assert found["after"] == "[{"
+    assert (await next_of(watch(cluster))).object["after"] == "[{"
+
+
+async def test_an_event_that_went_between_create_and_get_is_not_taken_for_told(
+    server: FakeApiServer, cluster: Cluster
+) -> None:
+    server.answers = [refuses(409, "AlreadyExists"), refuses(404, "NotFound")]
+    assert (await refusal(cluster.record_event(EVENT)))[0] == 409
+
+
+async def test_a_name_stays_one_part_of_the_path(server: FakeApiServer, cluster: Cluster) -> None:
+    server.answers = [says({})]
+    await cluster.get(Reference("Job", "default", "../../../x?y=1"))
+    assert server.asked[0].path.startswith("/apis/batch/v1/namespaces/default/jobs/")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Any, cast
 import pytest
 
 from tftrt_operator.controller import informer as informers
-from tftrt_operator.controller.cluster import ApiError, Cluster, Page, WatchEvent, _lines
+from tftrt_operator.controller.cluster import ApiError, Cluster, Page, WatchEvent
 from tftrt_operator.controller.informer import Informer
+from tftrt_operator.controller.nesting import lines_of
 
 from .fake_cluster import FakeCluster, Script, config_map
 
@@ -124,4 +125,4 @@ async def test_lines_of_any_length_are_read_whole_and_a_broken_one_is_none() -> 
         for chunk in (b"one\ntw", b"o\n", *[b"\\u003c" * 10_000] * 100, b"\nbrok", b"en"):
             yield chunk
 
-    assert [len(line) async for line in _lines(chunks())] == [3, 3, 6_000_000]
+    assert [len(line) async for line in lines_of(chunks())] == [3, 3, 6_000_000]

@@ -18,6 +18,7 @@ from ..domain.unreadable import UnreadableModel, unreadable_model
 from . import parse
 from .cluster import Cluster
 from .informer import Informer
+from .nesting import MOST_LEVELS_OF_A_SPEC, is_nested_deeper
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,8 @@ class Caches:
         before, unreadable = self._models.pop(key, None), self._unreadable.pop(key, None)
         self._forget_target(key)
         try:
+            if is_nested_deeper(body.get("spec"), MOST_LEVELS_OF_A_SPEC):
+                raise ValueError(f"it is nested more than {MOST_LEVELS_OF_A_SPEC} levels deep")
             model = parse_trtmodel(body)
             target = target_of(model, self._catalogue)
         except Exception as error:  # whatever it is, it is this model's own trouble, and is told there

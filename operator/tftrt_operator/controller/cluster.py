@@ -4,10 +4,10 @@ Writes are idempotent: names are deterministic, applies are server-side with our
 object already there say so.
 """
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -16,6 +16,7 @@ from ..api import API_VERSION, PLURAL
 from ..domain.manifest import Manifest
 from ..domain.manifests import names
 from ..domain.observation import Reference
+from .nesting import lines_of, loads
 
 FIELD_MANAGER = names.OPERATOR
 REQUEST_TIMEOUT_SECONDS = 30
@@ -114,7 +115,7 @@ class Cluster:
             if error.status == 404:
                 return False
             raise
-        return any(resource["name"] == plural for resource in found["resources"])
+        return any(resource.get("name") == plural for resource in found.get("resources") or ())
 
     async def create(self, manifest: Manifest) -> dict[str, Any]:
         """Create an object.
@@ -182,16 +183,20 @@ class Cluster:
         """
         query = {"labelSelector": selector, "limit": str(PAGE)} | ({"continue": next_page} if next_page else {})
         data = await self._request("GET", _collection(kind, namespace), query)
-        metadata = data["metadata"]
+        metadata = data.get("metadata") or {}
+        if "resourceVersion" not in metadata:
+            raise ApiError(200, "Unreadable", f"the answer is no list of {kind}")
         # Items of a list do not say what they are; the list does.
-        items = [{**item, "apiVersion": data["apiVersion"], "kind": kind} for item in data.get("items") or ()]
+        items = [{**item, "apiVersion": data.get("apiVersion", ""), "kind": kind} for item in data.get("items") or ()]
         return Page(items, metadata["resourceVersion"], metadata.get("continue", ""))
 
     async def watch(self, kind: str, selector: str, resource_version: str) -> AsyncIterator[WatchEvent]:
         """Yield what happens after a resource version, until the API server ends the watch.
 
         Raises:
-            ApiError: refused or broken off; status 410 where the resource version is too old, so that a list is due.
+            ApiError: refused; status 410 where the resource version is too old, so that a list is due.
+            aiohttp.ClientError, TimeoutError: broken off, or silent for too long; the resource version is still good.
+            ValueError, TypeError, KeyError: what came is no event.
         """
         query = {
             "labelSelector": selector,
@@ -205,8 +210,8 @@ class Cluster:
         try:
             if response.status >= 400:
                 raise _error(response.status, await response.read())
-            async for line in _lines(response.content.iter_any()):
-                event = json.loads(line)
+            async for line in lines_of(response.content.iter_any()):
+                event = loads(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
                     raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
@@ -230,9 +235,10 @@ class Cluster:
                 raise
             reference = Reference("Event", metadata["namespace"], metadata["name"])
             live = await self.get(reference)
-            if live is not None:
-                again = {"count": int(live.get("count") or 1) + 1, "lastTimestamp": body["lastTimestamp"]}
-                await self.patch(reference, again)
+            if live is None:
+                raise  # it has expired in this very moment: the next attempt creates it
+            again = {"count": int(live.get("count") or 1) + 1, "lastTimestamp": body["lastTimestamp"]}
+            await self.patch(reference, again)
 
     async def _refuse_what_the_schema_does_not_allow(self, manifest: Manifest) -> None:
         """Ask in another way about an apply that was answered with 500, which may be the manifest's own fault.
@@ -274,9 +280,11 @@ class Cluster:
         if response.status >= 400:
             raise _error(response.status, content)
         try:
-            result: dict[str, Any] = json.loads(content)
+            result = loads(content)
         except ValueError as error:
             raise ApiError(response.status, "Unreadable", f"the answer is no JSON: {error}") from error
+        if not isinstance(result, dict):
+            raise ApiError(response.status, "Unreadable", f"the answer is no object: {content[:100]!r}")
         return result
 
     async def _send(
@@ -302,33 +310,21 @@ class Cluster:
         return response
 
 
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the lines of a stream, however long: aiohttp's own way ends at one of 4 MiB.
-
-    What is stored as 1 MiB at most may be six times as long in a watch, where Go's JSON writes `<` as six bytes. What
-    comes after the last line is no line: the connection broke in the middle of it.
-    """
-    parts: list[bytes] = []
-    async for chunk in chunks:
-        *ends, rest = chunk.split(b"\n")
-        for end in ends:
-            yield b"".join((*parts, end))
-            parts = []
-        parts.append(rest)
-
-
 def _collection(kind: str, namespace: str | None) -> str:
     path = _COLLECTIONS[kind]
     return path.replace("/namespaces/{namespace}", "") if namespace is None else path.format(namespace=namespace)
 
 
 def _path(reference: Reference) -> str:
-    return f"{_collection(reference.kind, reference.namespace)}/{reference.name}"
+    # Names come from owner references, too, which nobody holds to the rules for names.
+    return f"{_collection(reference.kind, reference.namespace)}/{quote(reference.name, safe='')}"
 
 
 def _error(status: int, content: bytes) -> ApiError:
     try:
-        data = json.loads(content)
+        data = loads(content)
     except ValueError:
+        data = None
+    if not isinstance(data, dict):  # a proxy's words
         return ApiError(status, "", content[:500].decode(errors="replace"))
-    return ApiError(status, data.get("reason", ""), data.get("message", ""))
+    return ApiError(status, str(data.get("reason") or ""), str(data.get("message") or ""))

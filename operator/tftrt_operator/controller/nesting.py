@@ -1,0 +1,113 @@
+"""JSON of any depth. The API server stores what is nested thousands of levels deep where a schema leaves a place open
+(`serving.affinity`, the managed fields of anything), and Python's parser takes about a thousand: one such object would
+end the watch and every list that it is in.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import aiohttp
+
+DEEPEST_LEVEL = 200
+"""What lies deeper is left out of an object that is too deep to be parsed as it is."""
+MOST_LEVELS_OF_A_SPEC = 100
+"""No right spec comes near it; what compares and hashes specs calls itself at each level."""
+_LEFT_OUT = '"nested too deep"'
+_FEW_OPENED = 500
+"""A text that opens no more objects and lists than this is parsed without a look at its depth."""
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
+
+
+def loads(text: str | bytes) -> Any:
+    """Parse JSON; what is too deep for Python's parser is cut off at `DEEPEST_LEVEL`.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        return json.loads(flattened(text if isinstance(text, str) else text.decode()))
+
+
+def flattened(text: str) -> str:
+    """Return JSON text with what lies deeper than `DEEPEST_LEVEL` left out."""
+    kept: list[str] = []
+    depth, begin = 0, 0
+    for token in _TOKEN.finditer(text):
+        match token.group():
+            case "{" | "[":
+                depth += 1
+                if depth == DEEPEST_LEVEL + 1:
+                    kept.append(text[begin : token.start()])
+            case "}" | "]":
+                depth -= 1
+                if depth == DEEPEST_LEVEL:
+                    kept.append(_LEFT_OUT)
+                    begin = token.end()
+    if depth <= DEEPEST_LEVEL:
+        kept.append(text[begin:])
+    return "".join(kept)
+
+
+def is_nested_deeper(value: Any, levels: int) -> bool:
+    """Return whether a JSON value has objects or lists within each other at more than so many levels."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            child
+            for item in layer
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not layer:
+            return False
+    return any(isinstance(item, (dict, list)) for item in layer)
+
+
+async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the lines of a stream, however long: aiohttp's own way ends at one of 4 MiB.
+
+    What is stored as 1 MiB at most may be six times as long in a watch, where Go's JSON writes `<` as six bytes. What
+    comes after the last line is no line: the connection broke in the middle of it.
+    """
+    parts: list[bytes] = []
+    async for chunk in chunks:
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            yield b"".join((*parts, end))
+            parts = []
+        parts.append(rest)
+
+
+class FlatResponse(aiohttp.ClientResponse):
+    """A response whose JSON is not deeper than Python's parser takes it: kopf parses what it reads by itself."""
+
+    async def start(self, connection: Any) -> Self:
+        """Take the response's head; its body, where it is a watch's, comes line by line."""
+        await super().start(connection)
+        if "watch" in self.url.query:
+            self.content = _FlatLines(self.content)  # type: ignore[assignment]
+        return self
+
+    async def json(self, **settings: Any) -> Any:
+        """Return the body, parsed."""
+        return await super().json(**(settings | {"loads": loads}))
+
+
+class _FlatLines:
+    """A stream of JSON lines, each no deeper than it may be; in all else the stream that it is made of."""
+
+    def __init__(self, stream: aiohttp.StreamReader) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def iter_chunked(self, _size: int) -> AsyncIterator[bytes]:
+        """Yield the lines."""
+        async for line in lines_of(self._stream.iter_any()):
+            deep = line.count(b"{") + line.count(b"[") > _FEW_OPENED
+            yield (flattened(line.decode()).encode() if deep else line) + b"\n"
