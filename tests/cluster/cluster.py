@@ -3,7 +3,8 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +124,15 @@ class Cluster:
     def expire_watches(self) -> None:
         """Make every watch end in 410 Gone, as it does when it was cut for too long."""
         control_plane.expire_watches(self.layout, binaries())
+
+    @contextmanager
+    def without_api_server(self) -> Iterator[None]:
+        """Have the API server away for a while."""
+        control_plane.stop_api_server(self.layout)
+        try:
+            yield
+        finally:
+            control_plane.start_api_server(self.layout, binaries())
 
     def _apply_storage(self) -> None:
         manifests = list(storage.manifests(self.layout, VOLUMES))

@@ -46,6 +46,16 @@ def expire_watches(layout: Layout, binaries: Path) -> None:
     _start_api_server(layout, binaries)
 
 
+def stop_api_server(layout: Layout) -> None:
+    """End the API server, and only it: whoever wants something of it is refused the connection."""
+    processes.stop(layout, "apiserver", seconds=1)
+
+
+def start_api_server(layout: Layout, binaries: Path) -> None:
+    """Start it again, and wait until it answers."""
+    _start_api_server(layout, binaries)
+
+
 def is_ready(layout: Layout) -> bool:
     """Return whether the API server answers that it is ready."""
     return layout.certificate("ca.crt").exists() and _get(layout, "/readyz") == b"ok"
@@ -130,6 +140,7 @@ def _start_controllers(layout: Layout, binaries: Path) -> None:
         "allocate-node-cidrs": "false",
         "cluster-cidr": layout.pods,
         "service-cluster-ip-range": layout.services,
+        "horizontal-pod-autoscaler-sync-period": "2s",  # tests wait for what an autoscaler says of itself
     }
     processes.start(layout, "controller-manager", [binaries / "kube-controller-manager", *_flags(flags)])
     processes.start(layout, "scheduler", [binaries / "kube-scheduler", *_flags(access("scheduler"))])

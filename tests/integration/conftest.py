@@ -52,12 +52,17 @@ class OperatorProcess:
             )
 
     def _healthy(self) -> bool:
+        return self.answer("readyz")[0] == 200
+
+    def answer(self, path: str) -> tuple[int, str]:
+        """What the operator answers to a probe: status and words; 0 where it does not listen yet."""
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()[-2000:]
         try:
-            return httpx.get(f"http://127.0.0.1:{HEALTH_PORT}/healthz").status_code == 200
+            response = httpx.get(f"http://127.0.0.1:{HEALTH_PORT}/{path}", timeout=10)
         except httpx.TransportError:
-            return False
+            return 0, ""
+        return response.status_code, response.text
 
     def stop(self) -> None:
         assert self._process is not None

@@ -75,6 +75,9 @@ def test_the_crd_may_come_after_the_operator(cluster: Cluster, bare_api: Api, op
     already = operator.log.stat().st_size
     operator.launch()
     eventually(lambda: "install the CRD" in operator.log.read_text()[already:])
+    assert operator.answer("healthz")[0] == 200, "it is alive, and no restart would help"
+    assert operator.answer("readyz")[0] == 503
+    assert "install the CRD" in operator.answer("readyz")[1]
     install_crd(cluster)
     operator.wait_until_healthy()
     bare_api.create(trtmodel("late"))
@@ -109,7 +112,8 @@ def test_a_job_of_our_name_that_only_has_our_label_is_never_taken_for_ours(api: 
     (name,) = eventually(lambda: job_names(api))
     ours = api.get("Job", name)
     api.delete("TRTModel", "copied")
-    eventually(lambda: not api.exists("Job", name))
+    # The collector looks for kinds that it has not met every 30 seconds, and this cluster's CRD is new.
+    eventually(lambda: not api.exists("Job", name), seconds=90)
     template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}
     copy = {"metadata": {"name": name, "labels": MANAGED}, "spec": {"template": template}}
     api.create({"apiVersion": "batch/v1", "kind": "Job"} | copy)
@@ -117,3 +121,51 @@ def test_a_job_of_our_name_that_only_has_our_label_is_never_taken_for_ours(api: 
     eventually(lambda: conditions(api, "copied").get("Stalled") == ("True", "NameConflict"))
     assert api.get("Job", name)["metadata"]["uid"] != ours["metadata"]["uid"]
     api.delete("Job", name)
+
+
+def test_the_crd_may_go_and_come_again_under_a_running_operator(
+    cluster: Cluster, bare_api: Api, operator: OperatorProcess
+) -> None:
+    bare_api.create(trtmodel("before"))
+    eventually(lambda: job_names(bare_api))
+    cluster.kubectl("delete", "crd", CRD)
+    eventually(lambda: operator.answer("readyz")[0] == 503, seconds=40)
+    install_crd(cluster)
+    operator.wait_until_healthy()
+    bare_api.create(trtmodel("after"))
+    eventually(lambda: any(name.startswith("after-") for name in job_names(bare_api)))
+
+
+@pytest.mark.parametrize("levels", [900, 3000])
+def test_what_is_nested_too_deep_stalls_its_own_model_alone(api: Api, operator: OperatorProcess, levels: int) -> None:
+    deep = '{"a":' * levels + "1" + "}" * levels
+    spec = f'{{"source": {{"uri": "pvc://models/x"}}, "serving": {{"affinity": {deep}}}}}'
+    model = (
+        f'{{"apiVersion": "tftrt.dev/v1alpha1", "kind": "TRTModel", "metadata": {{"name": "deep"}}, "spec": {spec}}}'
+    )
+    fields = '{"f:a":' * levels + "{}" + "}" * levels
+    managed = '{"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": %s}'
+    labels = '"labels": {"app.kubernetes.io/managed-by": "tftrt-operator"}'
+    metadata = f'{{"name": "deep", {labels}, "managedFields": [{managed % fields}]}}'
+    api.create_text("ConfigMap", f'{{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {metadata}}}')
+    api.create_text("TRTModel", model)
+    eventually(lambda: conditions(api, "deep").get("Stalled") == ("True", "SpecUnreadable"), seconds=40)
+    assert "levels deep" in message(api, "Ready", "deep")
+    serving(api)
+    operator.stop()
+    operator.start()  # what is watched can be listed, too
+    api.patch("TRTModel", "resnet50", {"spec": {"conversion": {"maxBatchSize": 4}}})
+    eventually(lambda: len(job_names(api)) == 2)
+    api.delete("TRTModel", "deep")
+
+
+def test_an_api_server_that_is_away_is_waited_for_without_a_restart(
+    cluster: Cluster, api: Api, operator: OperatorProcess
+) -> None:
+    serving(api)
+    with cluster.without_api_server():
+        assert operator.answer("readyz") == (503, "the API server does not answer\n")
+        assert operator.answer("healthz")[0] == 200
+    operator.wait_until_healthy()
+    api.create(trtmodel("later", source={"uri": "pvc://models/other"}))
+    eventually(lambda: any(name.startswith("later-") for name in job_names(api)), seconds=60)

@@ -50,14 +50,18 @@ def test_the_depth_of_a_spec_is_counted_without_descending_into_it(levels: int, 
     assert is_nested_deeper(value, 100) is expected
 
 
-async def test_what_kopf_reads_by_itself_is_flat() -> None:
+@pytest.mark.parametrize("levels", [400, 900, 9000])
+async def test_what_kopf_reads_by_itself_is_flat(levels: int) -> None:
     """It lists by `json()` and watches by the lines of the content."""
-    line = f'{{"type": "ADDED", "object": {nested(9000)}}}\n'.encode()
+    line = f'{{"type": "ADDED", "object": {nested(levels)}}}\n'.encode()
+    listed = f'{{"kind": "List", "items": [{nested(levels)}, {nested(3)}]}}'.encode()
     async with FakeApiServer() as server:
-        server.answers = [says(line), streams(feed_of(line))]
+        server.answers = [says(listed), streams(feed_of(line))]
         async with aiohttp.ClientSession(response_class=FlatResponse) as session:
             async with session.get(f"{server.address}/list") as response:
-                assert (await response.json())["type"] == "ADDED"
+                items = (await response.json())["items"]
+                assert depth_of(items[0]) <= DEEPEST_LEVEL
+                assert depth_of(items[1]) == 3
             async with session.get(f"{server.address}/watch", params={"watch": "true"}) as response:
                 chunks = response.content.iter_chunked(1024)
                 assert depth_of(json.loads(await anext(chunks))["object"]) == DEEPEST_LEVEL - 1

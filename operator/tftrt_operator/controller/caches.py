@@ -61,6 +61,11 @@ class Caches:
         """Wait until every kind has been listed once: before that, what exists would look missing."""
         await asyncio.gather(*(informer.synced.wait() for informer in self.informers))
 
+    @property
+    def is_synced(self) -> bool:
+        """Whether every kind of ours has been listed once."""
+        return all(informer.synced.is_set() for informer in self.informers)
+
     def silence_seconds(self) -> float:
         """Return for how long the quietest watch has had neither an event nor a bookmark."""
         return time.monotonic() - min(informer.last_heard for informer in self.informers)
@@ -68,6 +73,10 @@ class Caches:
     def model(self, key: Key) -> TRTModel | None:
         """Return the TRTModel, or None."""
         return self._models.get(key)
+
+    def seen_models(self) -> dict[Key, tuple[str, int]]:
+        """Return UID and resource version of each TRTModel, as it was seen last."""
+        return dict(self._seen)
 
     def unreadable(self, key: Key) -> UnreadableModel | None:
         """Return the TRTModel of that name where it cannot be read, or None."""

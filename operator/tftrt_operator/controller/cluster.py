@@ -20,11 +20,14 @@ from .nesting import lines_of, loads
 
 FIELD_MANAGER = names.OPERATOR
 REQUEST_TIMEOUT_SECONDS = 30
+ANSWER_SECONDS = 3.0
+"""For a word that only tells that somebody is there."""
 WATCH_SECONDS = 300
 """After that the API server ends a watch, and the next one goes on at the last bookmark."""
 WATCH_SILENCE_SECONDS = 360
 PAGE = 500
 
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _COLLECTIONS = {
     "TRTModel": f"/apis/{API_VERSION}/namespaces/{{namespace}}/{PLURAL}",
     "Namespace": "/api/v1/namespaces",
@@ -190,6 +193,38 @@ class Cluster:
         items = [{**item, "apiVersion": data.get("apiVersion", ""), "kind": kind} for item in data.get("items") or ()]
         return Page(items, metadata["resourceVersion"], metadata.get("continue", ""))
 
+    async def list_metadata(self, kind: str) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield the metadata of all objects of a kind, in all namespaces.
+
+        Raises:
+            ApiError: refused.
+        """
+        query = {"limit": str(PAGE)}
+        while True:
+            data = await self._request("GET", _collection(kind, None), query, accept=_METADATA_LIST)
+            for item in data.get("items") or ():
+                yield item["metadata"]
+            if not (further := (data.get("metadata") or {}).get("continue")):
+                return
+            query["continue"] = further
+
+    async def count(self, kind: str) -> int:
+        """Return how many objects of a kind there are, in all namespaces.
+
+        Raises:
+            ApiError: refused.
+        """
+        data = await self._request("GET", _collection(kind, None), {"limit": "1"}, accept=_METADATA_LIST)
+        return len(data.get("items") or ()) + int((data.get("metadata") or {}).get("remainingItemCount") or 0)
+
+    async def answers(self) -> bool:
+        """Return whether there is an API server that answers."""
+        try:
+            await self._request("GET", "/version", timeout=ANSWER_SECONDS)
+        except ApiError as error:
+            return error.status not in (0, 502, 503, 504)
+        return True
+
     async def watch(self, kind: str, selector: str, resource_version: str) -> AsyncIterator[WatchEvent]:
         """Yield what happens after a resource version, until the API server ends the watch.
 
@@ -268,9 +303,12 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
+        timeout: float | None = None,
     ) -> dict[str, Any]:
+        within = REQUEST_TIMEOUT_SECONDS if timeout is None else timeout
         try:
-            response = await self._send(method, path, query, body, content_type, REQUEST_TIMEOUT_SECONDS)
+            response = await self._send(method, path, query, body, content_type, within, accept)
             try:
                 content = await response.read()
             finally:
@@ -295,6 +333,7 @@ class Cluster:
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
         timeout: Any = None,
+        accept: str = "application/json",
     ) -> aiohttp.ClientResponse:
         # The client's own pieces below its typed methods: authentication, TLS and token renewal are theirs, while
         # objects stay JSON. Its models would cost 30 MiB and most of the time of a request.
@@ -302,7 +341,7 @@ class Cluster:
             method,
             path,
             query_params=list((query or {}).items()),
-            header_params={"Content-Type": content_type, "Accept": "application/json"},
+            header_params={"Content-Type": content_type, "Accept": accept},
             auth_settings=["BearerToken"],
         )
         answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)

@@ -1,42 +1,86 @@
-"""Is the operator alive? On a quiet cluster bookmarks come every minute, so that silence means a dead watch."""
+"""Is the operator alive, and is it ready?
 
-import asyncio
+Alive: it fails only where the API server answers and a watch is silent all the same. An API server that is away is
+waited for; a restart would not bring it back. Ready: everything has been seen, and the API server answers.
+"""
+
 import logging
-import os
-import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
-from .cluster import WATCH_SILENCE_SECONDS
+from aiohttp import web
+
+from .cluster import WATCH_SILENCE_SECONDS, Cluster
+from .model_watch import ModelWatch
 from .worker import Workers
 
 logger = logging.getLogger(__name__)
 
-
-class UnhealthyError(Exception):
-    """The operator does not do its work; the message says what stands still."""
+MOST_SILENCE_SECONDS = WATCH_SILENCE_SECONDS * 2
+"""On a quiet cluster bookmarks come every minute, so that silence means a dead watch."""
+Answer = tuple[bool, str]
 
 
 class Health:
-    """What `/healthz` answers."""
+    """What `/healthz` and `/readyz` answer."""
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, cluster: Cluster, workers: Workers, watch: ModelWatch) -> None:
+        self._cluster = cluster
         self._workers = workers
-        self.has_failed = False
-        """Whether the reconciler ended by itself: the process must not end as if all were well."""
+        self._watch = watch
+        self._last_away = float("-inf")
 
-    def reconciler_ended(self, task: "asyncio.Task[None]") -> None:
-        """End the process when the reconciler has ended by itself: a new one is better than a deaf one."""
-        if not task.cancelled():
-            self.has_failed = True
-            logger.critical("The reconciler ended", exc_info=task.exception())
-            os.kill(os.getpid(), signal.SIGTERM)
+    @asynccontextmanager
+    async def answering(self, port: int) -> AsyncIterator[None]:
+        """Answer on all of the machine's addresses."""
+        application = web.Application()
+        application.router.add_get("/healthz", _handler(self.is_alive))
+        application.router.add_get("/readyz", _handler(self.is_ready))
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, port=port).start()
+            yield
+        finally:
+            await runner.cleanup()
 
-    def check(self) -> str:
-        """Return a word on the state.
-
-        Raises:
-            UnhealthyError: a watch has been silent for too long.
-        """
+    async def is_alive(self) -> Answer:
+        """Return whether the process does its work, as far as that is its own affair, and a sentence."""
         silence = self._workers.caches.silence_seconds()
-        if silence > WATCH_SILENCE_SECONDS * 2:
-            raise UnhealthyError(f"a watch has had neither event nor bookmark for {silence:.0f} s")
-        return f"{len(self._workers.queue)} models wait"
+        if silence <= MOST_SILENCE_SECONDS and not self._watch.is_deaf:
+            return True, "alive"
+        if not await self._api_server_answers():
+            return True, "the API server does not answer, and is waited for"
+        # What was silent because the API server was away has the time that a watch has to come back.
+        silence = min(silence, time.monotonic() - self._last_away)
+        if silence > MOST_SILENCE_SECONDS:
+            return False, f"a watch has had neither event nor bookmark for {silence:.0f} s"
+        if self._watch.is_deaf:
+            return False, "the watch of TRTModels misses some of them, and was started again in vain"
+        return True, "the watches come back"
+
+    async def is_ready(self) -> Answer:
+        """Return whether everything has been seen and the API server answers, and a sentence."""
+        if self._watch.waits_for:
+            return False, self._watch.waits_for
+        caches = self._workers.caches
+        if not (caches.is_synced and self._watch.synced):
+            return False, "not everything has been seen yet"
+        if not await self._api_server_answers():
+            return False, "the API server does not answer"
+        return True, f"{len(caches.seen_models())} models, {len(self._workers.queue)} wait"
+
+    async def _api_server_answers(self) -> bool:
+        answers = await self._cluster.answers()
+        if not answers:
+            self._last_away = time.monotonic()
+        return answers
+
+
+def _handler(look: Callable[[], Awaitable[Answer]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_request: web.Request) -> web.Response:
+        is_well, sentence = await look()
+        return web.Response(status=200 if is_well else 503, text=sentence + "\n")
+
+    return answer

@@ -11,12 +11,10 @@ from typing import Any, Self
 import aiohttp
 
 DEEPEST_LEVEL = 200
-"""What lies deeper is left out of an object that is too deep to be parsed as it is."""
+"""What lies deeper is left out. kopf copies each object by a function that calls itself, twice for a level."""
 MOST_LEVELS_OF_A_SPEC = 100
 """No right spec comes near it; what compares and hashes specs calls itself at each level."""
 _LEFT_OUT = '"nested too deep"'
-_FEW_OPENED = 500
-"""A text that opens no more objects and lists than this is parsed without a look at its depth."""
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
 
 
@@ -93,8 +91,15 @@ class FlatResponse(aiohttp.ClientResponse):
         return self
 
     async def json(self, **settings: Any) -> Any:
-        """Return the body, parsed."""
-        return await super().json(**(settings | {"loads": loads}))
+        """Return the body, parsed; of a list each item is flat."""
+        found = await super().json(**(settings | {"loads": loads}))
+        if isinstance(found, dict) and isinstance(items := found.get("items"), list):
+            found["items"] = [_flat(item) for item in items]
+        return found
+
+
+def _flat(item: Any) -> Any:
+    return loads(flattened(json.dumps(item))) if is_nested_deeper(item, DEEPEST_LEVEL) else item
 
 
 class _FlatLines:
@@ -109,5 +114,5 @@ class _FlatLines:
     async def iter_chunked(self, _size: int) -> AsyncIterator[bytes]:
         """Yield the lines."""
         async for line in lines_of(self._stream.iter_any()):
-            deep = line.count(b"{") + line.count(b"[") > _FEW_OPENED
-            yield (flattened(line.decode()).encode() if deep else line) + b"\n"
+            may_be_deep = line.count(b"{") + line.count(b"[") > DEEPEST_LEVEL
+            yield (flattened(line.decode()).encode() if may_be_deep else line) + b"\n"

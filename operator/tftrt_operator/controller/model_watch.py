@@ -1,0 +1,166 @@
+"""kopf's watch of TRTModels, made whole.
+
+kopf lists again after a 410 without a word on what was deleted meanwhile; a watch that fails in another way, or whose
+CRD goes, stays dead. So what it has brought is compared with what there is: their number often, all of them after
+each of its lists and where the numbers differ. What it has missed is taken in, and kopf is started again.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+import kopf
+
+from ..api import API_VERSION, KIND, PLURAL
+from ..domain.observation import Reference
+from .caches import Caches, Key
+from .cluster import ApiError, Cluster
+from .kopf_thread import KopfThread
+
+logger = logging.getLogger(__name__)
+
+LOOK_FOR_CRD_SECONDS = 1.0
+COUNT_SECONDS = 10.0
+"""One small request."""
+COMPARE_SECONDS = 600.0
+"""A list of all metadata, at least so often: a change that was missed does not show in the number."""
+PATIENCE_SECONDS = 5.0
+"""For so long kopf may bring nothing while it has not brought everything."""
+LOOK_AGAIN_SECONDS = 0.2
+DEAF_AFTER = 3
+"""Runs of kopf in a row that have missed something: starting it again does not help."""
+
+
+class ModelWatch:
+    """Feeds the caches with TRTModels."""
+
+    def __init__(self, cluster: Cluster, caches: Caches) -> None:
+        self._cluster = cluster
+        self._caches = caches
+        self._last_event = time.monotonic()
+        self._has_listed = False
+        self._has_brought = False
+        self._failures = 0
+        self.synced = False
+        """Whether the caches have had everything since kopf was started last."""
+        self.waits_for = ""
+        """What keeps TRTModels from being watched at all, in a sentence."""
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether kopf misses things, and starting it again does not help."""
+        return self._failures >= DEAF_AFTER
+
+    async def run(self) -> None:
+        """Watch, for ever."""
+        while True:
+            await self._wait_until_served()
+            run = KopfThread(self._take)
+            self._last_event, self._has_listed, self._has_brought = time.monotonic(), True, False
+            run.start()
+            checking = asyncio.create_task(self._check(), name="check the watch of TRTModels")
+            ending = asyncio.create_task(run.ended.wait(), name="wait for kopf")
+            try:
+                await asyncio.wait({checking, ending}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (checking, ending):
+                    task.cancel()
+                await asyncio.gather(checking, ending, return_exceptions=True)
+                await run.stop()
+            self.synced = False
+            await asyncio.sleep(LOOK_FOR_CRD_SECONDS)
+
+    def _take(self, event: kopf.RawEvent) -> None:
+        self._last_event, self._has_brought = time.monotonic(), True
+        body = event["object"]
+        if event["type"] == "DELETED":
+            metadata = body["metadata"]
+            self._caches.forget_model((metadata["namespace"], metadata["name"]), metadata["uid"])
+            return
+        # An event without a type is of a list: of what a 410 hid, nobody says a word.
+        self._has_listed |= event["type"] is None
+        self._caches.see_model(body)
+
+    async def _wait_until_served(self) -> None:
+        """Wait until the API server serves TRTModels: the CRD may come later, and an API server that is away, too."""
+        told = ""
+        while True:
+            try:
+                if await self._cluster.serves(API_VERSION, PLURAL):
+                    self.waits_for = ""
+                    return
+                why = f"{PLURAL} of {API_VERSION} are not served: install the CRD (helm, or kubectl apply -f crds/)"
+                self._forget_all()
+            except ApiError as error:
+                why = f"the API server cannot be asked for {API_VERSION}: {error}"
+            if why != told:
+                logger.warning("Waiting: %s", why)
+                self.waits_for = told = why
+            await asyncio.sleep(LOOK_FOR_CRD_SECONDS)
+
+    def _forget_all(self) -> None:
+        for key, (uid, _) in self._caches.seen_models().items():
+            self._caches.forget_model(key, uid)
+
+    async def _check(self) -> None:
+        """Look whether kopf brings everything, and return where it does not, or where the CRD is gone."""
+        compared, differed = time.monotonic(), False
+        while True:
+            try:
+                if self._has_listed or time.monotonic() - compared > COMPARE_SECONDS:
+                    self._has_listed = False
+                    if not await self._compare():
+                        self._failures += 1
+                        return
+                    compared, self.synced, self._failures = time.monotonic(), True, 0
+                else:
+                    differs = await self._cluster.count(KIND) != len(self._caches.seen_models())
+                    # Once may be an event that is under way.
+                    self._has_listed, differed = differs and differed, differs
+            except ApiError as error:
+                if error.status == 404:
+                    return  # the CRD is gone
+                self._has_listed = True
+                logger.log(logging.DEBUG if error.status == 0 else logging.WARNING, "Counting TRTModels: %s", error)
+            await asyncio.sleep(LOOK_AGAIN_SECONDS if self._has_listed and self.synced else COUNT_SECONDS)
+
+    async def _compare(self) -> bool:
+        """Forget what is gone, and take in what kopf has missed. Returns whether it has missed nothing.
+
+        Raises:
+            ApiError: the API server could not say.
+        """
+        before = self._caches.seen_models()
+        there = {
+            (metadata["namespace"], metadata["name"]): (metadata["uid"], int(metadata["resourceVersion"]))
+            async for metadata in self._cluster.list_metadata(KIND)
+        }
+        for key, (uid, _) in before.items():
+            if there.get(key, ("", 0))[0] != uid:
+                self._caches.forget_model(key, uid)
+        began = time.monotonic()
+        while (missing := self._missing(there)) or (there and not self._has_brought):
+            if time.monotonic() - max(self._last_event, began) > PATIENCE_SECONDS:
+                break
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        if not missing and there and not self._has_brought:
+            logger.warning("kopf has brought none of %d TRTModels: it is started again", len(there))
+            return False
+        missed = 0
+        for namespace, name in missing:
+            if (body := await self._cluster.get(Reference(KIND, namespace, name))) is not None:
+                missed += 1
+                self._caches.see_model(body)
+        if missed:
+            logger.warning("kopf has not brought %d of %d TRTModels: it is started again", missed, len(there))
+        return not missed
+
+    def _missing(self, there: Mapping[Key, tuple[str, int]]) -> list[Key]:
+        """Return those that have not been seen as they were in the list, or later."""
+        seen = self._caches.seen_models()
+        return [
+            key
+            for key, (uid, version) in there.items()
+            if key not in seen or (seen[key][0] == uid and seen[key][1] < version)
+        ]
