@@ -23,8 +23,8 @@ def main() -> None:
     except ConfigurationError as error:
         sys.exit(f"tftrt-operator: {error}")
     kopf.configure(log_format=kopf.LogFormat.JSON)
-    for chatty in ("aiohttp.access", "kopf.objects"):  # a line for each probe and for each event of each object
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # a line for each event of each object
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # that signals are not kopf's, as they are
     try:
         asyncio.run(process.run(catalogue, arguments.health_port))
     except process.EndedByItselfError as ended:

@@ -13,6 +13,7 @@ from .images import Image
 from .layout import Layout
 from .prerequisites import require_node_packages, require_root
 from .tools import binaries
+from .waiting import wait_for
 
 VOLUMES = 4
 NODE_PROCESSES = ("containerd", "kubelet", "proxy", "coredns")
@@ -102,6 +103,20 @@ class Cluster:
             subprocess.CalledProcessError: it failed; stderr says why.
         """
         return self._run("helm", *arguments, stdin=stdin)
+
+    def install_crds(self, folder: Path) -> None:
+        """Apply CRDs, and wait until the API server serves them.
+
+        kubectl's own wait fails where it looks before there is any condition.
+        """
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
+        path = "{.items[*].status.conditions[?(@.type=='Established')].status}"
+
+        def established() -> bool:
+            states = self.kubectl("get", "crds", "-o", f"jsonpath={path}").split()
+            return bool(states) and set(states) == {"True"}
+
+        wait_for("the CRDs are established", established, 60)
 
     def load_image(self, image: Image) -> None:
         """Have the node know an image, unless it does."""

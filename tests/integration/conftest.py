@@ -87,8 +87,7 @@ def cluster() -> Iterator[Cluster]:
         if not was_running:
             found.down(purge=True)  # what an earlier session left in etcd is no part of this one
         found.up(control_plane_only=True)
-        found.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-        found.kubectl("wait", "--for=condition=Established", "crd/trtmodels.tftrt.dev")
+        found.install_crds(ROOT / "crds")
         yield found
     finally:
         if not was_running:
