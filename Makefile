@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: help demo test lint unit integration e2e converter-test numerics crds gpu-results test-gpu setup clean
+.PHONY: help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,6 +41,9 @@ crds: setup      ## Write the CRD from operator/tftrt_operator/api
 
 gpu-results: setup ## Write docs/gpu-results.md from benchmarks/results
 	.venv/bin/python -m benchmarks.gpu_results
+
+bench-fairness: setup ## What an honest namespace waits beside a hostile one; BASELINE=CHECKOUT measures another build beside this one
+	.venv/bin/python -m benchmarks.fairness $(if $(BASELINE),--baseline $(BASELINE))
 
 test-gpu:        ## The tests that need a GPU: run in the converter's GPU image, or in an environment like it
 	python3 -m pytest tests/gpu

@@ -1,8 +1,11 @@
 """A small client for tests: the API server as a user with kubectl would see it."""
 
 import base64
+import json
 import ssl
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -104,6 +107,15 @@ class Api:
     def list(self, kind: str, selector: str = "") -> list[Json]:
         items: list[Json] = self.request("GET", f"{self.path(kind)}?labelSelector={selector}")["items"]
         return items
+
+    @contextmanager
+    def watch(self, kind: str, seconds: int) -> Iterator[Iterator[Json]]:
+        """The events of a kind from now on, as they come, until the API server ends the watch after these seconds."""
+        begin = self.request("GET", f"{self.path(kind)}?limit=1")["metadata"]["resourceVersion"]
+        query = f"watch=true&resourceVersion={begin}&timeoutSeconds={seconds}"
+        with self._client.stream("GET", f"{self.path(kind)}?{query}", timeout=seconds + 10) as response:
+            response.raise_for_status()
+            yield (json.loads(line) for line in response.iter_lines())
 
     def patch(self, kind: str, name: str, body: Json, subresource: str = "", manager: str = "kubectl-edit") -> Json:
         path = f"{self.path(kind, name)}{subresource}?fieldManager={manager}"

@@ -1,0 +1,91 @@
+"""A build of the operator, run from the source of its checkout."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.cluster import Cluster
+from tests.cluster.waiting import wait_for
+
+ROOT = Path(__file__).parents[2]
+HEALTH_PORT = 18084
+START_SECONDS = 60
+STOP_SECONDS = 20
+CONFIG = """
+runtimes:
+  - {name: cpu, image: "converter:test", tensorflow: 2.14.1, accelerator: None}
+defaultRuntime: cpu
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A checkout."""
+
+    folder: Path
+
+    @property
+    def commit(self) -> str:
+        """The commit that is checked out, abbreviated as git does."""
+        command = ["git", "-C", str(self.folder), "rev-parse", "--short", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def install_crd(self, cluster: Cluster) -> None:
+        """Apply this build's CRD, and wait until the API server has taken it."""
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(self.folder / "crds"))
+        # Not `kubectl wait`: it fails on a CRD so new that it has no conditions yet.
+        established = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
+        read = ("get", "crd/trtmodels.tftrt.dev", "-o", established)
+        wait_for("the CRD is established", lambda: cluster.kubectl(*read) == "True", START_SECONDS)
+
+    @contextmanager
+    def running(self, kubeconfig: Path) -> Iterator[None]:
+        """Have the operator of this build run, from when it is healthy.
+
+        Raises:
+            RuntimeError: it ended by itself; the message has the end of its log.
+            TimeoutError: it does not become healthy.
+        """
+        with tempfile.TemporaryDirectory() as temporary:
+            config, log = Path(temporary) / "config.yaml", Path(temporary) / "operator.log"
+            config.write_text(CONFIG)
+            command = [sys.executable, "-m", "tftrt_operator", "--config", str(config)]
+            command += ["--health-port", str(HEALTH_PORT)]
+            environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(self.folder / "operator")}
+            with log.open("wb") as output:
+                process = subprocess.Popen(command, cwd=temporary, env=environment, stdout=output, stderr=output)
+
+            def healthy() -> bool:
+                if process.poll() is not None:
+                    raise RuntimeError(f"the operator ended:\n{log.read_text()[-2000:]}")
+                return _is_healthy()
+
+            try:
+                wait_for("the operator is healthy", healthy, START_SECONDS)
+                yield
+                healthy()
+            finally:
+                _stop(process)
+
+
+def _is_healthy() -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{HEALTH_PORT}/healthz", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
