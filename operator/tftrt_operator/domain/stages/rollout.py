@@ -187,8 +187,8 @@ def _progress(
     if wanted == 0:
         return _to_none(live, servers(observation))
     obstacle = _obstacle(live, pods) or (f"{report.reason}: {report.message}" if report else "")
+    counted = "" if answering is None else f"{min(answering, wanted)} of {wanted} replicas answer"
     if answering is not None:
-        counted = f"{min(answering, wanted)} of {wanted} replicas answer"
         if answering >= wanted:
             return ready("Serving", counted)
         if answering and model.spec.serving.autoscaling:
@@ -203,7 +203,8 @@ def _progress(
     if unschedulable:
         short_of_gpu = model.spec.gpu.resource_name in unschedulable
         return reconciling(
-            "InsufficientGPU" if short_of_gpu else "Unschedulable", unschedulable + _way_out(model, short_of_gpu)
+            "InsufficientGPU" if short_of_gpu else "Unschedulable",
+            (f"{counted}; " if answering else "") + unschedulable + _way_out(model, short_of_gpu),
         )
     if answering == 0:
         return reconciling("Unavailable", obstacle or "no replica answers at the moment")
