@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
 from tftrt_operator.controller.cluster import ApiError, Cluster
 from tftrt_operator.controller.worker import Workers
+from tftrt_operator.domain.manifests.engine_record import engine_record
+from tftrt_operator.domain.plan import plan
+from tftrt_operator.domain.stages.deletion import FINALIZER
 
+from . import builders
 from .builders import CATALOGUE
 
 KEY = ("default", "resnet50")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Refusing:
@@ -20,6 +27,7 @@ class Refusing:
     def __init__(self) -> None:
         self.refuses: dict[str, ApiError] = {}
         self.events: list[str] = []
+        self.questions: list[str] = []
         self.statuses: list[dict[str, Any]] = []
         self.body: dict[str, Any] = {
             "kind": "TRTModel",
@@ -38,12 +46,17 @@ class Refusing:
             raise self.refuses[what]
 
     async def get(self, reference: Any) -> dict[str, Any] | None:
+        self.questions.append(reference.kind)
         return self.body if reference.kind == "TRTModel" else None
 
     async def create(self, manifest: Any) -> dict[str, Any]:
         self._answer(manifest.kind)
         metadata = {"uid": "uid-job", "resourceVersion": "2", "creationTimestamp": "2026-01-01T00:00:00Z"}
         return {**manifest.body, "metadata": {**manifest.body["metadata"], **metadata}}
+
+    async def patch(self, reference: Any, body: dict[str, Any]) -> dict[str, Any]:
+        self.questions.append(f"patch {reference.kind}")
+        return {**self.body, "metadata": {**self.body["metadata"], **body["metadata"], "resourceVersion": "99"}}
 
     async def apply_status(self, _reference: Any, status: dict[str, Any]) -> dict[str, Any]:
         self._answer("status")
@@ -118,3 +131,78 @@ async def test_an_event_that_cannot_be_written_is_written_later(cluster: Refusin
     del cluster.refuses["event"]
     await workers.work_on(KEY)
     assert cluster.events == ["ConversionPending"]
+
+
+@pytest.mark.parametrize("others", [0, 300])
+async def test_a_deletion_asks_as_much_in_a_namespace_of_many_models_as_in_one_of_few(
+    cluster: Refusing, workers: Workers, others: int
+) -> None:
+    for number in range(others):
+        metadata = cluster.body["metadata"] | {"name": f"other-{number}", "uid": f"uid-other-{number}"}
+        workers.caches.see_model({**cluster.body, "metadata": metadata})
+    deleted = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER], "resourceVersion": "7"}
+    workers.caches.see_model(
+        {
+            **cluster.body,
+            "metadata": cluster.body["metadata"] | deleted,
+            "spec": cluster.body["spec"] | {"artifacts": {"deletionPolicy": "Delete"}},
+        }
+    )
+    await workers.work_on(KEY)
+    assert cluster.questions == ["Namespace", "patch TRTModel"]
+
+
+async def test_what_is_written_is_logged_by_name(
+    cluster: Refusing, workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        await workers.work_on(KEY)
+    assert any(line.startswith("default/resnet50: wrote Job resnet50-") for line in caplog.messages)
+
+
+def applied(manifest: Any, version: int) -> dict[str, Any]:
+    """What a webhook makes of a Deployment, and the API server of everything."""
+    metadata = {"uid": f"uid-{manifest.kind}", "resourceVersion": f"{version}", "generation": 1}
+    body: dict[str, Any] = copy.deepcopy({**manifest.body, "metadata": {**manifest.body["metadata"], **metadata}})
+    if manifest.kind == "Deployment":
+        body["spec"]["template"]["spec"]["containers"][0]["image"] = "mirror.example/converter:1"
+        done = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}
+        counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), 1)
+        body["status"] = {"observedGeneration": 1, "conditions": [done], **counts}
+    return body
+
+
+async def test_an_operator_that_has_just_started_applies_once_over_what_a_webhook_changed_and_does_not_lower_ready(
+    cluster: Refusing, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = workers.caches.model(KEY)
+    assert model is not None
+    record = builders.engine_record(model)
+    config_map = engine_record(model, record, [model.owner_reference(controller=False)])
+    workers.caches._records._upsert(
+        {
+            **config_map.body,
+            "metadata": {
+                **config_map.body["metadata"],
+                "uid": "uid-record",
+                "resourceVersion": "3",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+        }
+    )
+    observation = workers.caches.observation(model, builders.target(model))
+    manifests = plan(model, CATALOGUE, observation, NOW).writes.applies
+    for manifest in manifests:  # what an earlier process applied
+        informers = [informer for informer in workers.caches.informers if informer.kind == manifest.kind]
+        informers[0]._upsert(applied(manifest, 5))
+    applies: list[str] = []
+
+    async def apply(manifest: Any, *, force: bool) -> dict[str, Any]:
+        applies.append(manifest.kind)
+        return applied(manifest, 5)  # it changes nothing
+
+    monkeypatch.setattr(cluster, "apply", apply, raising=False)
+    await workers.work_on(KEY)
+    await workers.work_on(KEY)
+    assert applies == ["Deployment"]
+    assert [reasons(status)["Ready"] for status in cluster.statuses] == ["Serving"]
