@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -206,3 +207,57 @@ async def test_an_operator_that_has_just_started_applies_once_over_what_a_webhoo
     await workers.work_on(KEY)
     assert applies == ["Deployment"]
     assert [reasons(status)["Ready"] for status in cluster.statuses] == ["Serving"]
+
+
+async def test_three_twins_and_a_refusal_between_come_to_one_job(
+    cluster: Refusing, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is refused by a quota while the second waits for it; the third comes while the second is at work."""
+    names = ("a", "b", "c")
+    bodies = {
+        name: {**cluster.body, "metadata": cluster.body["metadata"] | {"name": name, "uid": f"uid-{name}"}}
+        for name in names
+    }
+    for body in bodies.values():
+        workers.caches.see_model(body)
+    asked: list[str] = []
+    created: list[str] = []
+    go_on = {name: asyncio.Event() for name in names}
+
+    async def create(manifest: Any) -> dict[str, Any]:
+        owner = manifest.body["metadata"]["ownerReferences"][0]["name"]
+        asked.append(owner)
+        await go_on[owner].wait()
+        if owner == "a":
+            raise ApiError(403, "Forbidden", "exceeded quota")
+        created.append(owner)
+        metadata = {"uid": f"uid-job-{owner}", "resourceVersion": "5"}
+        metadata["creationTimestamp"] = datetime.now(UTC).isoformat()  # one of long ago would not be waited for
+        return {**manifest.body, "metadata": {**manifest.body["metadata"], **metadata}}
+
+    async def get(reference: Any) -> dict[str, Any] | None:
+        return bodies[reference.name] if reference.kind == "TRTModel" else None
+
+    async def apply_status(reference: Any, status: dict[str, Any]) -> dict[str, Any]:
+        return {**bodies[reference.name], "status": status}
+
+    monkeypatch.setattr(cluster, "create", create)
+    monkeypatch.setattr(cluster, "get", get)
+    monkeypatch.setattr(cluster, "apply_status", apply_status)
+    first = asyncio.create_task(workers.work_on(("default", "a")))
+    second = asyncio.create_task(workers.work_on(("default", "b")))
+    async with asyncio.timeout(20):
+        while asked != ["a"]:
+            await asyncio.sleep(0)
+        go_on["a"].set()
+        await first
+        third = asyncio.create_task(workers.work_on(("default", "c")))
+        while asked != ["a", "b"]:
+            await asyncio.sleep(0)
+        for _ in range(100):  # the third has had every chance
+            await asyncio.sleep(0)
+        assert asked == ["a", "b"]
+        go_on["b"].set()
+        go_on["c"].set()
+        await asyncio.gather(second, third)
+    assert created == ["b"]
