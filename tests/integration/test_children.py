@@ -79,17 +79,18 @@ def test_what_a_mutating_webhook_makes_of_ours_stays_and_the_model_is_ready(
             serving(api)
             told = "changed by a mutating webhook: Deployment spec.template.spec.containers[server].image"
             eventually(lambda: told in message(api, "Available"))
-            since = ready_since(api)
+            since, version = ready_since(api), api.get("Deployment", "resnet50")["metadata"]["resourceVersion"]
             operator.stop()
             operator.start()
             api.create(trtmodel("probe", source={"uri": "pvc://models/other"}))
             eventually(lambda: [name for name in job_names(api) if name.startswith("probe")])
+            assert ready_since(api) == since, "a restart does not lower Ready"
+            assert api.get("Deployment", "resnet50")["metadata"]["resourceVersion"] == version
             api.patch("Deployment", "resnet50", {"spec": {"revisionHistoryLimit": 9}})
             eventually(lambda: api.get("Deployment", "resnet50")["spec"]["revisionHistoryLimit"] == 3)
             eventually(lambda: conditions(api)["Ready"] == ("True", "Serving"))
             server = api.get("Deployment", "resnet50")
             assert server["spec"]["template"]["spec"]["containers"][0]["image"] == "mirror.example/converter:1"
-            assert since
         finally:
             admin.delete(kind, configuration["metadata"]["name"])
 

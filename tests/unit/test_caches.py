@@ -58,6 +58,11 @@ def test_a_change_that_comes_with_our_status_is_news() -> None:
     namesake = body(4, uid="uid-2", status=ours)
     observed.see_model(namesake)
     assert looked_at == [KEY] * 3
+    observed.see_model(changed)  # each UID's events come in order, and no more than that
+    observed.forget_model(KEY, "uid-1")
+    found = observed.model(KEY)
+    assert found is not None
+    assert found.metadata.uid == "uid-2"
 
 
 def test_an_older_state_of_a_model_changes_nothing() -> None:

@@ -64,7 +64,7 @@ def test_deletion_starts_a_job_without_owner_that_goes_by_itself() -> None:
 
 def test_once_the_artifacts_are_gone_the_model_goes_and_other_finalizers_stay() -> None:
     model = deleted()
-    name = cleanup_job_name(model, Store(target(model).key.store))
+    name = cleanup_job_name(model, Store(target(model).key.store), [target(model).key.fingerprint])
     done = job(model, name, JobState.SUCCEEDED, component=names.CLEANUP, owners=())
     record = observed_record(model)
     made = planned(model, Observation(records=(record,), jobs=(done,)))
@@ -210,10 +210,44 @@ def test_an_old_store_is_cleaned_with_the_secret_that_it_was_written_with() -> N
         assert f"'{expected}'" in str(cleanup.body["spec"]["template"]["spec"]["volumes"])
 
 
+def test_the_store_of_now_is_cleaned_with_the_secret_of_now_which_may_have_been_rotated() -> None:
+    model = deleted(artifacts={"uri": "s3://bucket/tftrt", "secretName": "new-keys", "deletionPolicy": "Delete"})
+    kept = observed_record(model)
+    record = replace(kept, record=replace(kept.record, secret_name="old-keys"))
+    (cleanup,) = planned(model, Observation(records=(record,))).writes.creates
+    assert "'new-keys'" in str(cleanup.body["spec"]["template"]["spec"]["volumes"])
+
+
+def test_where_the_pod_of_an_attempt_is_gone_nobody_can_say_that_it_wrote_nothing() -> None:
+    model = deleted()
+    first = pod("resnet50-1234-5678", phase="Failed")
+    run = conversion(model, JobState.FAILED, failed_attempts=2)
+    (cleanup,) = planned(model, Observation(jobs=(run,), pods=(first,))).writes.creates
+    assert "s3://old-bucket/tftrt" in str(cleanup.body["spec"]["template"])
+
+
+def test_a_job_that_deleted_less_than_is_to_go_is_not_taken_for_one_that_deleted_all() -> None:
+    """Another model that used the second engine was deleted meanwhile."""
+    model = deleted()
+    other = trtmodel(conversion={"maxBatchSize": 4})
+    store, fingerprint = target(model).key.store, target(model).key.fingerprint
+    done = job(
+        model,
+        cleanup_job_name(model, Store(store), [fingerprint]),
+        JobState.SUCCEEDED,
+        component=names.CLEANUP,
+        owners=(),
+    )
+    made = planned(model, Observation(records=(observed_record(model), observed_record(other)), jobs=(done,)))
+    (cleanup,) = made.writes.creates
+    assert cleanup.name != done.name
+    assert finalizers_after(made) is None
+
+
 def test_nothing_hangs_for_ever() -> None:
     model = deleted()
     record = Observation(records=(observed_record(model),))
-    name = cleanup_job_name(model, Store(target(model).key.store))
+    name = cleanup_job_name(model, Store(target(model).key.store), [target(model).key.fingerprint])
     failed = job(model, name, JobState.FAILED, component=names.CLEANUP, owners=(), message="claim not found")
     for made in (
         planned(model, record, after=timedelta(minutes=11)),

@@ -88,7 +88,8 @@ async def until(condition: Callable[[], bool]) -> None:
 def server(monkeypatch: pytest.MonkeyPatch) -> FakeApiServer:
     for name in ("LOOK_FOR_CRD_SECONDS", "COUNT_SECONDS", "LOOK_AGAIN_SECONDS"):
         monkeypatch.setattr(model_watch, name, 0.001)
-    monkeypatch.setattr(model_watch, "PATIENCE_SECONDS", 0.01)
+    for name in ("FIRST_PATIENCE_SECONDS", "PATIENCE_SECONDS", "LONGEST_PAUSE_SECONDS"):
+        monkeypatch.setattr(model_watch, name, 0.01)
     monkeypatch.setattr(model_watch, "KopfThread", FakeKopf)
     FakeKopf.runs, FakeKopf.server, FakeKopf.is_deaf = [], FakeApiServer(), False
     return FakeKopf.server
@@ -164,7 +165,53 @@ async def test_kopf_that_stays_deaf_is_told_as_such(server: FakeApiServer, cache
     await until(lambda: watch.is_deaf)
     assert caches.model(("default", "missed")) is not None, "it is served all the same"
     FakeKopf.is_deaf = False
-    await until(lambda: not watch.is_deaf)
+    await until(lambda: watch.synced)
+    bring(server, "heard")
+    assert not watch.is_deaf
+
+
+async def test_kopf_that_lists_and_hears_nothing_is_deaf(server: FakeApiServer, watch: ModelWatch) -> None:
+    for number in range(model_watch.DEAF_AFTER):
+        await until(lambda: watch.synced)
+        assert not watch.is_deaf
+        runs = len(FakeKopf.runs)
+        server.put(f"missed-{number}")
+        await until(lambda runs=runs: len(FakeKopf.runs) > runs)  # type: ignore[misc]
+    assert watch.is_deaf
+
+
+async def test_a_cluster_where_something_happens_all_the_time_is_compared_to_an_end(
+    server: FakeApiServer, watch: ModelWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was deleted after it was listed is not missing."""
+    monkeypatch.setattr(model_watch, "PATIENCE_SECONDS", TOO_LONG_SECONDS * 2)
+    doomed = server.put("doomed", 5)
+    lists = server.lists
+    FakeKopf.runs[0].take({"type": None, "object": server.models["resnet50"]})
+    await until(lambda: server.lists > lists)
+    del server.models["doomed"]
+    FakeKopf.runs[0].take({"type": "DELETED", "object": doomed})
+    FakeKopf.runs[0].take({"type": None, "object": server.models["resnet50"]})
+    await until(lambda: server.lists > lists + 1)
+    assert len(FakeKopf.runs) == 1
+
+
+async def test_a_check_that_fails_in_an_unexpected_way_is_told_and_counted(
+    server: FakeApiServer, watch: ModelWatch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def count(_kind: str) -> int:
+        raise KeyError("metadata")
+
+    monkeypatch.setattr(server, "count", count)
+    await until(lambda: watch.is_deaf)
+    assert any("cannot be checked" in line for line in caplog.messages)
+
+
+async def test_a_store_that_was_restored_is_believed(server: FakeApiServer, caches: Caches, watch: ModelWatch) -> None:
+    bring(server, "rewound", 50)
+    server.put("rewound", 20)
+    FakeKopf.runs[0].take({"type": None, "object": server.models["resnet50"]})
+    await until(lambda: caches.seen_models().get(("default", "rewound"), ("", 0))[1] == 20)
 
 
 async def test_a_crd_that_goes_takes_its_models_along_and_one_that_comes_back_is_watched(

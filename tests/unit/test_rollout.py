@@ -13,6 +13,7 @@ from tftrt_operator.domain.drift import concession
 from tftrt_operator.domain.manifest import Manifest
 from tftrt_operator.domain.manifests import names
 from tftrt_operator.domain.observation import (
+    JobState,
     Observation,
     ObservedCondition,
     ObservedDeployment,
@@ -28,6 +29,7 @@ from tftrt_operator.domain.step import Writes
 from .builders import (
     CATALOGUE,
     ended,
+    job,
     live,
     live_deployment,
     observed_record,
@@ -219,23 +221,64 @@ def test_what_a_webhook_made_of_an_apply_is_no_drift_and_is_told() -> None:
     assert [manifest.kind for manifest in planned(more, known).writes.applies] == ["Deployment"]
 
 
-def test_a_retry_after_a_lost_artifact_voids_the_record_and_so_makes_it_anew() -> None:
-    model = trtmodel(metadata={"annotations": {"tftrt.dev/retry": "1"}})
-    observation = rolled_out(model, retry="1")
+def lost(observation: Observation, at: str = "2026-01-01T01:00:00Z") -> ObservedPod:
     words = {"version": 1, "code": 21, "reason": "ArtifactNotFound", "message": "s3://store has no manifest"}
-    lost = server_pod(observation, ended(json.dumps(words), 21, "server"))
-    down = replace(deployment_of(observation), available_replicas=0)
-    observation = replace(observation, deployment=down, pods=(lost,))
-    assert conditions(planned(model, observation))["Stalled"] == ("True", "ArtifactNotFound")
-    assert planned(model, observation).writes == Writes()
+    return server_pod(observation, replace(ended(json.dumps(words), 21, "server"), finished_at=at))
 
-    again = trtmodel(metadata={"annotations": {"tftrt.dev/retry": "2"}})
-    made = planned(again, observation)
-    assert [(reference.kind, reference.name) for reference in made.writes.deletes] == [
-        ("ConfigMap", observation.records[0].name)
-    ]
-    assert made.writes.applies == ()
+
+def test_a_retry_after_a_lost_artifact_has_it_made_again_once() -> None:
+    retried = trtmodel(metadata={"annotations": {"tftrt.dev/retry": "2"}})
+    before = rolled_out(trtmodel(), available_replicas=0, retry="1")
+    (record,) = (replace(record, created_at="2026-01-01T00:00:00Z") for record in before.records)
+    down = replace(before, records=(record,), pods=(lost(before),))
+    assert conditions(planned(trtmodel(), down))["Stalled"] == ("True", "ArtifactNotFound")
+    assert planned(trtmodel(), down).writes == Writes(), "an annotation that was taken away asks for nothing"
+
+    done = job(retried, "resnet50-1", JobState.SUCCEEDED, has_ttl=True)
+    made = planned(retried, replace(down, jobs=(done,)))
+    assert [(one.kind, one.name) for one in made.writes.deletes] == [("ConfigMap", record.name), ("Job", done.name)]
+    assert (made.writes.applies, made.writes.creates) == ((), ())
     assert conditions(made)["Reconciling"] == ("True", "ConversionPending")
+
+    made = planned(retried, replace(down, records=()))
+    assert [manifest.kind for manifest in made.writes.creates] == ["Job"]
+
+    anew = replace(down, records=(replace(record, created_at="2026-01-01T02:00:00Z"),))
+    made = planned(retried, anew)
+    assert ([m.kind for m in made.writes.applies], made.writes.deletes) == (["Deployment"], ())
+    (server,) = made.writes.applies
+    assert server.body["spec"]["template"] == deployment_of(before).child.body["spec"]["template"], "no pod restarts"
+
+    heeded = replace(anew, deployment=replace(deployment_of(before), retry="2"), pods=(lost(before, "2026-01-01T03"),))
+    made = planned(retried, heeded)
+    assert made.writes.deletes == (), "one retry is one run"
+    assert conditions(made)["Stalled"] == ("True", "ArtifactNotFound")
+
+
+def test_what_a_server_died_of_before_it_came_back_is_no_news() -> None:
+    model = trtmodel(serving={"replicas": 2}, metadata={"annotations": {"tftrt.dev/retry": "2"}})
+    observation = rolled_out(model, available_replicas=1)
+    back = replace(lost(observation), ready=True)
+    made = planned(model, replace(observation, pods=(back,)))
+    assert conditions(made)["Ready"] == ("False", "ReplicasUnavailable")
+    assert made.writes.deletes == ()
+
+
+def test_a_retry_of_long_ago_restarts_no_server() -> None:
+    """Operators of before did not write it on the Deployment."""
+    observation = rolled_out(trtmodel())
+    model = trtmodel(metadata={"annotations": {"tftrt.dev/retry": "1"}})
+    made = planned(model, observation)
+    (server,) = made.writes.applies
+    assert server.body["spec"] == deployment_of(observation).child.body["spec"]
+    assert conditions(made)["Ready"] == ("True", "Serving")
+
+
+def test_an_autoscaled_model_that_is_at_none_is_not_scaled_to_zero() -> None:
+    model = trtmodel(serving={"autoscaling": {"minReplicas": 2, "maxReplicas": 4}})
+    none = dict.fromkeys(("replicas", "current_replicas", "updated_replicas", "available_replicas"), 0)
+    observation = rolled_out(model, **none)
+    assert conditions(planned(model, observation))["Ready"] == ("False", "Unavailable")
 
 
 def test_a_changed_server_is_a_rolling_update_without_a_job() -> None:

@@ -86,8 +86,9 @@ class Caches:
         """Take in a TRTModel as the API server gives it, unless what we have is newer."""
         metadata = body["metadata"]
         key, uid, version = (metadata["namespace"], metadata["name"]), metadata["uid"], int(metadata["resourceVersion"])
-        seen_uid, seen_version = self._seen.get(key, ("", 0))
-        if seen_uid == uid and seen_version >= version:
+        _, seen_version = self._seen.get(key, ("", 0))
+        # Each UID's events are in order, and a namesake's may come late: versions are of one store, and only grow.
+        if seen_version >= version:
             return
         self._seen[key] = uid, version
         before, unreadable = self._models.pop(key, None), self._unreadable.pop(key, None)

@@ -54,21 +54,26 @@ class KopfThread:
 
     def _run(self) -> None:
         try:
-            asyncio.run(
-                kopf.operator(
-                    registry=self._registry(),
-                    settings=_settings(),
-                    standalone=True,
-                    clusterwide=True,
-                    # Without one kopf looks up the user's name, and a container's user has none.
-                    identity=socket.gethostname(),  # type: ignore[arg-type]
-                    stop_flag=self._stop,
-                )
-            )
+            asyncio.run(self._watch())
         except Exception as error:
             logger.warning("kopf ended by itself: %s: %s", type(error).__name__, error)
         finally:
             self._hand_over(self.ended.set)
+
+    async def _watch(self) -> None:
+        try:
+            await kopf.operator(
+                registry=self._registry(),
+                settings=_settings(),
+                standalone=True,
+                clusterwide=True,
+                # Without one kopf looks up the user's name, and a container's user has none.
+                identity=socket.gethostname(),  # type: ignore[arg-type]
+                stop_flag=self._stop,
+            )
+        finally:
+            # kopf waits for the flag in a thread, and no event loop ends before its threads have.
+            self._stop.set()
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

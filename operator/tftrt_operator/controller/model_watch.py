@@ -25,11 +25,15 @@ COUNT_SECONDS = 10.0
 """One small request."""
 COMPARE_SECONDS = 600.0
 """A list of all metadata, at least so often: a change that was missed does not show in the number."""
+FIRST_PATIENCE_SECONDS = 60.0
+"""For so long kopf may bring nothing at its start: it tries again by itself where the API server is busy."""
 PATIENCE_SECONDS = 5.0
-"""For so long kopf may bring nothing while it has not brought everything."""
+"""The same once it has brought something, while it has not brought everything."""
+LONGEST_PATIENCE_SECONDS = 300.0
 LOOK_AGAIN_SECONDS = 0.2
 DEAF_AFTER = 3
 """Runs of kopf in a row that have missed something: starting it again does not help."""
+LONGEST_PAUSE_SECONDS = 30.0
 
 
 class ModelWatch:
@@ -41,6 +45,8 @@ class ModelWatch:
         self._last_event = time.monotonic()
         self._has_listed = False
         self._has_brought = False
+        self._gone: set[str] = set()
+        """UIDs of what was deleted while what there is was compared with what was brought."""
         self._failures = 0
         self.synced = False
         """Whether the caches have had everything since kopf was started last."""
@@ -69,17 +75,23 @@ class ModelWatch:
                 await asyncio.gather(checking, ending, return_exceptions=True)
                 await run.stop()
             self.synced = False
-            await asyncio.sleep(LOOK_FOR_CRD_SECONDS)
+            if not checking.cancelled() and (error := checking.exception()) is not None:
+                logger.error("What kopf brings cannot be checked: it is started again", exc_info=error)
+                self._failures += 1
+            await asyncio.sleep(min(LOOK_FOR_CRD_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS))
 
     def _take(self, event: kopf.RawEvent) -> None:
         self._last_event, self._has_brought = time.monotonic(), True
         body = event["object"]
+        if event["type"] is None:
+            self._has_listed = True  # of what a 410 hid, nobody says a word
+        else:
+            self._failures = 0  # this is no list: a watch is alive
         if event["type"] == "DELETED":
             metadata = body["metadata"]
+            self._gone.add(metadata["uid"])
             self._caches.forget_model((metadata["namespace"], metadata["name"]), metadata["uid"])
             return
-        # An event without a type is of a list: of what a 410 hid, nobody says a word.
-        self._has_listed |= event["type"] is None
         self._caches.see_model(body)
 
     async def _wait_until_served(self) -> None:
@@ -108,22 +120,23 @@ class ModelWatch:
         compared, differed = time.monotonic(), False
         while True:
             try:
+                if not (self._has_listed or time.monotonic() - compared > COMPARE_SECONDS):
+                    differs = await self._cluster.count(KIND) != len(self._caches.seen_models())
+                    # Once may be an event that is under way.
+                    self._has_listed |= differs and differed
+                    differed = differs
                 if self._has_listed or time.monotonic() - compared > COMPARE_SECONDS:
                     self._has_listed = False
                     if not await self._compare():
                         self._failures += 1
                         return
-                    compared, self.synced, self._failures = time.monotonic(), True, 0
-                else:
-                    differs = await self._cluster.count(KIND) != len(self._caches.seen_models())
-                    # Once may be an event that is under way.
-                    self._has_listed, differed = differs and differed, differs
+                    compared, differed, self.synced = time.monotonic(), False, True
             except ApiError as error:
                 if error.status == 404:
                     return  # the CRD is gone
-                self._has_listed = True
+                self._has_listed = True  # nobody knows
                 logger.log(logging.DEBUG if error.status == 0 else logging.WARNING, "Counting TRTModels: %s", error)
-            await asyncio.sleep(LOOK_AGAIN_SECONDS if self._has_listed and self.synced else COUNT_SECONDS)
+            await asyncio.sleep(COUNT_SECONDS)
 
     async def _compare(self) -> bool:
         """Forget what is gone, and take in what kopf has missed. Returns whether it has missed nothing.
@@ -131,17 +144,20 @@ class ModelWatch:
         Raises:
             ApiError: the API server could not say.
         """
+        self._gone.clear()
         before = self._caches.seen_models()
         there = {
             (metadata["namespace"], metadata["name"]): (metadata["uid"], int(metadata["resourceVersion"]))
             async for metadata in self._cluster.list_metadata(KIND)
         }
-        for key, (uid, _) in before.items():
-            if there.get(key, ("", 0))[0] != uid:
+        for key, (uid, version) in before.items():
+            # A version that goes back is that of a store that was restored: what was seen is not so any more.
+            if there.get(key, ("", 0))[0] != uid or there[key][1] < version:
                 self._caches.forget_model(key, uid)
         began = time.monotonic()
         while (missing := self._missing(there)) or (there and not self._has_brought):
-            if time.monotonic() - max(self._last_event, began) > PATIENCE_SECONDS:
+            now, patience = time.monotonic(), PATIENCE_SECONDS if self._has_brought else FIRST_PATIENCE_SECONDS
+            if now - max(self._last_event, began) > patience or now - began > LONGEST_PATIENCE_SECONDS:
                 break
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
         if not missing and there and not self._has_brought:
@@ -162,5 +178,5 @@ class ModelWatch:
         return [
             key
             for key, (uid, version) in there.items()
-            if key not in seen or (seen[key][0] == uid and seen[key][1] < version)
+            if uid not in self._gone and (key not in seen or (seen[key][0] == uid and seen[key][1] < version))
         ]

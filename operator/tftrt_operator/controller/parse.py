@@ -232,7 +232,7 @@ def parse_deployment(body: Json) -> ObservedDeployment:
         progressing_message=progressing.get("message", ""),
         replica_failure=replica_failure.get("message", ""),
         replicas_managers=_replicas_managers(metadata),
-        retry=((spec["template"].get("metadata") or {}).get("annotations") or {}).get(RETRY_ANNOTATION, ""),
+        retry=annotations.get(RETRY_ANNOTATION, ""),
     )
 
 

@@ -168,7 +168,7 @@ class ObservedDeployment:
     """Why its pods cannot be created: a quota, a policy or a webhook that refuses them."""
     replicas_managers: tuple[str, ...] = ()
     retry: str = ""
-    """The value of the retry annotation that its pods were made under."""
+    """The value of the retry annotation that was heeded last."""
 
 
 @dataclass(frozen=True, slots=True)

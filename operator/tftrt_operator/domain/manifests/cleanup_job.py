@@ -21,9 +21,10 @@ class Store:
     secret_name: str = ""
 
 
-def cleanup_job_name(model: TRTModel, store: Store) -> str:
-    """Return the Job's name: one for each store of each TRTModel that ever was, so that a namesake does not meet it."""
-    return f"{model.metadata.name}-cleanup-{digest([model.metadata.uid, store.uri, store.secret_name], 8)}"
+def cleanup_job_name(model: TRTModel, store: Store, fingerprints: Sequence[str]) -> str:
+    """Return the Job's name: another one for each TRTModel that ever was, and for all that it is to delete."""
+    what = [model.metadata.uid, store.uri, store.secret_name, sorted(fingerprints)]
+    return f"{model.metadata.name}-cleanup-{digest(what, 8)}"
 
 
 def cleanup_job(model: TRTModel, runtime: Runtime, store: Store, fingerprints: Sequence[str]) -> Manifest:
@@ -45,7 +46,7 @@ def cleanup_job(model: TRTModel, runtime: Runtime, store: Store, fingerprints: S
             "apiVersion": "batch/v1",
             "kind": "Job",
             "metadata": {
-                "name": cleanup_job_name(model, store),
+                "name": cleanup_job_name(model, store, fingerprints),
                 "namespace": model.metadata.namespace,
                 "labels": labels,
                 "annotations": {names.DELETES: ",".join(engines)},

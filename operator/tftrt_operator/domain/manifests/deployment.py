@@ -53,11 +53,14 @@ def deployment(
             "template": _with_digest(_pod_template(model, runtime, record, grant)),
         },
     }
-    hashed = with_hash(body)
-    if replicas is None:
-        return hashed
-    # Outside the hash: a change of replicas alone is seen in the live object, and is no new revision.
-    return Manifest({**hashed.body, "spec": {**hashed.body["spec"], "replicas": replicas}})
+    hashed = with_hash(body).body
+    metadata, whole = hashed["metadata"], hashed["spec"]
+    # Outside the hash: a change of these alone is seen in the live object, and is no new revision.
+    if (retry := model.metadata.annotations.get(RETRY_ANNOTATION)) is not None:
+        metadata = {**metadata, "annotations": {**metadata["annotations"], RETRY_ANNOTATION: retry}}
+    if replicas is not None:
+        whole = {**whole, "replicas": replicas}
+    return Manifest({**hashed, "metadata": metadata, "spec": whole})
 
 
 def _with_digest(template: dict[str, Any]) -> dict[str, Any]:
@@ -148,17 +151,10 @@ def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant
             "annotations": {
                 **spec.serving.pod_annotations,
                 names.SPEC_ANNOTATION: pods.task(_task(model, runtime, record, grant)),
-                **_retry(model),
             },
         },
         "spec": pod,
     }
-
-
-def _retry(model: TRTModel) -> dict[str, str]:
-    """Return the retry that the servers are of: another one starts them anew, too."""
-    value = model.metadata.annotations.get(RETRY_ANNOTATION)
-    return {} if value is None else {RETRY_ANNOTATION: value}
 
 
 @dataclass(frozen=True, slots=True)

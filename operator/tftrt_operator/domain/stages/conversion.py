@@ -62,9 +62,9 @@ def convert(model: TRTModel, target: Target, observation: Observation, now: date
 
 def _end_overdue(model: TRTModel, job: ObservedJob, observation: Observation) -> Writes:
     """Return the write that ends a Job of ours whose attempt took longer than it may: another would hang as long."""
-    overdue = any(pod.reason == "DeadlineExceeded" for pod in pods_of(job, observation))
-    if not overdue or job.has_deadline or not _is_ours(model, job):
-        return Writes()
+    started = [pod for pod in pods_of(job, observation) if pod.started or pod.reason]
+    if not started or started[-1].reason != "DeadlineExceeded" or job.has_deadline or not _is_ours(model, job):
+        return Writes()  # another attempt that has begun may be about to end
     return Writes(patches=(end_job(model, job),))
 
 

@@ -11,7 +11,7 @@ from ..observation import JobState, Observation, ObservedJob, ObservedRecord, Re
 from ..record import EngineKey
 from ..runtime import Catalogue
 from ..step import Patch, Step, Writes
-from ..target import Target
+from ..target import Target, target_of
 from ..verdict import Verdict, reconciling
 from .conversion import end_job, pods_of, sole_owner
 
@@ -59,10 +59,10 @@ def delete(model: TRTModel, catalogue: Catalogue, observation: Observation, now:
         return Step(
             reconciling("Deleting", "ending the conversion before its artifact is deleted"), Writes(patches=ends)
         )
-    artifacts = _own_artifacts(model, observation)
+    artifacts = _own_artifacts(model, catalogue, observation)
     deleted = {(store.uri, fingerprint) for store, prints in artifacts.items() for fingerprint in prints}
     jobs = {job.name: job for job in observation.jobs if job.component == names.CLEANUP}
-    wanted = {cleanup_job_name(model, store): (store, prints) for store, prints in artifacts.items()}
+    wanted = {cleanup_job_name(model, store, prints): (store, prints) for store, prints in artifacts.items()}
     # Whoever has come to use what tells of it must not take it for an engine that is there.
     told = [
         _reference(model, observed)
@@ -130,26 +130,38 @@ def _must_be_told(job: ObservedJob) -> bool:
 
 
 def _may_have_published(job: ObservedJob, observation: Observation) -> bool:
-    """Return whether there may be something of a Job in the store; where its pods are gone, nobody can say."""
+    """Return whether there may be something of a Job in the store; where a pod of it is gone, nobody can say."""
     pods = pods_of(job, observation)
-    return any(pod.publishing for pod in pods) if pods else job.started_at is not None
+    attempts = job.failed_attempts + (job.state is JobState.SUCCEEDED)
+    if any(pod.publishing for pod in pods):
+        return True
+    return job.started_at is not None and (not pods or len(pods) < attempts)
 
 
 def _reference_of_job(model: TRTModel, job: ObservedJob) -> Reference:
     return Reference("Job", model.metadata.namespace, job.name, job.uid)
 
 
-def _own_artifacts(model: TRTModel, observation: Observation) -> dict[Store, list[str]]:
-    """Return the fingerprints by store that no other living TRTModel uses, or is having made."""
+def _own_artifacts(model: TRTModel, catalogue: Catalogue, observation: Observation) -> dict[Store, list[str]]:
+    """Return the fingerprints by store that no other living TRTModel uses, or is having made.
+
+    Into the store that the spec names goes the Secret that it names, which may have changed since; into another the one
+    that was used there. Records of before that was kept say nothing of it.
+    """
+    target, now = target_of(model, catalogue), model.spec.artifacts.secret_name
+    current = target.key.store if isinstance(target, Target) else None
+
+    def at(store: str, secret: str | None) -> Store:
+        return Store(store, now if secret is None or store == current else secret)
+
     stores: dict[EngineKey, Store] = {}
     for observed in observation.records:
-        secret = observed.record.secret_name  # None of before it was kept: the spec's, then
-        store = Store(observed.record.key.store, model.spec.artifacts.secret_name if secret is None else secret)
-        stores.setdefault(_engine(observed.record.key.fingerprint, store.uri), store)
+        key = observed.record.key
+        stores.setdefault(_engine(key.fingerprint, key.store), at(key.store, observed.record.secret_name))
     for job in _own_conversions(model, observation):
         # Published, and never recorded: the model was deleted before.
         if job.store and _may_have_published(job, observation):
-            stores.setdefault(_engine(job.fingerprint, job.store), Store(job.store, job.secret_name))
+            stores.setdefault(_engine(job.fingerprint, job.store), at(job.store, job.secret_name))
     found: dict[Store, list[str]] = {}
     for key, store in stores.items():
         uids = _users(key, observation)

@@ -1,10 +1,12 @@
 """The rollout stage: from a record to a Deployment that answers."""
 
+from dataclasses import replace
+
 from ...api.serving import RolloutStrategy
 from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..drift import drift
 from ..failure import FailureReport, latest_failure
-from ..manifest import Manifest
+from ..manifest import MANIFEST_HASH_ANNOTATION, Manifest
 from ..manifests import names
 from ..manifests.conversion_job import USERS_MISTAKES
 from ..manifests.deployment import deployment
@@ -14,12 +16,22 @@ from ..manifests.pod_disruption_budget import pod_disruption_budget
 from ..manifests.pods import PRODUCT_LABEL
 from ..manifests.service import service
 from ..memory import MeasuredPool, MemoryGrant, MemoryShortage, memory_grant
-from ..observation import Observation, ObservedChild, ObservedDeployment, ObservedPod, ObservedRecord, Reference
+from ..observation import (
+    JobState,
+    Observation,
+    ObservedChild,
+    ObservedDeployment,
+    ObservedPod,
+    ObservedRecord,
+    Reference,
+    Termination,
+)
 from ..record import EngineRecord
 from ..step import Patch, Step, Writes
 from ..target import Target
 from ..verdict import Verdict, ready, reconciling, stalled
 
+_HASH = f"metadata.annotations.{MANIFEST_HASH_ANNOTATION}"
 ARTIFACT_IS_GONE = ("ArtifactNotFound", "ArtifactCorrupt")
 """What a server says that only another conversion can mend: the record tells of what is no more."""
 
@@ -32,13 +44,14 @@ def roll_out(model: TRTModel, target: Target, observed: ObservedRecord, observat
         return Step(stalled("GPUMemoryTooSmall", grant.message), keep_serving(model, observation))
     manifests = _children(model, target, record, grant, observation)
     pods = _pods_of(manifests[0], observation)
-    if (lost := _lost_artifact(observation)) is not None and _is_retried(model, observation):
-        # Another run publishes it anew. Until then no pod is started to fail in the same way.
+    if (lost := _lost_artifact(model, observed, observation)) is not None:
+        # Another run publishes it anew. What tells of the lost one would be taken for it.
+        told = (_of_record(model, observed), *_finished_jobs(model, target, observation))
         return Step(
             reconciling("ConversionPending", f"{lost.reason}, and {RETRY_ANNOTATION} is new: it is made again"),
-            keep_serving(model, observation) + Writes(deletes=(_of_record(model, observed),)),
+            keep_serving(model, observation) + Writes(deletes=told),
         )
-    report = latest_failure(pods)
+    report = latest_failure(pod for pod in pods if not pod.ready)
     drifts = [(manifest, found) for manifest in manifests if (found := _drift(manifest, observation)) is not None]
     applies = tuple(manifest for manifest, _ in drifts)
     writes = Writes(applies=applies, deletes=_superfluous(model, manifests, observation))
@@ -46,19 +59,30 @@ def roll_out(model: TRTModel, target: Target, observed: ObservedRecord, observat
     return Step(_progress(model, record, observation, pods, report, pending=pending), writes)
 
 
-def _lost_artifact(observation: Observation) -> FailureReport | None:
-    """Return what the servers that there are now say, if it is that their artifact is no more."""
-    live = observation.deployment
-    if live is None:
+def _lost_artifact(model: TRTModel, observed: ObservedRecord, observation: Observation) -> FailureReport | None:
+    """Return what the servers that are down say, if it is that their artifact is no more, and the user has asked anew.
+
+    What they said before the record was made is of an artifact before this one.
+    """
+    live, asked = observation.deployment, model.metadata.annotations.get(RETRY_ANNOTATION, "")
+    if live is None or asked in ("", live.retry):
         return None
-    report = latest_failure(_of_template(template_of(live), observation))
+    down = [pod for pod in _of_template(template_of(live), observation) if not pod.ready]
+    since = [replace(pod, terminations=_ended_after(pod, observed.created_at)) for pod in down]
+    report = latest_failure(since)
     return report if report is not None and report.reason in ARTIFACT_IS_GONE else None
 
 
-def _is_retried(model: TRTModel, observation: Observation) -> bool:
-    """Return whether the user has asked for another try since these servers were made."""
-    live = observation.deployment
-    return live is not None and model.metadata.annotations.get(RETRY_ANNOTATION, "") != live.retry
+def _ended_after(pod: ObservedPod, time: str) -> tuple[Termination, ...]:
+    return tuple(end for end in pod.terminations if end.finished_at > time)
+
+
+def _finished_jobs(model: TRTModel, target: Target, observation: Observation) -> tuple[Reference, ...]:
+    return tuple(
+        Reference("Job", model.metadata.namespace, job.name, job.uid)
+        for job in observation.jobs
+        if job.component == names.CONVERSION and job.engine == target.key.engine and job.state is not JobState.LIVE
+    )
 
 
 def _of_record(model: TRTModel, observed: ObservedRecord) -> Reference:
@@ -136,7 +160,14 @@ def _drift(manifest: Manifest, observation: Observation) -> frozenset[str] | Non
 
 def _lowers_ready(manifest: Manifest, drifted: frozenset[str]) -> bool:
     """Return whether something that answers requests is not yet as the spec says. Replicas are counted apart."""
-    return manifest.kind in ("Deployment", "Service", "NetworkPolicy") and drifted != {"spec.replicas"}
+    if manifest.kind not in ("Deployment", "Service", "NetworkPolicy"):
+        return False
+    # Of what is not in the spec only the hash may tell of it: of a field that was dropped.
+    return any(_is_of_spec(path) for path in drifted) or drifted <= {"", _HASH}
+
+
+def _is_of_spec(path: str) -> bool:
+    return path.startswith("spec") and path != "spec.replicas"
 
 
 def _superfluous(model: TRTModel, manifests: list[Manifest], observation: Observation) -> tuple[Reference, ...]:
@@ -182,7 +213,8 @@ def _progress(
     live = observation.deployment
     if live is None or live.fingerprint != record.key.fingerprint or pending:
         return reconciling("RolloutProgressing", "rolling out the converted model")
-    wanted = live.replicas if model.spec.serving.autoscaling else model.spec.serving.replicas
+    autoscaling = model.spec.serving.autoscaling
+    wanted = max(live.replicas, autoscaling.min_replicas) if autoscaling else model.spec.serving.replicas
     answering = answering_replicas(live, observation)
     if wanted == 0:
         return _to_none(live, servers(observation))
