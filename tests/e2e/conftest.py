@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,17 @@ class Workspace:
         return str(self.api.get("Service", service)["spec"]["clusterIP"])
 
 
+def claim_with_models(cluster: Cluster, namespace: str, models: Path) -> Path:
+    """Make a namespace's claim `models`, put the sources into it, and return the folder that it is."""
+    kubectl = partial(cluster.kubectl, "--namespace", namespace)
+    kubectl("apply", "-f", str(ROOT / "examples" / "models-pvc.yaml"))
+    kubectl("wait", "pvc/models", "--for=jsonpath={.status.phase}=Bound", "--timeout=60s")
+    bound = kubectl("get", "pvc", "models", "-o", "jsonpath={.spec.volumeName}")
+    volume = Path(cluster.kubectl("get", "pv", bound, "-o", "jsonpath={.spec.local.path}"))
+    shutil.copytree(models, volume, dirs_exist_ok=True)
+    return volume
+
+
 @pytest.fixture
 def workspace(cluster: Cluster, models: Path) -> Iterator[Workspace]:
     """An empty namespace with the sources in its claim."""
@@ -67,12 +79,7 @@ def workspace(cluster: Cluster, models: Path) -> Iterator[Workspace]:
     # All that the operator makes must be admitted where only restricted pods are.
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-    cluster.kubectl("--namespace", name, "apply", "-f", str(ROOT / "examples" / "models-pvc.yaml"))
-    wait = ("wait", "pvc/models", "--for=jsonpath={.status.phase}=Bound", "--timeout=60s")
-    cluster.kubectl("--namespace", name, *wait)
-    bound = cluster.kubectl("--namespace", name, "get", "pvc", "models", "-o", "jsonpath={.spec.volumeName}")
-    volume = Path(cluster.kubectl("get", "pv", bound, "-o", "jsonpath={.spec.local.path}"))
-    shutil.copytree(models, volume, dirs_exist_ok=True)
+    volume = claim_with_models(cluster, name, models)
     yield Workspace(cluster, admin.within(name), volume)
     # Nobody asks these servers any more: they need not drain.
     cluster.kubectl("--namespace", name, "delete", "trtmodels", "--all", "--timeout=60s")
