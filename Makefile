@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness test-gpu setup clean
+.PHONY: siege help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -29,6 +29,9 @@ integration: setup ## The tests against a real API server, without a node
 
 e2e: setup       ## The tests on a whole cluster
 	.venv/bin/pytest tests/e2e
+
+siege: setup     ## A hostile tenant does everything at once beside an honest one, on a whole cluster; writes benchmarks/results
+	.venv/bin/pytest tests/siege -s
 
 converter-test: setup ## The converter image's own tests, on the CPU
 	@$(SUITES) converter

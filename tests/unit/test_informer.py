@@ -107,6 +107,13 @@ async def test_an_object_that_cannot_be_read_any_more_is_left_out_and_is_news() 
     assert (seen.find("all"), changes) == ((), ["all"])
 
 
+async def test_an_object_that_cannot_be_read_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    seen = informer(FakeCluster([page()]))
+    for version in range(5):
+        seen.write_through(config_map("odd", version, unreadable=True))
+    assert len(caplog.messages) == 1
+
+
 async def test_a_watch_that_ends_at_once_rests_longer_each_time(no_pauses: list[float]) -> None:
     cluster = FakeCluster([page()], [], [], [])
     await watched(cluster)

@@ -87,13 +87,43 @@ def reasons(status: dict[str, Any]) -> dict[str, str]:
     return {condition["type"]: condition["reason"] for condition in status["conditions"]}
 
 
+def seen(cluster: Refusing, workers: Workers) -> list[dict[str, Any]]:
+    """Have something been said of the model before; returns the statuses until now."""
+    version = str(int(cluster.body["metadata"]["resourceVersion"]) + 1)
+    cluster.body = {
+        **cluster.body,
+        "metadata": cluster.body["metadata"] | {"resourceVersion": version},
+        "status": {"observedGeneration": 1},
+    }
+    workers.caches.see_model(cluster.body)
+    return list(cluster.statuses)
+
+
+async def test_of_a_model_of_which_nothing_was_said_yet_the_first_failure_is_told(
+    cluster: Refusing, workers: Workers
+) -> None:
+    cluster.refuses["Job"] = ApiError(500, "InternalError", "failed calling webhook policy.example")
+    await workers.work_on(KEY)
+    assert reasons(cluster.statuses[-1])["Ready"] == "WriteFailed"
+
+
+async def test_an_event_that_is_forbidden_waits_for_the_next_look(cluster: Refusing, workers: Workers) -> None:
+    cluster.refuses["event"] = ApiError(403, "Forbidden", "the namespace is being terminated")
+    await workers.work_on(KEY)
+    assert (cluster.events, len(workers.queue._timers)) == ([], 0)
+    del cluster.refuses["event"]
+    await workers.work_on(KEY)
+    assert cluster.events == ["ConversionPending"]
+
+
 @pytest.mark.parametrize("code", [0, 413, 429, 500, 503])
 async def test_a_write_that_fails_twice_is_told_in_the_servers_words(
     cluster: Refusing, workers: Workers, code: int
 ) -> None:
     cluster.refuses["Job"] = ApiError(code, "InternalError", "failed calling webhook policy.example")
+    before = seen(cluster, workers)
     await workers.work_on(KEY)
-    assert cluster.statuses == [], "once may be chance"
+    assert cluster.statuses == before, "once may be chance"
     await workers.work_on(KEY)
     assert reasons(cluster.statuses[-1]) == {
         "Ready": "WriteFailed",
@@ -109,9 +139,10 @@ async def test_a_write_that_fails_twice_is_told_in_the_servers_words(
 
 async def test_a_conflict_is_told_later_for_a_watch_may_lag(cluster: Refusing, workers: Workers) -> None:
     cluster.refuses["Job"] = ApiError(409, "Conflict", "the object has been modified")
+    before = seen(cluster, workers)
     for _ in range(4):
         await workers.work_on(KEY)
-    assert cluster.statuses == []
+    assert cluster.statuses == before
     await workers.work_on(KEY)
     assert reasons(cluster.statuses[-1])["Ready"] == "WriteFailed"
 
@@ -119,9 +150,14 @@ async def test_a_conflict_is_told_later_for_a_watch_may_lag(cluster: Refusing, w
 async def test_an_event_that_failed_does_not_make_the_next_write_the_second_that_fails(
     cluster: Refusing, workers: Workers
 ) -> None:
-    cluster.refuses["event"] = cluster.refuses["Job"] = ApiError(503, "", "busy")
+    seen(cluster, workers)
+    cluster.refuses["event"] = ApiError(503, "", "busy")
+    await workers.work_on(KEY)  # creates the Job, and cannot say so
+    workers.caches._jobs._remove("uid-job")
+    cluster.refuses["Job"] = ApiError(503, "", "busy")
+    before = list(cluster.statuses)
     await workers.work_on(KEY)
-    assert cluster.statuses == []
+    assert cluster.statuses == before
 
 
 async def test_an_event_that_cannot_be_written_is_written_later(cluster: Refusing, workers: Workers) -> None:

@@ -59,6 +59,8 @@ class Informer(Generic[T]):
         self._objects: dict[str, tuple[int, T, tuple[Hashable, ...]]] = {}
         self._written: set[str] | None = None
         """While a list is under way, the UIDs of what we have written since it began."""
+        self._left_out: dict[str, str] = {}
+        """Why an object cannot be read, by its UID."""
         self._by_key: dict[Hashable, dict[str, None]] = {}
         self._tombstones: OrderedDict[str, None] = OrderedDict()
 
@@ -149,13 +151,16 @@ class Informer(Generic[T]):
         except Exception as error:
             # Anyone may write an object with our labels: what cannot be read must not end the operator.
             why = f"{type(error).__name__}: {error}"
-            logger.warning("%s %s/%s is left out: %s", self.kind, metadata["namespace"], metadata["name"], why)
+            if self._left_out.get(uid) != why:  # or whoever touches it again and again would fill the log
+                logger.warning("%s %s/%s is left out: %s", self.kind, metadata["namespace"], metadata["name"], why)
+                self._left_out[uid] = why
             if have is not None:
                 # What it said before is not so any more.
                 self._unindex(uid)
                 del self._objects[uid]
                 self._changed(have[2])
             return False
+        self._left_out.pop(uid, None)
         self._unindex(uid)
         self._objects[uid] = (version, value, keys)
         for key in keys:
@@ -166,6 +171,7 @@ class Informer(Generic[T]):
         """Drop an object; returns the keys that it had."""
         self._unindex(uid)
         gone = self._objects.pop(uid, None)
+        self._left_out.pop(uid, None)
         self._tombstones[uid] = None
         while len(self._tombstones) > TOMBSTONES:
             self._tombstones.popitem(last=False)

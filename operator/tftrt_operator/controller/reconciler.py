@@ -109,7 +109,10 @@ class Reconciler:
     async def _tell_failure(self, model: TRTModel, observation: Observation, failed: WriteFailedError) -> None:
         """Say in the status what the API server answers to a write that fails again and again."""
         self._failed_writes[model.key] += 1
-        if self._failed_writes[model.key] >= (CONFLICT_TOLD_AFTER if failed.status == 409 else TOLD_AFTER):
+        told_after = CONFLICT_TOLD_AFTER if failed.status == 409 else TOLD_AFTER
+        if model.status.observed_generation is None:
+            told_after = 1  # nothing has been said of it yet, and the next try may be long in coming
+        if self._failed_writes[model.key] >= told_after:
             told = Rejection(failed.reference, failed.message, final=False, failed=True)
             made = self._plan(model, replace(observation, rejections=(told,)))
             await self._reporter.report(reference_of(model), model.status, made)

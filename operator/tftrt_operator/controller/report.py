@@ -1,5 +1,7 @@
 """What users read: a model's status and its Events."""
 
+import logging
+
 from ..api.status import TRTModelStatus
 from ..domain.observation import Reference
 from ..domain.plan import Event, Plan
@@ -7,6 +9,8 @@ from .caches import Caches, Key
 from .cluster import ApiError, Cluster
 from .events import event_body
 from .obstacles import ModelGoneError
+
+logger = logging.getLogger(__name__)
 
 MOST_UNSAID = 8
 """Events of one model that are kept until the API server takes them."""
@@ -50,7 +54,11 @@ class Reporter:
         while left:
             try:
                 await self._cluster.record_event(event_body(about, left[0]))
-            except ApiError:
+            except ApiError as error:
                 self._unsaid[key] = left[-MOST_UNSAID:]
-                raise
+                if error.status != 403:
+                    raise
+                # A quota, or a namespace that goes: to try again and again does not help. The next look does.
+                logger.info("%s/%s: an Event waits: %s", *key, error)
+                return
             left.pop(0)

@@ -1,7 +1,10 @@
 """A tenant who does everything at once that could hurt an operator; beside it one whose model is served as if alone."""
 
+import json
 import shutil
+import subprocess
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -9,17 +12,18 @@ from time import perf_counter
 
 import numpy as np
 
+from benchmarks.fairness.machine import machine
 from tests.cluster import Cluster
 from tests.cluster.deploy import NAMESPACE, RELEASE
+from tests.e2e.conftest import ROOT, Workspace, claim_with_models
+from tests.e2e.inference import infer, relative_error
+from tests.e2e.test_served_model import KINDS, TOLERANCE, is_serving
 from tests.support.api import Api
 from tests.support.hostile import DEPTHS, UNREADABLE, Hostile, besieged
 from tests.support.trtmodels import conditions, job_names, message, trtmodel
 from tests.support.waiting import eventually
 
-from .conftest import Workspace, claim_with_models
-from .inference import infer, relative_error
-from .test_served_model import KINDS, TOLERANCE, is_serving
-
+RESULT = ROOT / "benchmarks" / "results" / "hostile-tenant.json"
 MOST_SECONDS = 180
 """Of one honest step: far more than any takes."""
 
@@ -158,6 +162,7 @@ def peak_memory(cluster: Cluster) -> str:
 
 
 def show(alone: dict[str, float], beside: dict[str, float], siege: float, hostile: Hostile, memory: str) -> None:
+    both = {"alone": alone, "beside": beside}
     print(f"\n{'an honest model, in seconds':36} {'alone':>8} {'beside':>8}")
     for step, seconds in alone.items():
         print(f"{step:36} {seconds:8.1f} {beside[step]:8.1f}")
@@ -166,3 +171,23 @@ def show(alone: dict[str, float], beside: dict[str, float], siege: float, hostil
         f"The siege took {siege:.1f} s to lay. The slow webhook was asked {sum(hostile.asked.values())} times", end=""
     )
     print(f" by {len(hostile.asked)} models. {dict(hostile.acts)}. The operator's memory at its peak: {memory}.")
+    rounded = {name: {step: round(value, 1) for step, value in of.items()} for name, of in both.items()}
+    result = {
+        "step": "hostile-tenant",
+        "finishedAt": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": asdict(machine()),
+        "seconds": rounded,
+        "siegeSeconds": round(siege, 1),
+        "slowWebhook": {"asked": sum(hostile.asked.values()), "models": len(hostile.asked)},
+        "acts": dict(hostile.acts),
+        "operatorsPeakMemory": memory,
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def commit() -> str:
+    done = subprocess.run(
+        ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
