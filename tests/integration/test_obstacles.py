@@ -102,3 +102,29 @@ def test_a_new_model_waits_for_the_deletion_of_the_engine_that_it_asks_for(api: 
     finish_job(api, conversions[0])
     eventually(lambda: api.exists("Deployment", "next"))
     assert conditions(api, "next")["Reconciling"][0] == "True"
+
+
+def test_a_record_that_somebody_forged_is_named_and_never_mounted(api: Api) -> None:
+    """Who may write ConfigMaps must not choose what a colleague's server runs, or which claim it mounts."""
+    serving(api)
+    (record,) = api.list("ConfigMap", "app.kubernetes.io/component=record")
+    api.delete("TRTModel", "resnet50")
+    eventually(lambda: not api.exists("ConfigMap", record["metadata"]["name"]), seconds=90)
+    text = json.loads(record["data"]["record.json"])
+    text["summary"]["artifact"] = "pvc://payroll-db/backups"
+    metadata = {"name": record["metadata"]["name"], "labels": record["metadata"]["labels"]}
+    forged = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"record.json": json.dumps(text)}}
+    api.create(forged)
+    api.create(trtmodel())
+    finish_job(api, eventually(lambda: job_names(api))[0])
+    eventually(lambda: conditions(api).get("Stalled") == ("True", "NameConflict"))
+    assert record["metadata"]["name"] in message(api, "Stalled")
+    assert not api.exists("Deployment", "resnet50")
+    api.delete("ConfigMap", record["metadata"]["name"])
+    eventually(lambda: api.exists("Deployment", "resnet50"), seconds=90)
+    (volume,) = [
+        volume["persistentVolumeClaim"]
+        for volume in api.get("Deployment", "resnet50")["spec"]["template"]["spec"]["volumes"]
+        if "persistentVolumeClaim" in volume
+    ]
+    assert volume == {"claimName": "models", "readOnly": True}

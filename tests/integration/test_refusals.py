@@ -115,7 +115,17 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"serving": {"runtime": "Triton!"}}, "spec.serving.runtime"),
     ({"serving": {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}}, "minReplicas must not be larger"),
     ({"serving": {"autoscaling": {}}}, "spec.serving.autoscaling.maxReplicas: Required value"),
-    ({"serving": {"podLabels": {"app.kubernetes.io/instance": "x"}}}, "the Deployment selects its pods by them"),
+    *(
+        ({"serving": {"podLabels": {key: "x"}}}, "controllers know their pods by them")
+        for key in (
+            "app.kubernetes.io/instance",
+            "batch.kubernetes.io/job-name",
+            "kueue.x-k8s.io/queue-name",
+            "pod-template-hash",
+            "job-name",
+            "tftrt.dev/engine",
+        )
+    ),
     ({"serving": {"podAnnotations": {"tftrt.dev/spec": "{}"}}}, "the server reads its task from there"),
     ({"serving": {"tolerations": [{"effect": "Never"}]}}, "supported values"),
     ({"rollout": {"strategy": "Recreate"}}, 'supported values: "Surge", "InPlace"'),

@@ -42,8 +42,10 @@ REFUSED: list[tuple[Json, str]] = [
     ({"verification": {"minSpeedup": "9" * 5000}}, "spec.verification.minSpeedup"),
     ({"source": {"uri": f"pvc://models/{LONG_WORD}"}}, "spec.source.uri"),
     ({"serving": {"podAnnotations": {"text": LONG_WORD}}}, "spec.serving.podAnnotations"),
-    ({"serving": {"podLabels": {"app.kubernetes.io/instance": "tiny"}}}, "the Deployment selects its pods by them"),
-    ({"serving": {"podLabels": {"tftrt.dev/engine": "0" * 20}}}, "the Deployment selects its pods by them"),
+    *(
+        ({"serving": {"podLabels": {key: "tiny"}}}, "controllers know their pods by them")
+        for key in ("app.kubernetes.io/instance", "tftrt.dev/engine", "batch.kubernetes.io/job-name", "job-name")
+    ),
 ]
 """What the CRD does not admit, and words of its refusal."""
 
@@ -199,8 +201,7 @@ class Hostile:
 
     def create_the_imitator(self) -> None:
         """Create a model that is served; its pods say of themselves that they are a Job's and a Service's of others."""
-        labels = {"batch.kubernetes.io/job-name": "tftrt-nonsense", "job-name": "x", "app": "tiny", "statefulset": ""}
-        labels |= {"kueue.x-k8s.io/queue-name": "q", "pod-template-hash": "0", "controller-uid": "0"}
+        labels = {"app": "tiny", "instance": "tiny", "component": "server", "statefulset": ""}
         self._create("imitator", source={"uri": "pvc://models/tiny"}, serving={"runtime": "cpu", "podLabels": labels})
 
     def create_what_has_no_room(self) -> None:

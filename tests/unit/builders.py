@@ -108,7 +108,7 @@ def pod(job_name: str, *ends: Termination, **changes: Any) -> ObservedPod:
     found = ObservedPod(
         name=f"{job_name}-abcde",
         created_at="2026-01-01T00:00:00Z",
-        job_name=job_name,
+        controller=("Job", f"uid-{job_name}"),
         instance="resnet50",
         component=names.CONVERSION,
         fingerprint="",

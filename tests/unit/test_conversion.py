@@ -221,7 +221,7 @@ def test_what_is_not_yet_seen_of_a_jobs_pods_is_awaited(pods: tuple[ObservedPod,
     model = trtmodel()
     finished = NOW - timedelta(seconds=3)
     done = job(model, job_name(model), JobState.SUCCEEDED, finished_at=finished.isoformat())
-    made = planned(model, jobs=(done,), pods=tuple(replace(one, job_name=done.name) for one in pods))
+    made = planned(model, jobs=(done,), pods=tuple(replace(one, controller=("Job", done.uid)) for one in pods))
     assert made.writes == Writes()
     assert conditions(made)["Reconciling"] == ("True", "ConversionRunning")
     assert made.look_again_after == timedelta(seconds=60)

@@ -2,15 +2,24 @@
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tftrt_operator.controller.parse import owners_of, parse_child, parse_deployment, parse_job, parse_pod
+from tftrt_operator.controller.parse import (
+    owners_of,
+    parse_child,
+    parse_config_map,
+    parse_deployment,
+    parse_job,
+    parse_pod,
+)
 from tftrt_operator.domain.manifests import names
 from tftrt_operator.domain.manifests.conversion_job import conversion_job
+from tftrt_operator.domain.record import RECORD_KEY, record_text
 
-from .builders import target, trtmodel
+from .builders import engine_record, target, trtmodel
 
 
 def pod_body(*, status: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
@@ -131,3 +140,35 @@ def test_an_autoscaler_says_whether_it_can_scale() -> None:
     assert found is not None
     assert (found.status, found.reason, found.message) == ("False", "AmbiguousSelector", "two of them")
     assert parse_child(body | {"status": {}}).scaling_active is None
+
+
+def test_a_record_is_believed_only_where_it_fits_its_name_its_engine_and_its_place() -> None:
+    model = trtmodel()
+    record = engine_record(model)
+    folder = f"pvc://models/tftrt/default/{record.key.fingerprint}"
+
+    def body(name: str = record.key.record_name, namespace: str = "default", **summary: str) -> dict[str, Any]:
+        forged = replace(record, summary=record.summary.model_copy(update=summary))
+        metadata = {"name": name, "namespace": namespace, "uid": "1", "resourceVersion": "2"}
+        metadata["creationTimestamp"] = "2026-01-01T00:00:00Z"
+        return {"metadata": metadata, "data": {RECORD_KEY: record_text(forged)}}
+
+    assert parse_config_map(body()).record == record
+    for forged, words in (
+        (body(name="tftrt-of-another"), "is called tftrt-"),
+        (body(namespace="elsewhere"), "its artifact is not in"),
+        (body(fingerprint="0" * 32), "its summary is of engine 00000000"),
+        (body(artifact="pvc://payroll-db/backups"), "its artifact is not in"),
+        (body(artifact=f"{folder}/../../other/{record.key.fingerprint}/cpu"), "its artifact is not in"),
+        (body(artifact=f"{folder}/.."), "its artifact is not in"),
+        (body(artifact=f"{folder}/"), "its artifact is not in"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            parse_config_map(forged)
+
+
+def test_a_pod_is_of_what_controls_it_whatever_its_labels_say() -> None:
+    owners = [{"kind": "Node", "uid": "n"}, {"kind": "Job", "uid": "uid-job", "controller": True}]
+    labels = {"batch.kubernetes.io/job-name": "another"}
+    assert parse_pod(pod_body(labels=labels, ownerReferences=owners)).controller == ("Job", "uid-job")
+    assert parse_pod(pod_body(labels=labels)).controller == ("", "")

@@ -75,6 +75,23 @@ def test_a_claim_that_is_source_and_store_is_one_volume_writable_in_the_end_alon
         for container in [*pod["initContainers"], *pod["containers"]]
     }
     assert read_only == {"lookup": [True], "fetch": [True], "convert": [], "publish": [False]}
+    assert claims_written(pod) == {"models": True}
+
+
+def claims_written(pod: dict[str, Any]) -> dict[str, bool]:
+    """By claim, whether the kubelet may change what is in it."""
+    claims = [volume["persistentVolumeClaim"] for volume in pod["volumes"] if "persistentVolumeClaim" in volume]
+    return {claim["claimName"]: not claim["readOnly"] for claim in claims}
+
+
+def test_a_claim_that_is_only_read_is_read_only_as_a_volume() -> None:
+    """Or the kubelet would give its files another group, and make them writable by it."""
+    model = trtmodel(source={"uri": "pvc://postgres/models/x"}, artifacts={"uri": "pvc://store/tftrt"})
+    assert claims_written(job(model)) == {"postgres": False, "store": True}
+    assert claims_written(server(model)) == {"store": False}
+    wanted = target(model)
+    cleanup = cleanup_job(model, wanted.runtime, Store(wanted.key.store), [wanted.key.fingerprint])
+    assert claims_written(pod_of(cleanup.body)) == {"store": True}
 
 
 def test_claims_with_long_or_dotted_names_have_volumes_of_their_own() -> None:

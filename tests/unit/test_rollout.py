@@ -76,6 +76,7 @@ def server_pod(observation: Observation, *ends: Termination, **changes: Any) -> 
         *ends,
         name="resnet50-abcde",
         component=names.SERVER,
+        controller=("ReplicaSet", "uid-replica-set"),
         fingerprint=metadata["labels"][names.FINGERPRINT],
         template=metadata["annotations"][names.TEMPLATE],
         memory_fraction=json.loads(metadata["annotations"][names.SPEC_ANNOTATION])["memoryFraction"],

@@ -9,8 +9,10 @@ from .schema import ANY_OBJECT, ApiModel, list_type, rules
 
 _RESERVED_LABELS = rules(
     (
-        "self.all(key, !key.startsWith('app.kubernetes.io/') && !key.startsWith('tftrt.dev/'))",
-        "must not set app.kubernetes.io/* or tftrt.dev/*: the Deployment selects its pods by them",
+        "self.all(key, !key.contains('kubernetes.io/') && !key.contains('k8s.io/') && !key.startsWith('tftrt.dev/')"
+        " && !(key in ['pod-template-hash', 'controller-uid', 'job-name']))",
+        "must not set labels of kubernetes.io, k8s.io (Kueue's, too) or tftrt.dev, nor pod-template-hash,"
+        " controller-uid or job-name: controllers know their pods by them",
     )
 )
 _RESERVED_ANNOTATIONS = rules(

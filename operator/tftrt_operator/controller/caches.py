@@ -160,7 +160,7 @@ class Caches:
             records |= {r.name: r for r in self._records.find(("engine", namespace, engine))}
         pods = {pod.name: pod for pod in self._pods.find(("instance", namespace, name))}
         for job in jobs.values():
-            pods |= {pod.name: pod for pod in self._pods.find(("job", namespace, job.name))}
+            pods |= {pod.name: pod for pod in self._pods.find(("job", namespace, job.uid))}
         deployments: tuple[ObservedDeployment, ...] = self._deployments.find(owner)
         deployment = next((item for item in deployments if item.child.name == name), None)
         children: list[ObservedChild] = [child for kind in self._children.values() for child in kind.find(owner)]
@@ -220,5 +220,6 @@ def _index(body: Mapping[str, Any]) -> Iterable[Hashable]:
         yield "engine", namespace, labels[names.ENGINE]
     for engine in parse.engines_deleted(body):
         yield "engine", namespace, engine
-    if "batch.kubernetes.io/job-name" in labels:
-        yield "job", namespace, labels["batch.kubernetes.io/job-name"]
+    kind, uid = parse.controller_of(body)
+    if kind == "Job":
+        yield "job", namespace, uid

@@ -21,7 +21,7 @@ from ..domain.observation import (
     ObservedRecord,
     Termination,
 )
-from ..domain.record import RECORD_KEY, parse_record
+from ..domain.record import RECORD_KEY, misfit, parse_record
 
 Json = Mapping[str, Any]
 _FRACTION = re.compile(r"0[.][0-9]{1,16}|1([.]0{1,16})?")
@@ -43,6 +43,12 @@ def owners_of(body: Json) -> tuple[OwnerReference, ...]:
     """Return the TRTModels that own an object, by whichever version of the API (docs/api-versions.md)."""
     references = body["metadata"].get("ownerReferences") or ()
     return tuple(OwnerReference.model_validate(item) for item in references if _is_trtmodel(item))
+
+
+def controller_of(body: Json) -> tuple[str, str]:
+    """Return kind and UID of the object that controls this one; both "" where none does."""
+    references = body["metadata"].get("ownerReferences") or ()
+    return next(((item["kind"], item["uid"]) for item in references if item.get("controller")), ("", ""))
 
 
 def _is_trtmodel(reference: Json) -> bool:
@@ -114,7 +120,7 @@ def parse_pod(body: Json) -> ObservedPod:
     return ObservedPod(
         name=metadata["name"],
         created_at=metadata["creationTimestamp"],
-        job_name=labels.get("batch.kubernetes.io/job-name", ""),
+        controller=controller_of(body),
         instance=labels.get(names.INSTANCE, ""),
         component=labels.get(names.COMPONENT, ""),
         fingerprint=labels.get(names.FINGERPRINT, ""),
@@ -171,14 +177,17 @@ def parse_config_map(body: Json) -> ObservedRecord:
     """Parse an engine record.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none, or does not fit what it is called: anyone who may write ConfigMaps may have written it.
     """
     metadata = body["metadata"]
+    record = parse_record((body.get("data") or {}).get(RECORD_KEY, "{}"))
+    if why := misfit(record, metadata["namespace"], metadata["name"]):
+        raise ValueError(why)
     return ObservedRecord(
         name=metadata["name"],
         resource_version=metadata["resourceVersion"],
         owners=owners_of(body),
-        record=parse_record((body.get("data") or {}).get(RECORD_KEY, "{}")),
+        record=record,
         uid=metadata["uid"],
         created_at=metadata["creationTimestamp"],
     )

@@ -78,7 +78,8 @@ class ObservedPod:
 
     name: str
     created_at: str
-    job_name: str
+    controller: tuple[str, str]
+    """Kind and UID of what runs it: a Job, or a Deployment's ReplicaSet; anyone may give a pod labels."""
     instance: str
     component: str
     fingerprint: str

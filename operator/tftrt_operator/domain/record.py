@@ -198,6 +198,22 @@ def parse_record(text: str) -> EngineRecord:
         raise ValueError(f"not an engine record: {error}") from error
 
 
+def misfit(record: EngineRecord, namespace: str, name: str) -> str:
+    """Return why a record of that name cannot be of its engine, "" where it can be.
+
+    What is served is what a record names: it has to lie where its engine's artifacts lie, and nowhere else.
+    """
+    key, summary = record.key, record.summary
+    if name != key.record_name:
+        return f"a record of this engine is called {key.record_name}"
+    if summary.fingerprint != key.fingerprint:
+        return f"its summary is of engine {summary.fingerprint[:8]}, and it of {key.fingerprint[:8]}"
+    folder, product = f"{key.store}/{namespace}/{key.fingerprint}/", summary.artifact.rpartition("/")[2]
+    if summary.artifact != folder + product or product in ("", ".", ".."):
+        return f"its artifact is not in {folder}"
+    return ""
+
+
 def _kept(data: dict[str, Any], name: str, kind: type[T]) -> T | None:
     """Return what an older operator did not write, and anyone may have written otherwise."""
     value = data.get(name)

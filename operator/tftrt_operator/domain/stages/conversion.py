@@ -297,4 +297,6 @@ def sole_owner(model: TRTModel, owners: tuple[OwnerReference, ...]) -> bool:
 
 def pods_of(job: ObservedJob, observation: Observation) -> list[ObservedPod]:
     """Return the pods of a Job, oldest first."""
-    return sorted((pod for pod in observation.pods if pod.job_name == job.name), key=lambda pod: pod.created_at)
+    return sorted(
+        (pod for pod in observation.pods if pod.controller == ("Job", job.uid)), key=lambda pod: pod.created_at
+    )

@@ -198,7 +198,7 @@ def template_of(live: ObservedDeployment) -> str:
 
 def servers(observation: Observation) -> list[ObservedPod]:
     """Return the inference pods that are there, of any template; those that still end hold their device, too."""
-    return [pod for pod in observation.pods if pod.component == names.SERVER]
+    return [pod for pod in observation.pods if pod.component == names.SERVER and pod.controller[0] == "ReplicaSet"]
 
 
 def _progress(
