@@ -35,6 +35,34 @@ def test_the_operator_may_not_do_what_it_need_not(cluster: Cluster, verb: str, r
     assert no.value.stdout.strip() == "no"
 
 
+@pytest.mark.parametrize(
+    ("role", "verb", "resource", "answer"),
+    [
+        ("view", "list", "trtmodels", "yes"),
+        ("view", "create", "trtmodels", "no"),
+        ("edit", "create", "trtmodels", "yes"),
+        ("edit", "patch", "trtmodels/scale", "yes"),
+        ("edit", "patch", "trtmodels/status", "no"),
+        ("admin", "deletecollection", "trtmodels", "yes"),
+    ],
+)
+def test_who_may_view_or_edit_a_namespace_may_so_with_its_trtmodels(
+    workspace: Workspace, role: str, verb: str, resource: str, answer: str
+) -> None:
+    workspace.kubectl("create", "rolebinding", "somebody", f"--clusterrole={role}", "--user=somebody")
+
+    def says() -> str:
+        try:
+            return workspace.kubectl("auth", "can-i", verb, resource, "--as=somebody").strip()
+        except subprocess.CalledProcessError as no:
+            return str(no.stdout).strip()
+
+    eventually(lambda: says() == answer)  # a binding takes a moment to count
+    if answer == "no":  # and that it does is seen by what is allowed
+        eventually(lambda: workspace.kubectl("auth", "can-i", "get", "trtmodels", "--as=somebody").strip() == "yes")
+        assert says() == "no"
+
+
 def test_the_operators_pod_meets_the_restricted_standard(cluster: Cluster) -> None:
     label = ("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
     done = cluster.kubectl(*label, "--dry-run=server")

@@ -127,7 +127,23 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         )
     ),
     ({"serving": {"podAnnotations": {"tftrt.dev/spec": "{}"}}}, "the server reads its task from there"),
-    ({"serving": {"tolerations": [{"effect": "Never"}]}}, "supported values"),
+    ({"serving": {"tolerations": [{"key": "gpu", "effect": "Never"}]}}, "supported values"),
+    ({"serving": {"tolerations": [{"key": "gpu", "operator": "Exists", "value": "yes"}]}}, "Exists takes no value"),
+    ({"serving": {"tolerations": [{"value": "yes"}]}}, "without a key, which means every taint"),
+    ({"serving": {"tolerations": [{"key": "gpu", "tolerationSeconds": 5}]}}, "is for the effect NoExecute alone"),
+    ({"serving": {"serviceAccountName": "Not A Name"}}, "spec.serving.serviceAccountName"),
+    ({"serving": {"priorityClassName": "-high"}}, "spec.serving.priorityClassName"),
+    *(
+        ({part: {"resources": resources}}, words)
+        for part in ("serving", "conversion")
+        for resources, words in (
+            ({"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}}, "no request may be above its limit"),
+            ({"requests": {"memory": "-4Gi"}}, "must not be negative"),
+            ({"limits": {"cpu": -1}}, "must not be negative"),
+            ({"limits": {"nvidia.com/gpu": 2}}, "must not name a GPU"),
+            ({"requests": {"nvidia.com/mig-1g.10gb": "1"}}, "must not name a GPU"),
+        )
+    ),
     ({"rollout": {"strategy": "Recreate"}}, 'supported values: "Surge", "InPlace"'),
 ]
 

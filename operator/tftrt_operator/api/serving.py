@@ -7,6 +7,8 @@ from pydantic import Field
 from .kubernetes import AnnotationMap, AnyObject, LabelMap, ResourceRequirements, Toleration
 from .schema import ANY_OBJECT, ApiModel, list_type, rules
 
+OBJECT_NAME = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"
+"""What most objects may be called (a DNS subdomain), or nothing."""
 _RESERVED_LABELS = rules(
     (
         "self.all(key, !key.contains('kubernetes.io/') && !key.contains('k8s.io/') && !key.startsWith('tftrt.dev/')"
@@ -65,9 +67,14 @@ class Serving(ApiModel):
     affinity: AnyObject | None = Field(
         default=None, description="Affinity of the inference pods, as in a Pod.", json_schema_extra=ANY_OBJECT
     )
-    priority_class_name: str = Field(default="", max_length=253, description="PriorityClass of the inference pods.")
+    priority_class_name: str = Field(
+        default="", max_length=253, pattern=OBJECT_NAME, description="PriorityClass of the inference pods."
+    )
     service_account_name: str = Field(
-        default="", max_length=253, description="ServiceAccount of the inference pods. Its token is not mounted."
+        default="",
+        max_length=253,
+        pattern=OBJECT_NAME,
+        description="ServiceAccount of the inference pods. Its token is not mounted.",
     )
     max_queue_delay_microseconds: int = Field(
         default=2000,
