@@ -114,3 +114,18 @@ def test_a_source_that_the_containers_user_may_not_read_is_told_by_name(box: Box
     done = subprocess.run(box.command("fetch"), env=box.environment(log), user=65532, capture_output=True, text=True)
     assert done.returncode == 11, done.stderr
     assert f"{source.resolve() / name}" in json.loads(log.read_text())["message"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_source_in_a_folder_that_the_containers_user_may_not_enter_is_told_by_name(box: Box, source: Path) -> None:
+    for folder in (box.root, *box.root.parents):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    source.resolve().parent.chmod(0o700)
+    log = box.root / "termination"
+    log.touch()
+    log.chmod(0o666)
+    done = subprocess.run(box.command("fetch"), env=box.environment(log), user=65532, capture_output=True, text=True)
+    assert done.returncode == 11, done.stderr
+    told = json.loads(log.read_text())
+    assert told["reason"] == "SourceNotFound"
+    assert "has no right to" in told["message"]

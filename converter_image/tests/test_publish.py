@@ -113,6 +113,16 @@ def test_a_second_job_reports_the_first_ones_artifact_and_leaves_none_of_its_own
     assert builds(box) == ["build-1"]
 
 
+def test_an_artifact_in_a_store_that_was_moved_is_told_where_it_is_now(box: Box) -> None:
+    box.run("publish")
+    (box.pvc / "store/tftrt").rename(box.pvc / "store/moved")
+    second = other(box, "build-2")
+    second.spec["artifacts"]["uri"] = "pvc://store/moved"
+    ended = second.run("publish")
+    assert (ended.code, ended.termination["result"]) == (0, "Reused")
+    assert ended.termination["artifact"].startswith("pvc://store/moved/default/")
+
+
 def test_the_same_job_run_again_reports_what_it_published(box: Box) -> None:
     first = box.run("publish")
     assert box.run("publish").termination == first.termination

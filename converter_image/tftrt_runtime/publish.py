@@ -49,7 +49,9 @@ def run(spec: JobSpec, workspace: Workspace) -> Summary:
     expect_unchanged(spec, place, there, fetched)
     summary = there.summary
     if summary.build != build:
-        summary = summary.model_copy(update={"result": "Reused"})
+        # Where it is, and not where it was when it was made: a store may have been copied or renamed since.
+        report = f"{place}/builds/{there.build}/{REPORT}" if summary.reportUri is not None else None
+        summary = summary.model_copy(update={"result": "Reused", "artifact": place, "reportUri": report})
     if converted.verification is not None:
         summary = summary.model_copy(update={"verification": converted.verification})
     return summary

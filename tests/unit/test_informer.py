@@ -107,6 +107,16 @@ async def test_an_object_that_cannot_be_read_any_more_is_left_out_and_is_news() 
     assert (seen.find("all"), changes) == ((), ["all"])
 
 
+async def test_what_was_deleted_is_gone_before_its_watch_says_so() -> None:
+    changes: list[Any] = []
+    seen = informer(FakeCluster([page(config_map("first", 3))]), changes)
+    await seen._list()
+    changes.clear()
+    seen.forget("uid-first")
+    assert (seen.find("all"), changes) == ((), ["all"])
+    assert not seen.write_through(config_map("first", 3))
+
+
 async def test_an_object_that_cannot_be_read_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     seen = informer(FakeCluster([page()]))
     for version in range(5):

@@ -239,7 +239,11 @@ def test_a_retry_after_a_lost_artifact_has_it_made_again_once() -> None:
     made = planned(retried, replace(down, jobs=(done,)))
     assert [(one.kind, one.name) for one in made.writes.deletes] == [("ConfigMap", record.name), ("Job", done.name)]
     assert (made.writes.applies, made.writes.creates) == ((), ())
+    heed = {"metadata": {"annotations": {"tftrt.dev/retry": "2"}}}
+    assert [(patch.reference.kind, patch.body) for patch in made.writes.patches] == [("Deployment", heed)]
     assert conditions(made)["Reconciling"] == ("True", "ConversionPending")
+    other = replace(deployment_of(before), fingerprint="of-another-engine")
+    assert planned(retried, replace(down, deployment=other)).writes.deletes == (), "this record is of another engine"
 
     made = planned(retried, replace(down, records=()))
     assert [manifest.kind for manifest in made.writes.creates] == ["Job"]

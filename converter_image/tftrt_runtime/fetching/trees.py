@@ -163,7 +163,11 @@ def _claim_tree(uri: str) -> Tree:
     claim, path = claims.claim_root(uri), claims.folder(uri)
     if not claim.is_dir():
         raise SourceNotFound(f"{uri} was not found: nothing is mounted at {claim}.")
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except PermissionError as error:  # of a folder above it
+        raise _not_readable(uri, Path(error.filename)) from error
+    if not is_there:
         raise SourceNotFound(f"{uri} was not found: its volume has no {path.relative_to(claim)}{_what_is_there(path)}.")
     root = path.resolve()
     if not root.is_relative_to(claim.resolve()):
@@ -184,10 +188,12 @@ def _local_tree(uri: str, path: Path) -> Tree:
         except PermissionError as error:
             unreadable = Path(error.filename)
     if unreadable is not None:
-        raise SourceNotFound(
-            f"{uri} cannot be read: user {os.getuid()} of this container has no right to {unreadable}."
-        )
+        raise _not_readable(uri, unreadable)
     return ClaimTree(uri, root.is_file(), entries)
+
+
+def _not_readable(uri: str, what: Path) -> SourceNotFound:
+    return SourceNotFound(f"{uri} cannot be read: user {os.getuid()} of this container has no right to {what}.")
 
 
 def _what_is_there(folder: Path) -> str:

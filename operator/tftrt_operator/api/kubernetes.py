@@ -52,7 +52,7 @@ class Toleration(ApiModel):
                 "operator Exists takes no value",
             ),
             (
-                "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+                "(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
                 "without a key, which means every taint, the operator must be Exists",
             ),
             (

@@ -1,14 +1,15 @@
 """How the converted model is served and rolled out."""
 
 from enum import StrEnum
+from typing import Any
 
 from pydantic import Field
 
 from .kubernetes import AnnotationMap, AnyObject, LabelMap, ResourceRequirements, Toleration
 from .schema import ANY_OBJECT, ApiModel, list_type, rules
 
-OBJECT_NAME = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"
-"""What most objects may be called (a DNS subdomain), or nothing."""
+OBJECT_NAME: dict[str, Any] = {"pattern": r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"}
+"""What most objects may be called (a DNS subdomain), or nothing. What was admitted before is read all the same."""
 _RESERVED_LABELS = rules(
     (
         "self.all(key, !key.contains('kubernetes.io/') && !key.contains('k8s.io/') && !key.startsWith('tftrt.dev/')"
@@ -68,12 +69,12 @@ class Serving(ApiModel):
         default=None, description="Affinity of the inference pods, as in a Pod.", json_schema_extra=ANY_OBJECT
     )
     priority_class_name: str = Field(
-        default="", max_length=253, pattern=OBJECT_NAME, description="PriorityClass of the inference pods."
+        default="", max_length=253, json_schema_extra=OBJECT_NAME, description="PriorityClass of the inference pods."
     )
     service_account_name: str = Field(
         default="",
         max_length=253,
-        pattern=OBJECT_NAME,
+        json_schema_extra=OBJECT_NAME,
         description="ServiceAccount of the inference pods. Its token is not mounted.",
     )
     max_queue_delay_microseconds: int = Field(

@@ -185,6 +185,12 @@ class Caches:
             return True
         return any(informer.write_through(body) for informer in self.informers if informer.kind == body["kind"])
 
+    def forget_deleted(self, reference: Reference) -> None:
+        """Drop what we have deleted: its watch may lag, and what it said would be taken for true."""
+        for informer in self.informers:
+            if informer.kind == reference.kind and reference.uid is not None:
+                informer.forget(reference.uid)
+
     def expect_status(self, about: Reference, status: TRTModelStatus) -> None:
         """Say what status is about to be written: to see it come back is no news."""
         self._expected[about.namespace, about.name] = (str(about.uid), status)

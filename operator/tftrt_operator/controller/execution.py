@@ -55,7 +55,7 @@ class Executor:
         for patch in writes.patches:
             if rejection := await self._attempt(key, patch.reference, self.patch(patch)):
                 return Outcome((rejection,))
-        deleted = [await self._attempt(key, gone, self._cluster.delete(gone)) for gone in writes.deletes]
+        deleted = [await self._attempt(key, gone, self._delete(gone)) for gone in writes.deletes]
         refused = [rejection for rejection in deleted if rejection is not None]
         for manifest in writes.creates:
             try:
@@ -77,6 +77,10 @@ class Executor:
             ApiError: not taken.
         """
         self._caches.write_through(await self._cluster.patch(patch.reference, patch.body))
+
+    async def _delete(self, reference: Reference) -> None:
+        await self._cluster.delete(reference)
+        self._caches.forget_deleted(reference)
 
     async def _attempt(self, key: Key, reference: Reference, write: Awaitable[None]) -> Rejection | None:
         """Make a write; returns what the API server answers where it calls it forbidden or invalid."""

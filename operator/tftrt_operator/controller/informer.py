@@ -80,6 +80,10 @@ class Informer(Generic[T]):
             self._changed(self._objects[uid][2])  # the watch will bring nothing newer than this
         return uid in self._objects
 
+    def forget(self, uid: str) -> None:
+        """Drop an object that was deleted. One that stays for its finalizers comes back with its next event."""
+        self._changed(self._remove(uid))
+
     async def run(self) -> None:
         """List and watch, for ever."""
         pause = FIRST_PAUSE_SECONDS

@@ -93,7 +93,7 @@ def path_in_claim(uri: str) -> str:
 
 
 def _is_written(volume: Mapping[str, Any]) -> bool:
-    return not volume.get("persistentVolumeClaim", {}).get("readOnly", True)
+    return "persistentVolumeClaim" in volume and "readOnly" not in volume["persistentVolumeClaim"]
 
 
 def claim_volume(claim: str, *, read_only: bool) -> dict[str, Any]:
@@ -102,10 +102,8 @@ def claim_volume(claim: str, *, read_only: bool) -> dict[str, Any]:
     Of one that is read-only as a volume, and not in its mounts alone, the kubelet leaves the owners and modes of the
     files as they are, whatever the pod's fsGroup; and a disk that another node reads can be attached.
     """
-    return {
-        "name": _claim_volume_name(claim),
-        "persistentVolumeClaim": {"claimName": claim, "readOnly": read_only},
-    }
+    source: dict[str, Any] = {"claimName": claim} | ({"readOnly": True} if read_only else {})
+    return {"name": _claim_volume_name(claim), "persistentVolumeClaim": source}
 
 
 def claim_mount(claim: str, *, read_only: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ..manifests import names
 from ..manifests.conversion_job import conversion_job, conversion_job_name
 from ..manifests.engine_record import engine_record
 from ..observation import JobState, Observation, ObservedJob, ObservedPod, ObservedRecord, Reference, Termination
-from ..record import EngineRecord, Summary, parse_summary
+from ..record import EngineRecord, Summary, misfit, parse_summary
 from ..sentences import engines, measured
 from ..step import Patch, Step, Writes
 from ..target import Target
@@ -143,6 +143,9 @@ def _take_result(
             attempt=job.failed_attempts + 1,
             secret_name=job.secret_name,
         )
+        if why := misfit(record, model.metadata.namespace, target.key.record_name):
+            unfit = f"the summary of Job {job.name} does not fit the engine that it was to make: {why}"
+            return Step(stalled("SummaryUnfit", unfit), tidy)
         owners = [owner for owner in job.owners if owner.uid != model.metadata.uid]
         manifest = engine_record(model, record, _users([*owners, model.owner_reference(controller=False)]))
         shown = f"{engines(summary)}; {measured(summary)}"

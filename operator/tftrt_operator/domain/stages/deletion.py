@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 
 from ...api.artifacts import DeletionPolicy
 from ...api.trtmodel import TRTModel
+from ..fingerprint import normalized_uri
 from ..manifests import names
 from ..manifests.cleanup_job import Store, cleanup_job, cleanup_job_name
 from ..observation import JobState, Observation, ObservedJob, ObservedRecord, Reference
 from ..record import EngineKey
 from ..runtime import Catalogue
 from ..step import Patch, Step, Writes
-from ..target import Target, target_of
+from ..target import Target
 from ..verdict import Verdict, reconciling
 from .conversion import end_job, pods_of, sole_owner
 
@@ -148,8 +149,8 @@ def _own_artifacts(model: TRTModel, catalogue: Catalogue, observation: Observati
     Into the store that the spec names goes the Secret that it names, which may have changed since; into another the one
     that was used there. Records of before that was kept say nothing of it.
     """
-    target, now = target_of(model, catalogue), model.spec.artifacts.secret_name
-    current = target.key.store if isinstance(target, Target) else None
+    current = normalized_uri(model.spec.artifacts.uri or catalogue.store or "")
+    now = model.spec.artifacts.secret_name
 
     def at(store: str, secret: str | None) -> Store:
         return Store(store, now if secret is None or store == current else secret)

@@ -47,9 +47,10 @@ def roll_out(model: TRTModel, target: Target, observed: ObservedRecord, observat
     if (lost := _lost_artifact(model, observed, observation)) is not None:
         # Another run publishes it anew. What tells of the lost one would be taken for it.
         told = (_of_record(model, observed), *_finished_jobs(model, target, observation))
+        # First it is written that this retry is heeded: one is one run, whatever becomes of what is applied later.
         return Step(
             reconciling("ConversionPending", f"{lost.reason}, and {RETRY_ANNOTATION} is new: it is made again"),
-            keep_serving(model, observation) + Writes(deletes=told),
+            keep_serving(model, observation) + _heed_retry(model, observation) + Writes(deletes=told),
         )
     report = latest_failure(pod for pod in pods if not pod.ready)
     drifts = [(manifest, found) for manifest in manifests if (found := _drift(manifest, observation)) is not None]
@@ -65,12 +66,20 @@ def _lost_artifact(model: TRTModel, observed: ObservedRecord, observation: Obser
     What they said before the record was made is of an artifact before this one.
     """
     live, asked = observation.deployment, model.metadata.annotations.get(RETRY_ANNOTATION, "")
-    if live is None or asked in ("", live.retry):
+    if live is None or asked in ("", live.retry) or live.fingerprint != observed.record.key.fingerprint:
         return None
     down = [pod for pod in _of_template(template_of(live), observation) if not pod.ready]
     since = [replace(pod, terminations=_ended_after(pod, observed.created_at)) for pod in down]
     report = latest_failure(since)
     return report if report is not None and report.reason in ARTIFACT_IS_GONE else None
+
+
+def _heed_retry(model: TRTModel, observation: Observation) -> Writes:
+    live = observation.child("Deployment")
+    if live is None:
+        return Writes()
+    annotations = {RETRY_ANNOTATION: model.metadata.annotations[RETRY_ANNOTATION]}
+    return Writes(patches=(Patch(_reference(model, live), {"metadata": {"annotations": annotations}}),))
 
 
 def _ended_after(pod: ObservedPod, time: str) -> tuple[Termination, ...]:
