@@ -64,3 +64,8 @@ def test_everything_a_user_can_make_long_is_bounded() -> None:
 
     look(spec, "spec")
     assert unbounded == []
+
+
+def test_models_are_in_no_category_that_people_delete_wholesale() -> None:
+    """`kubectl delete all --all` is for what runs; a model's artifacts may go with it."""
+    assert custom_resource_definition()["spec"]["names"]["categories"] == ["tftrt"]
