@@ -152,17 +152,3 @@ def test_what_is_nested_too_deep_stalls_its_own_model_alone(api: Api, operator: 
     api.patch("TRTModel", "resnet50", {"spec": {"conversion": {"maxBatchSize": 4}}})
     eventually(lambda: len(job_names(api)) == 2)
     api.delete("TRTModel", "deep")
-
-
-def test_an_api_server_that_is_away_is_waited_for_without_a_restart(
-    cluster: Cluster, api: Api, operator: OperatorProcess
-) -> None:
-    serving(api)
-    with cluster.without_api_server():
-        assert operator.answer("readyz") == (503, "the API server does not answer\n")
-        assert operator.answer("healthz")[0] == 200
-    operator.wait_until_healthy()
-    api.create(trtmodel("later", source={"uri": "pvc://models/other"}))
-    (name,) = eventually(lambda: [name for name in job_names(api) if name.startswith("later-")], seconds=60)
-    # Kubernetes' own controllers come back later than the operator.
-    eventually(lambda: api.list("Pod", f"batch.kubernetes.io/job-name={name}"), seconds=120)

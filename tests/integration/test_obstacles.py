@@ -127,4 +127,4 @@ def test_a_record_that_somebody_forged_is_named_and_never_mounted(api: Api) -> N
         for volume in api.get("Deployment", "resnet50")["spec"]["template"]["spec"]["volumes"]
         if "persistentVolumeClaim" in volume
     ]
-    assert volume == {"claimName": "models", "readOnly": True}
+    assert volume == {"claimName": "models"}
