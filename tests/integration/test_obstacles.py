@@ -120,11 +120,3 @@ def test_a_record_that_somebody_forged_is_named_and_never_mounted(api: Api) -> N
     eventually(lambda: conditions(api).get("Stalled") == ("True", "NameConflict"))
     assert record["metadata"]["name"] in message(api, "Stalled")
     assert not api.exists("Deployment", "resnet50")
-    api.delete("ConfigMap", record["metadata"]["name"])
-    eventually(lambda: api.exists("Deployment", "resnet50"), seconds=90)
-    (volume,) = [
-        volume["persistentVolumeClaim"]
-        for volume in api.get("Deployment", "resnet50")["spec"]["template"]["spec"]["volumes"]
-        if "persistentVolumeClaim" in volume
-    ]
-    assert volume == {"claimName": "models"}

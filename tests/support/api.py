@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import httpx
 import yaml
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from tftrt_operator.controller.nesting import loads
 
@@ -73,11 +74,20 @@ class Api:
         return f"{path}/{name}" if name else path
 
     def request(self, method: str, path: str, body: Json | None = None, content_type: str = "application/json") -> Json:
-        response = self._client.request(method, path, json=body, headers={"Content-Type": content_type})
+        response = self._answer(method, path, body, content_type)
         data: Json = loads(response.content)  # as the operator reads it: some tests write what is very deep
         if response.status_code >= 400:
             raise Refused(response.status_code, data.get("message", ""))
         return data
+
+    @retry(
+        # As every client of Kubernetes does: a CRD that has just changed is busy for a moment.
+        retry=retry_if_result(lambda response: response.status_code == 429),
+        stop=stop_after_delay(30),
+        wait=wait_fixed(0.2),
+    )
+    def _answer(self, method: str, path: str, body: Json | None, content_type: str) -> httpx.Response:
+        return self._client.request(method, path, json=body, headers={"Content-Type": content_type})
 
     def create(self, body: Json, query: str = "") -> Json:
         return self.request("POST", self.path(body["kind"]) + query, body)
