@@ -63,23 +63,6 @@ def stalled(api: Api, reason: str) -> bool:
     return conditions(api, "tiny").get("Stalled") == ("True", reason)
 
 
-def owners_and_modes(workspace: Workspace) -> dict[str, tuple[int, int, int]]:
-    """User, group and mode of everything in the claim `models`."""
-    found = {str(path): path.stat() for path in (workspace.volume, *sorted(workspace.volume.rglob("*")))}
-    return {path: (stat.st_uid, stat.st_gid, stat.st_mode) for path, stat in found.items()}
-
-
-def test_a_claim_that_a_model_is_only_read_from_keeps_its_files_as_they_are(
-    workspace: Workspace, bucket: Bucket
-) -> None:
-    """Somebody else's data may lie beside the model: a database that another group can read does not start."""
-    api = workspace.api
-    before = owners_and_modes(workspace)
-    api.create(trtmodel("tiny", source={"uri": "pvc://models/tiny"}, artifacts=bucket.artifacts()))
-    eventually(lambda: conditions(api, "tiny")["Converted"] == ("True", "Converted"), seconds=180)
-    assert owners_and_modes(workspace) == before
-
-
 def test_a_model_in_s3_is_served_from_an_artifact_in_s3_and_both_outlive_or_go_as_asked(
     workspace: Workspace, bucket: Bucket
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tftrt_operator.api.trtmodel import TRTModel
 from tftrt_operator.domain.manifests.cleanup_job import Store, cleanup_job
-from tftrt_operator.domain.manifests.conversion_job import conversion_job, conversion_job_name
+from tftrt_operator.domain.manifests.conversion_job import conversion_job
 from tftrt_operator.domain.manifests.deployment import deployment
 from tftrt_operator.domain.manifests.network_policy import network_policy
 
@@ -21,9 +21,6 @@ EVERYWHERE: dict[str, Any] = {
     "verification": {"dataUri": "gs://data/held-out", "secretName": "google"},
     "artifacts": {"uri": "az://artifacts/tftrt", "secretName": "store-keys"},
 }
-
-
-GOLDEN_NAMES = ["resnet50-3cb5b484-180d", "resnet50-5e3ce5b8-564d"]
 
 
 def pod_of(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,34 +75,6 @@ def test_a_claim_that_is_source_and_store_is_one_volume_writable_in_the_end_alon
         for container in [*pod["initContainers"], *pod["containers"]]
     }
     assert read_only == {"lookup": [True], "fetch": [True], "convert": [], "publish": [False]}
-    assert claims_written(pod) == {"models": True}
-
-
-def claims_written(pod: dict[str, Any]) -> dict[str, bool]:
-    """By claim, whether the kubelet may change what is in it."""
-    claims = [volume["persistentVolumeClaim"] for volume in pod["volumes"] if "persistentVolumeClaim" in volume]
-    return {claim["claimName"]: not claim.get("readOnly", False) for claim in claims}
-
-
-def test_a_claim_that_is_only_read_is_read_only_as_a_volume() -> None:
-    """Or the kubelet would give its files another group, and make them writable by it."""
-    model = trtmodel(source={"uri": "pvc://postgres/models/x"}, artifacts={"uri": "pvc://store/tftrt"})
-    assert claims_written(job(model)) == {"postgres": False, "store": True}
-    wanted = target(model)
-    cleanup = cleanup_job(model, wanted.runtime, Store(wanted.key.store), [wanted.key.fingerprint])
-    assert claims_written(pod_of(cleanup.body)) == {"store": True}
-
-
-def test_how_a_claim_is_attached_is_no_part_of_a_jobs_name() -> None:
-    """Golden: another name runs every failed conversion of every user again."""
-    names = [
-        conversion_job_name(model, target(model).runtime, target(model).key)
-        for model in (
-            trtmodel(),
-            trtmodel(source={"uri": "pvc://postgres/models/x"}, artifacts={"uri": "s3://bucket/tftrt"}),
-        )
-    ]
-    assert names == GOLDEN_NAMES
 
 
 def test_claims_with_long_or_dotted_names_have_volumes_of_their_own() -> None:

@@ -57,7 +57,7 @@ def conversion_job_name(model: TRTModel, runtime: Runtime, key: EngineKey) -> st
     """Return `<name>-<fingerprint8>-<run4>`: a failed run never blocks a corrected one, which has another name."""
     run = digest(
         [
-            _named_after(_pod_template(model, runtime, key)),
+            _pod_template(model, runtime, key),
             model.spec.conversion.retries,
             model.metadata.annotations.get(RETRY_ANNOTATION, ""),
             model.spec.conversion.queue,
@@ -65,22 +65,6 @@ def conversion_job_name(model: TRTModel, runtime: Runtime, key: EngineKey) -> st
         4,
     )
     return f"{model.metadata.name}-{key.fingerprint[:8]}-{run}"
-
-
-def _named_after(template: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a pod template the Job's name tells.
-
-    Not how a claim is attached: an upgrade to an operator that does so in another way would run every failed conversion
-    again, and take those that wait in a queue out of it.
-    """
-    volumes = [_without_read_only(volume) for volume in template["spec"]["volumes"]]
-    return {**template, "spec": {**template["spec"], "volumes": volumes}}
-
-
-def _without_read_only(volume: dict[str, Any]) -> dict[str, Any]:
-    if "persistentVolumeClaim" not in volume:
-        return volume
-    return {**volume, "persistentVolumeClaim": {"claimName": volume["persistentVolumeClaim"]["claimName"]}}
 
 
 def _pod_template(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str, Any]:

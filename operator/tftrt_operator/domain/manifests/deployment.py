@@ -170,11 +170,9 @@ def _artifact(model: TRTModel, runtime: Runtime, record: EngineRecord) -> _Artif
     uri = record.summary.artifact
     reach = pods.access("artifacts", uri, model.spec.artifacts.secret_name, read_only=True)
     if scheme_of(uri) == "pvc":
-        # The store is ours to write, and not read-only as a volume here: a folder that is gone could not be told from
-        # one that cannot be mounted, and nodes with SELinux could not label it for this pod.
-        volume = pods.claim_volume(pods.claim_of(uri), read_only=False)
+        (volume,) = reach.volumes
         mount = {"name": volume["name"], "mountPath": ARTIFACT, "subPath": pods.path_in_claim(uri), "readOnly": True}
-        return _Artifact(mount, (volume,), None)
+        return _Artifact(mount, reach.volumes, None)
     copy = {"name": "artifact", "mountPath": ARTIFACT}
     pull = {
         "name": "pull",

@@ -57,10 +57,8 @@ class Access:
     volumes: tuple[dict[str, Any], ...] = ()
 
     def __add__(self, other: "Access") -> "Access":
-        """Return both, each mount and volume once. A claim that one of them writes is there to be written."""
-        # The last of a name counts: those that are read come first.
-        volumes = sorted(self.volumes + other.volumes, key=_is_written)
-        return Access(_once(self.mounts + other.mounts, "mountPath"), _once(tuple(volumes), "name"))
+        """Return both, each mount and volume once."""
+        return Access(_once(self.mounts + other.mounts, "mountPath"), _once(self.volumes + other.volumes, "name"))
 
 
 def access(role: str, uri: str, secret_name: str, *, read_only: bool) -> Access:
@@ -70,7 +68,7 @@ def access(role: str, uri: str, secret_name: str, *, read_only: bool) -> Access:
     """
     if scheme_of(uri) == "pvc":
         claim = claim_of(uri)
-        return Access((claim_mount(claim, read_only=read_only),), (claim_volume(claim, read_only=read_only),))
+        return Access((claim_mount(claim, read_only=read_only),), (claim_volume(claim),))
     if not secret_name:
         return Access()
     mount = {"name": f"secret-{role}", "mountPath": f"{SECRETS_ROOT}/{role}", "readOnly": True}
@@ -92,18 +90,9 @@ def path_in_claim(uri: str) -> str:
     return path.strip("/")
 
 
-def _is_written(volume: Mapping[str, Any]) -> bool:
-    return "persistentVolumeClaim" in volume and "readOnly" not in volume["persistentVolumeClaim"]
-
-
-def claim_volume(claim: str, *, read_only: bool) -> dict[str, Any]:
-    """Return the volume of a claim.
-
-    Of one that is read-only as a volume, and not in its mounts alone, the kubelet leaves the owners and modes of the
-    files as they are, whatever the pod's fsGroup; and a disk that another node reads can be attached.
-    """
-    source: dict[str, Any] = {"claimName": claim} | ({"readOnly": True} if read_only else {})
-    return {"name": _claim_volume_name(claim), "persistentVolumeClaim": source}
+def claim_volume(claim: str) -> dict[str, Any]:
+    """Return the volume of a claim. Who may only read it says so in the mount."""
+    return {"name": _claim_volume_name(claim), "persistentVolumeClaim": {"claimName": claim}}
 
 
 def claim_mount(claim: str, *, read_only: bool) -> dict[str, Any]:
