@@ -131,9 +131,9 @@ class Caches:
         elif key in self._concessions:
             self._concessions[key].pop(kind, None)
 
-    def concession(self, key: Key, kind: str) -> Concession | None:
-        """Return what the API server made of the last apply of a model's child where that is not what was applied."""
-        return self._concessions.get(key, {}).get(kind)
+    def concessions(self, key: Key) -> dict[str, Concession]:
+        """Return, by kind of child, what the API server made of the last apply where that is not what was applied."""
+        return dict(self._concessions.get(key, {}))
 
     def _is_own_status(self, before: TRTModel, model: TRTModel) -> bool:
         """Return whether nothing has changed but the status, to what we wrote.
@@ -172,7 +172,7 @@ class Caches:
             records=tuple(records.values()),
             deployment=deployment,
             children=tuple(child for child in children if child.name == name),
-            concessions=dict(self._concessions.get(model.key, {})),
+            concessions=self.concessions(model.key),
         )
 
     def write_through(self, body: Mapping[str, Any]) -> bool:

@@ -51,7 +51,6 @@ class Executor:
         Raises:
             WriteFailedError: a write was not taken, for a reason that may pass.
         """
-        conceded = False
         for patch in writes.patches:
             if rejection := await self._attempt(key, patch.reference, self.patch(patch)):
                 return Outcome((rejection,))
@@ -65,10 +64,8 @@ class Executor:
                 return Outcome(tuple(refused), foreign=(manifest.reference,))
         for manifest in writes.applies:
             if rejection := await self._attempt(key, manifest.reference, self._apply(manifest, observation)):
-                return Outcome((*refused, rejection), conceded=conceded)
-            before = observation.concessions.get(manifest.kind)
-            conceded = conceded or self._caches.concession(key, manifest.kind) != before
-        return Outcome(tuple(refused), conceded=conceded)
+                return Outcome((*refused, rejection))
+        return Outcome(tuple(refused), conceded=self._caches.concessions(key) != observation.concessions)
 
     async def patch(self, patch: Patch) -> None:
         """Merge a patch into an object.

@@ -70,7 +70,7 @@ def _end_overdue(model: TRTModel, job: ObservedJob, observation: Observation) ->
 
 def end_job(model: TRTModel, job: ObservedJob) -> Patch:
     """Return the write that ends a Job's pods and leaves the Job, failed, for everyone to read."""
-    reference = Reference("Job", model.metadata.namespace, job.name, job.uid)
+    reference = job_reference(model, job)
     return Patch(reference, {"spec": {"activeDeadlineSeconds": 1}})
 
 
@@ -95,9 +95,9 @@ def settle(model: TRTModel, target: Target, observation: Observation, record: Ob
     """Return the writes that leave things tidy once the record exists: owned by us, and its Job on its way out."""
     writes = _delete_stale_jobs(model, target, observation)
     if not _is_named_as_now(model, record.owners):
-        writes += _join(model, Reference("ConfigMap", model.metadata.namespace, record.name), record)
+        writes += _join(model, record_reference(model, record), record)
     for job in engine_jobs(target, observation):
-        reference = Reference("Job", model.metadata.namespace, job.name, job.uid)
+        reference = job_reference(model, job)
         if job.state is JobState.LIVE and sole_owner(model, job.owners) and not _has_started(job, observation):
             if job.evidence == target.key.evidence and not job.deleting:
                 writes += Writes(deletes=(reference,))  # another's was faster: there is nothing left to make
@@ -167,7 +167,7 @@ def _take_result(
             tidy,
         )
     # The evidence is gone with the pod. Another run finds the artifact and prints the same summary.
-    reference = Reference("Job", model.metadata.namespace, job.name, job.uid)
+    reference = job_reference(model, job)
     return Step(
         reconciling("ConversionPending", f"Job {job.name} is done but its pod is gone: running it again"),
         tidy + Writes(deletes=(reference,)),
@@ -244,7 +244,7 @@ def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation
         goes_by_itself = job.has_ttl and job.state is not JobState.LIVE
         if job.component != names.CONVERSION or job.deleting or goes_by_itself:
             continue
-        reference = Reference("Job", model.metadata.namespace, job.name, job.uid)
+        reference = job_reference(model, job)
         unasked = job.evidence != target.key.evidence
         if sole_owner(model, job.owners):
             if unasked or (job.name != name and is_replaced(job)):
@@ -258,7 +258,7 @@ def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation
 def _join_job(model: TRTModel, job: ObservedJob) -> Writes:
     if _owns(model, job.owners):
         return Writes()
-    return _join(model, Reference("Job", model.metadata.namespace, job.name, job.uid), job)
+    return _join(model, job_reference(model, job), job)
 
 
 def _join(model: TRTModel, reference: Reference, observed: ObservedJob | ObservedRecord) -> Writes:
@@ -303,3 +303,13 @@ def pods_of(job: ObservedJob, observation: Observation) -> list[ObservedPod]:
     return sorted(
         (pod for pod in observation.pods if pod.controller == ("Job", job.uid)), key=lambda pod: pod.created_at
     )
+
+
+def job_reference(model: TRTModel, job: ObservedJob) -> Reference:
+    """Return which object a Job of the model's namespace is."""
+    return Reference("Job", model.metadata.namespace, job.name, job.uid)
+
+
+def record_reference(model: TRTModel, record: ObservedRecord) -> Reference:
+    """Return which object a record of the model's namespace is."""
+    return Reference("ConfigMap", model.metadata.namespace, record.name, record.uid)

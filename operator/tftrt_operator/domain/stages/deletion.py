@@ -8,13 +8,13 @@ from ...api.trtmodel import TRTModel
 from ..fingerprint import normalized_uri
 from ..manifests import names
 from ..manifests.cleanup_job import Store, cleanup_job, cleanup_job_name
-from ..observation import JobState, Observation, ObservedJob, ObservedRecord, Reference
+from ..observation import JobState, Observation, ObservedJob, Reference
 from ..record import EngineKey
 from ..runtime import Catalogue
 from ..step import Patch, Step, Writes
 from ..target import Target
 from ..verdict import Verdict, reconciling
-from .conversion import end_job, pods_of, sole_owner
+from .conversion import end_job, job_reference, pods_of, record_reference, sole_owner
 
 FINALIZER = "tftrt.dev/artifacts"
 PATIENCE = timedelta(minutes=10)
@@ -66,11 +66,11 @@ def delete(model: TRTModel, catalogue: Catalogue, observation: Observation, now:
     wanted = {cleanup_job_name(model, store, prints): (store, prints) for store, prints in artifacts.items()}
     # Whoever has come to use what tells of it must not take it for an engine that is there.
     told = [
-        _reference(model, observed)
+        record_reference(model, observed)
         for observed in observation.records
         if (observed.record.key.store, observed.record.key.fingerprint) in deleted
     ]
-    told += [_reference_of_job(model, job) for job in _own_conversions(model, observation) if not job.deleting]
+    told += [job_reference(model, job) for job in _own_conversions(model, observation) if not job.deleting]
     void = Writes(deletes=tuple(told))
     for name in wanted:
         if name in jobs and jobs[name].state is JobState.FAILED:
@@ -92,23 +92,22 @@ def wait_for_deletion(model: TRTModel, target: Target, observation: Observation)
     if live is not None:
         waits = f"Job {live.name} deletes this engine, which a deleted TRTModel had; it is made anew after that"
         return Step(reconciling("ConversionPending", waits))
+    if not cleanups:
+        return None
     records = [record for record in observation.records if record.record.key.engine == target.key.engine]
     runs = [job for job in observation.jobs if job.engine == target.key.engine and job.component == names.CONVERSION]
     # What was said of the engine before it was deleted, is not so any more.
-    void = [_reference(model, record) for record in records if any(record.created_at <= c.created_at for c in cleanups)]
+    deleted_at = max(cleanup.created_at for cleanup in cleanups)
+    void = [record_reference(model, record) for record in records if record.created_at <= deleted_at]
     void += [
-        _reference_of_job(model, job)
+        job_reference(model, job)
         for job in runs
-        if job.state is not JobState.LIVE and not job.deleting and any(job.created_at <= c.created_at for c in cleanups)
+        if job.state is not JobState.LIVE and not job.deleting and job.created_at <= deleted_at
     ]
     if not void:
         return None
     why = f"{', '.join(one.name for one in void)} tells of an engine that was deleted with another TRTModel"
     return Step(reconciling("ConversionPending", why), Writes(deletes=tuple(void)))
-
-
-def _reference(model: TRTModel, record: ObservedRecord) -> Reference:
-    return Reference("ConfigMap", model.metadata.namespace, record.name, record.uid)
 
 
 def _uris(stores: Iterable[Store]) -> str:
@@ -139,10 +138,6 @@ def _may_have_published(job: ObservedJob, observation: Observation) -> bool:
     return job.started_at is not None and (not pods or len(pods) < attempts)
 
 
-def _reference_of_job(model: TRTModel, job: ObservedJob) -> Reference:
-    return Reference("Job", model.metadata.namespace, job.name, job.uid)
-
-
 def _own_artifacts(model: TRTModel, catalogue: Catalogue, observation: Observation) -> dict[Store, list[str]]:
     """Return the fingerprints by store that no other living TRTModel uses, or is having made.
 
@@ -158,22 +153,17 @@ def _own_artifacts(model: TRTModel, catalogue: Catalogue, observation: Observati
     stores: dict[EngineKey, Store] = {}
     for observed in observation.records:
         key = observed.record.key
-        stores.setdefault(_engine(key.fingerprint, key.store), at(key.store, observed.record.secret_name))
+        stores.setdefault(EngineKey(key.fingerprint, key.store), at(key.store, observed.record.secret_name))
     for job in _own_conversions(model, observation):
         # Published, and never recorded: the model was deleted before.
         if job.store and _may_have_published(job, observation):
-            stores.setdefault(_engine(job.fingerprint, job.store), at(job.store, job.secret_name))
+            stores.setdefault(EngineKey(job.fingerprint, job.store), at(job.store, job.secret_name))
     found: dict[Store, list[str]] = {}
     for key, store in stores.items():
         uids = _users(key, observation)
         if model.metadata.uid in uids and not (uids - {model.metadata.uid}) & observation.live_models:
             found.setdefault(store, []).append(key.fingerprint)
     return found
-
-
-def _engine(fingerprint: str, store: str) -> EngineKey:
-    """Return the engine, whatever it is verified on."""
-    return EngineKey(fingerprint, store)
 
 
 def _users(key: EngineKey, observation: Observation) -> set[str]:

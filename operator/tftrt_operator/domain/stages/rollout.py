@@ -30,6 +30,7 @@ from ..record import EngineRecord
 from ..step import Patch, Step, Writes
 from ..target import Target
 from ..verdict import Verdict, ready, reconciling, stalled
+from .conversion import job_reference, record_reference
 
 _HASH = f"metadata.annotations.{MANIFEST_HASH_ANNOTATION}"
 ARTIFACT_IS_GONE = ("ArtifactNotFound", "ArtifactCorrupt")
@@ -46,7 +47,7 @@ def roll_out(model: TRTModel, target: Target, observed: ObservedRecord, observat
     pods = _pods_of(manifests[0], observation)
     if (lost := _lost_artifact(model, observed, observation)) is not None:
         # Another run publishes it anew. What tells of the lost one would be taken for it.
-        told = (_of_record(model, observed), *_finished_jobs(model, target, observation))
+        told = (record_reference(model, observed), *_finished_jobs(model, target, observation))
         # First it is written that this retry is heeded: one is one run, whatever becomes of what is applied later.
         return Step(
             reconciling("ConversionPending", f"{lost.reason}, and {RETRY_ANNOTATION} is new: it is made again"),
@@ -88,14 +89,10 @@ def _ended_after(pod: ObservedPod, time: str) -> tuple[Termination, ...]:
 
 def _finished_jobs(model: TRTModel, target: Target, observation: Observation) -> tuple[Reference, ...]:
     return tuple(
-        Reference("Job", model.metadata.namespace, job.name, job.uid)
+        job_reference(model, job)
         for job in observation.jobs
         if job.component == names.CONVERSION and job.engine == target.key.engine and job.state is not JobState.LIVE
     )
-
-
-def _of_record(model: TRTModel, observed: ObservedRecord) -> Reference:
-    return Reference("ConfigMap", model.metadata.namespace, observed.name, observed.uid)
 
 
 def keep_serving(model: TRTModel, observation: Observation) -> Writes:
