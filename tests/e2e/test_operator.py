@@ -21,7 +21,7 @@ ACCOUNT = f"--as=system:serviceaccount:{NAMESPACE}:{RELEASE}"
         ("get", "secrets"),
         ("list", "secrets"),
         ("create", "pods"),
-        ("create", "pods/exec"),
+        ("create", "pods --subresource=exec"),  # kubectl reads pods/exec as a pod of that name
         ("deletecollection", "configmaps"),
         ("update", "trtmodels"),
         ("delete", "trtmodels"),
@@ -31,7 +31,7 @@ ACCOUNT = f"--as=system:serviceaccount:{NAMESPACE}:{RELEASE}"
 )
 def test_the_operator_may_not_do_what_it_need_not(cluster: Cluster, verb: str, resource: str) -> None:
     with pytest.raises(subprocess.CalledProcessError) as no:
-        cluster.kubectl("auth", "can-i", verb, resource, ACCOUNT, "--all-namespaces")
+        cluster.kubectl("auth", "can-i", verb, *resource.split(), ACCOUNT, "--all-namespaces")
     assert no.value.stdout.strip() == "no"
 
 
