@@ -8,9 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from .api.storage import STORE_PATTERN, StoreUri
-from .domain.runtime import Accelerator, Catalogue, Runtime
+from .domain.runtime import Accelerator, Catalogue, Proxy, Runtime
 
 DEFAULT_PATH = Path("/etc/tftrt-operator/config.yaml")
+PROXY_PATTERN = r"^(https?://[^/@\s]+/?)?$"
+"""Without a user and a password: what pods are started with is there for all to read who may read pods."""
 
 
 class ConfigurationError(Exception):
@@ -33,10 +35,17 @@ class _Artifacts(_Part):
     uri: StoreUri | None = Field(default=None, pattern=STORE_PATTERN)
 
 
+class _Proxy(_Part):
+    http_proxy: str = Field(default="", pattern=PROXY_PATTERN)
+    https_proxy: str = Field(default="", pattern=PROXY_PATTERN)
+    no_proxy: str = ""
+
+
 class _Configuration(_Part):
     runtimes: tuple[_Runtime, ...] = Field(min_length=1)
     default_runtime: str
     artifacts: _Artifacts = _Artifacts()
+    proxy: _Proxy = _Proxy()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -68,9 +77,11 @@ def read_catalogue(path: Path = DEFAULT_PATH) -> Catalogue:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"the configuration {path} cannot be used: {faults}") from error
+    said = configuration.proxy
+    proxy = Proxy(said.http_proxy, said.https_proxy, said.no_proxy)
     return Catalogue(
         runtimes=tuple(
-            Runtime(runtime.name, runtime.image, runtime.tensorflow, runtime.tensorrt, runtime.accelerator)
+            Runtime(runtime.name, runtime.image, runtime.tensorflow, runtime.tensorrt, runtime.accelerator, proxy)
             for runtime in configuration.runtimes
         ),
         default_runtime=configuration.default_runtime,

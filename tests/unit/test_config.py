@@ -10,6 +10,7 @@ runtimes:
   - {name: cpu, image: "converter:1", tensorflow: 2.14.1, accelerator: None}
 defaultRuntime: triton
 artifacts: {uri: "pvc://models/tftrt"}
+proxy: {httpsProxy: "http://proxy.example:3128", noProxy: ".svc"}
 """
 
 
@@ -20,6 +21,8 @@ def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
     assert [runtime.name for runtime in catalogue.runtimes] == ["triton", "cpu"]
     assert catalogue.runtime("") == catalogue.runtimes[0]
     assert catalogue.store == "pvc://models/tftrt"
+    told = (("HTTPS_PROXY", "http://proxy.example:3128"), ("NO_PROXY", ".svc"))
+    assert {runtime.proxy.variables for runtime in catalogue.runtimes} == {told}
 
 
 @pytest.mark.parametrize(
@@ -30,6 +33,7 @@ def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
         ("tensorrt: 8.5.3.1, ", "", "accelerator GPU and a tensorrt version go together"),
         ("artifacts:", "artefacts:", "artefacts: Extra inputs are not permitted"),
         ("runtimes:", "runtimes: ][", "is no YAML"),
+        ("http://proxy.example:3128", "http://me:word@proxy.example:3128", "proxy.httpsProxy"),
         ("pvc://models/tftrt", "file:///models", "artifacts.uri"),
     ],
 )

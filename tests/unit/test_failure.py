@@ -34,18 +34,18 @@ def test_a_pod_that_has_not_failed_has_no_failure() -> None:
 )
 def test_of_a_container_that_was_killed_without_a_word_the_pod_says_why(reason: str, message: str) -> None:
     failed = pod("job", ended("", 137, "convert", "Error"), reason=reason, message=message)
-    assert told(failed) == (137, reason, f"pod job-abcde: {message}")
+    assert told(failed) == (137, reason, f"pod job-abcde: “{message}”")
 
 
 def test_a_pod_that_its_node_refused_has_failed_though_no_container_has() -> None:
     refused = pod("job", reason="UnexpectedAdmissionError", message="Allocate failed: no healthy devices present")
-    reason, message = "UnexpectedAdmissionError", "pod job-abcde: Allocate failed: no healthy devices present"
+    reason, message = "UnexpectedAdmissionError", "pod job-abcde: “Allocate failed: no healthy devices present”"
     assert told(refused) == (0, reason, message)
 
 
 def test_a_reason_of_a_pod_that_is_not_explained_is_in_the_message() -> None:
     refused = pod("job", reason="OutOfnvidia.com/gpu", message="Node has too few")
-    assert told(refused) == (0, "PodFailed", "pod job-abcde: OutOfnvidia.com/gpu: Node has too few")
+    assert told(refused) == (0, "PodFailed", "pod job-abcde: “OutOfnvidia.com/gpu”: “Node has too few”")
 
 
 def test_a_pod_that_gives_only_a_reason_still_has_a_sentence() -> None:
@@ -83,8 +83,19 @@ def test_a_reason_that_is_not_the_converters_is_quoted_and_never_a_reason() -> N
     code, reason, message = told(pod("job", ended(words, 1)))
     assert (code, reason) == (1, "ContainerFailed")
     assert message == (
-        "container publish ended with exit code 1, and said 'Serving: [2J [32m1 of 1 replicas answer all is well'"
+        "container publish ended with exit code 1, and says “Serving: [2J [32m1 of 1 replicas answer all is well”"
     )
+
+
+def test_what_a_container_says_for_a_reason_of_the_list_is_quoted_and_bounded_and_its_exit_code_is_kubernetes() -> None:
+    says = "“all is well”\n\nignore what was said before " * 100
+    words = json.dumps({"code": 19, "reason": "SourceNotFound", "message": says})
+    code, reason, message = told(pod("job", ended(words, 1, "convert")))
+    assert (code, reason) == (1, "SourceNotFound")
+    assert message.startswith('container convert says “"all is well" ignore what was said before')
+    assert message.endswith("…”")
+    assert message.count("”") == 1
+    assert len(message) < 1100
 
 
 def test_the_reasons_of_containers_are_the_converters_failures() -> None:

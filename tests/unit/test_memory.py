@@ -39,6 +39,17 @@ def test_an_explicit_fraction_wins_over_everything() -> None:
     assert grant == MemoryGrant(Decimal("0.5"), 6_000_000_000)
 
 
+@pytest.mark.parametrize(("memory", "of"), [(None, "the device has 12000000000"), ("8G", "gpu.memory is 8000000000")])
+def test_an_explicit_fraction_leaves_room_for_what_was_measured_outside_the_pool(memory: str | None, of: str) -> None:
+    measured = MeasuredPool(peak=400_000_000, overhead=1_000_000_000)
+    fits = "0.5" if memory else "0.91"
+    assert isinstance(memory_grant(gpu(memoryFraction=fits, memory=memory), 1, 12_000_000_000, measured), MemoryGrant)
+    shortage = memory_grant(gpu(memoryFraction="0.92", memory=memory), 1, 12_000_000_000, measured)
+    assert isinstance(shortage, MemoryShortage)
+    assert f"11040000000 bytes, and a server takes 1000000000 beside them, but {of}" in shortage.message
+    assert "lower gpu.memoryFraction" in shortage.message
+
+
 def test_a_small_workspace_still_leaves_room_for_what_lies_outside_the_pool() -> None:
     grant = memory_grant(gpu(), 1, 12_000_000_000, None)
     assert isinstance(grant, MemoryGrant)

@@ -77,19 +77,44 @@ def test_a_claim_that_is_source_and_store_is_one_volume_writable_in_the_end_alon
     assert read_only == {"lookup": [True], "fetch": [True], "convert": [], "publish": [False]}
 
 
+def claims(pod: dict[str, Any]) -> dict[str, bool]:
+    """By claim: whether its volume is attached read-only."""
+    found = (volume["persistentVolumeClaim"] for volume in pod["volumes"] if "persistentVolumeClaim" in volume)
+    return {claim["claimName"]: claim.get("readOnly", False) for claim in found}
+
+
+def test_a_claim_that_a_conversion_only_reads_is_attached_read_only_so_that_its_files_stay_as_they_are() -> None:
+    apart = trtmodel(
+        source={"uri": "pvc://postgres-data/models/x"},
+        verification={"dataUri": "pvc://samples/held-out.npz"},
+        artifacts={"uri": "pvc://store/tftrt"},
+    )
+    assert claims(job(apart)) == {"postgres-data": True, "samples": True, "store": False}
+    in_a_bucket = trtmodel(source={"uri": "pvc://postgres-data/models/x"}, artifacts={"uri": "s3://store/tftrt"})
+    assert claims(job(in_a_bucket)) == {"postgres-data": True}
+    assert claims(job(trtmodel())) == {"models": False}, "source and store in one"
+
+
+def test_a_server_gives_no_file_of_a_claim_to_its_group() -> None:
+    assert "fsGroup" not in server(trtmodel())["securityContext"]
+    pulls = server(trtmodel(**EVERYWHERE))
+    assert pulls["securityContext"]["fsGroup"] == 65532, "it reads its Secret by this group"
+    assert claims(pulls) == {}
+
+
 def test_claims_with_long_or_dotted_names_have_volumes_of_their_own() -> None:
     one, other = "models." + "a" * 80, "models." + "a" * 81
     pod = job(trtmodel(source={"uri": f"pvc://{one}/resnet50"}, artifacts={"uri": f"pvc://{other}/tftrt"}))
-    claims = {
+    volumes = {
         volume["name"]: volume["persistentVolumeClaim"]["claimName"]
         for volume in pod["volumes"]
         if "persistentVolumeClaim" in volume
     }
-    assert sorted(claims.values()) == [one, other]
-    assert all(re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name) for name in claims)
+    assert sorted(volumes.values()) == [one, other]
+    assert all(re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name) for name in volumes)
     containers = [*pod["initContainers"], *pod["containers"]]
     assert {mount["name"] for c in containers for mount in c["volumeMounts"] if "/mnt/pvc/" in mount["mountPath"]} == {
-        *claims
+        *volumes
     }
 
 

@@ -148,7 +148,7 @@ def test_an_autoscaler_that_gets_fewer_than_it_wants_leaves_the_model_ready_and_
     waits = server_pod(observation, unschedulable="0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
     made = planned(model, replace(observation, pods=(waits,)))
     assert conditions(made)["Ready"] == ("True", "Serving")
-    assert message(made, "Ready").startswith("1 of 3 replicas answer; 0/1 nodes are available")
+    assert message(made, "Ready").startswith("1 of 3 replicas answer; “0/1 nodes are available")
 
 
 def test_fewer_replicas_never_lower_ready() -> None:
@@ -476,7 +476,7 @@ def test_a_label_that_no_node_has_is_named() -> None:
     made = planned(model, replace(observation, pods=(server_pod(observation, unschedulable=words),)))
     assert made.status is not None
     message = made.status.conditions[0].message
-    assert f"{words}; spec.gpu.product asks for nodes with the label nvidia.com/gpu.product=NVIDIA-A10" in message
+    assert f"“{words}”; spec.gpu.product asks for nodes with the label nvidia.com/gpu.product=NVIDIA-A10" in message
     assert "InPlace" not in message
 
 
@@ -558,7 +558,7 @@ def test_a_pod_that_its_node_evicted_is_the_obstacle() -> None:
         observation, ended("", 137, "server"), reason="Evicted", message="The node was low on resource: memory."
     )
     made = planned(model, replace(observation, pods=(evicted,)))
-    assert "Evicted: pod resnet50-abcde: The node was low on resource: memory." in message(made, "Reconciling")
+    assert "Evicted: pod resnet50-abcde: “The node was low on resource: memory.”" in message(made, "Reconciling")
 
 
 def test_while_a_new_revision_does_not_start_the_status_names_the_engine_that_answers() -> None:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from .schema import ApiModel, rules
-from .storage import SecretName, StoreUri, secret_name, secret_rule
+from .storage import SecretName, StoreUri, secret_name, secret_rules
 
 
 class DeletionPolicy(StrEnum):
@@ -18,7 +18,7 @@ class DeletionPolicy(StrEnum):
 class Artifacts(ApiModel):
     """The store of converted models."""
 
-    model_config = ApiModel.model_config | {"json_schema_extra": rules(secret_rule("uri"))}
+    model_config = ApiModel.model_config | {"json_schema_extra": rules(*secret_rules("uri"))}
 
     uri: StoreUri | None = Field(
         default=None,

@@ -6,9 +6,10 @@ from typing import Annotated
 from pydantic import Field
 
 from .kubernetes import ResourceRequirements
+from .pods import PodAnnotations, PodLabels, service_account_name
 from .quantity import Quantity
 from .schema import ApiModel, list_type, rules
-from .storage import SecretName, SourceUri, secret_name, secret_rule
+from .storage import SecretName, SourceUri, secret_name, secret_rules
 
 
 class Precision(StrEnum):
@@ -60,7 +61,7 @@ class ShapeRange(ApiModel):
 class Calibration(ApiModel):
     """The data that the ranges of INT8 are measured on."""
 
-    model_config = ApiModel.model_config | {"json_schema_extra": rules(secret_rule("uri"))}
+    model_config = ApiModel.model_config | {"json_schema_extra": rules(*secret_rules("uri"))}
 
     uri: SourceUri = Field(description="A file or a folder: .npz, .npy or TFRecord, as docs/data.md describes.")
     secret_name: SecretName = secret_name("the data")
@@ -151,8 +152,13 @@ class Conversion(ApiModel):
         description="A Kueue LocalQueue. The Job then starts suspended, and Kueue admits it.",
     )
     resources: ResourceRequirements = Field(
-        default_factory=ResourceRequirements, description="CPU and memory of the converting container."
+        default_factory=ResourceRequirements,
+        description="CPU and memory of each container of the Job, which run one after the other."
+        " Default: 500m to 8 cores, 2Gi to 16Gi.",
     )
+    service_account_name: str = service_account_name("the Job's pods")
+    pod_labels: PodLabels = Field(default_factory=dict, description="More labels for the Job's pods.")
+    pod_annotations: PodAnnotations = Field(default_factory=dict, description="More annotations for the Job's pods.")
 
     def built_batch_sizes(self) -> tuple[int, ...]:
         """Return the batch sizes to build, ascending, without duplicates."""

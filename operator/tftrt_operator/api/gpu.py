@@ -37,8 +37,9 @@ class GPU(ApiModel):
         description="per_process_gpu_memory_fraction, a decimal in quotes such as '0.67'. Wins over the computed one.",
         json_schema_extra=rules(
             (
-                "self.matches('^[0-9]*[.]?[0-9]+$') && double(self) > 0.0 && double(self) <= 1.0",
-                "must be a decimal above 0 and at most 1, in quotes, for example '0.67'",
+                "self.matches('^[0-9]*[.]?[0-9]+$') && double(self) > 0.0 && double(self) < 1.0",
+                "must be a decimal above 0 and below 1, in quotes, for example '0.67': the whole device would leave"
+                " nothing to what a process takes outside TensorFlow's pool",
             )
         ),
     )

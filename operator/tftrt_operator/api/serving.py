@@ -1,26 +1,12 @@
 """How the converted model is served and rolled out."""
 
 from enum import StrEnum
-from typing import Any
 
 from pydantic import Field
 
-from .kubernetes import AnnotationMap, AnyObject, LabelMap, ResourceRequirements, Toleration
+from .kubernetes import AnyObject, LabelMap, ResourceRequirements, Toleration
+from .pods import OBJECT_NAME, PodAnnotations, PodLabels, service_account_name
 from .schema import ANY_OBJECT, ApiModel, list_type, rules
-
-OBJECT_NAME: dict[str, Any] = {"pattern": r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"}
-"""What most objects may be called (a DNS subdomain), or nothing. What was admitted before is read all the same."""
-_RESERVED_LABELS = rules(
-    (
-        "self.all(key, !key.contains('kubernetes.io/') && !key.contains('k8s.io/') && !key.startsWith('tftrt.dev/')"
-        " && !(key in ['pod-template-hash', 'controller-uid', 'job-name']))",
-        "must not set labels of kubernetes.io, k8s.io (Kueue's, too) or tftrt.dev, nor pod-template-hash,"
-        " controller-uid or job-name: controllers know their pods by them",
-    )
-)
-_RESERVED_ANNOTATIONS = rules(
-    ("self.all(key, !key.startsWith('tftrt.dev/'))", "must not set tftrt.dev/*: the server reads its task from there")
-)
 
 
 class Autoscaling(ApiModel):
@@ -56,7 +42,9 @@ class Serving(ApiModel):
     )
     autoscaling: Autoscaling | None = Field(default=None, description="Scale on metrics instead of by replicas.")
     resources: ResourceRequirements = Field(
-        default_factory=ResourceRequirements, description="CPU and memory of the server."
+        default_factory=ResourceRequirements,
+        description="CPU and memory of the server; what /dev/shm needs is added to its memory."
+        " Default: 250m to 8 cores; 1Gi and twice the artifact to 4Gi and four times the artifact.",
     )
     node_selector: LabelMap = Field(default_factory=dict, description="Labels of nodes that may serve.")
     tolerations: tuple[Toleration, ...] = Field(
@@ -71,26 +59,15 @@ class Serving(ApiModel):
     priority_class_name: str = Field(
         default="", max_length=253, json_schema_extra=OBJECT_NAME, description="PriorityClass of the inference pods."
     )
-    service_account_name: str = Field(
-        default="",
-        max_length=253,
-        json_schema_extra=OBJECT_NAME,
-        description="ServiceAccount of the inference pods. Its token is not mounted.",
-    )
+    service_account_name: str = service_account_name("the inference pods")
     max_queue_delay_microseconds: int = Field(
         default=2000,
         ge=0,
         le=10_000_000,
         description="How long Triton's dynamic batcher waits for more requests, in microseconds.",
     )
-    pod_labels: LabelMap = Field(
-        default_factory=dict, description="More labels for inference pods.", json_schema_extra=_RESERVED_LABELS
-    )
-    pod_annotations: AnnotationMap = Field(
-        default_factory=dict,
-        description="More annotations for inference pods.",
-        json_schema_extra=_RESERVED_ANNOTATIONS,
-    )
+    pod_labels: PodLabels = Field(default_factory=dict, description="More labels for inference pods.")
+    pod_annotations: PodAnnotations = Field(default_factory=dict, description="More annotations for inference pods.")
 
 
 class RolloutStrategy(StrEnum):

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from .schema import ApiModel, list_type, rules
-from .storage import SecretName, SourceUri, secret_name, secret_rule
+from .storage import SecretName, SourceUri, secret_name, secret_rules
 
 
 class SourceFormat(StrEnum):
@@ -25,7 +25,7 @@ class Source(ApiModel):
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": rules(
-            secret_rule("uri"),
+            *secret_rules("uri"),
             (
                 "self.format != 'FrozenGraph' || (has(self.inputs) && has(self.outputs))",
                 "a FrozenGraph needs inputs and outputs: names of tensors such as input:0",

@@ -42,11 +42,18 @@ SecretName = Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9]([-a-z0-9.
 """A Secret of the TRTModel's namespace; empty for none."""
 
 
-def secret_rule(uri: str) -> tuple[str, str]:
-    """Return the CEL rule of a type that has the field `uri` and a `secretName`: a claim needs no Secret."""
+def secret_rules(uri: str) -> tuple[tuple[str, str], ...]:
+    """Return the CEL rules of a type that has the field `uri` and a `secretName`."""
+    unless = f"!has(self.secretName) || self.secretName == '' || !has(self.{uri}) || !self.{uri}.startsWith"
     return (
-        f"!has(self.secretName) || self.secretName == '' || !has(self.{uri}) || !self.{uri}.startsWith('pvc://')",
-        "secretName is for object stores and web servers: a pvc:// URI needs none, drop it",
+        (
+            f"{unless}('pvc://')",
+            "secretName is for object stores and web servers: a pvc:// URI needs none, drop it",
+        ),
+        (
+            f"{unless}('http://')",
+            "secretName needs https://: what a Secret holds never goes over plain http",
+        ),
     )
 
 

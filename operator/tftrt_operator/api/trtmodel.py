@@ -56,7 +56,17 @@ class TRTModelSpec(ApiModel):
                 ".isGreaterThan(quantity(string(self.conversion.maxWorkspaceSize)))",
                 "gpu.memory must be larger than conversion.maxWorkspaceSize, which is reserved out of it:"
                 " raise gpu.memory or lower conversion.maxWorkspaceSize",
-            )
+            ),
+            *(
+                (
+                    f"!has(self.gpu) || !has(self.gpu.resourceName) || !has(self.{part})"
+                    f" || !has(self.{part}.resources) || !has(self.{part}.resources.{amounts})"
+                    f" || !(self.gpu.resourceName in self.{part}.resources.{amounts})",
+                    f"{part}.resources.{amounts} must not name gpu.resourceName: each pod gets one of it",
+                )
+                for part in ("conversion", "serving")
+                for amounts in ("requests", "limits")
+            ),
         )
     }
 

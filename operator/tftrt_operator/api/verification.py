@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from .schema import ApiModel, rules
-from .storage import SecretName, SourceUri, secret_name, secret_rule
+from .storage import SecretName, SourceUri, secret_name, secret_rules
 
 _FRACTION = rules(
     (
@@ -32,7 +32,7 @@ class Verification(ApiModel):
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": rules(
-            secret_rule("dataUri"),
+            *secret_rules("dataUri"),
             (
                 "!has(self.secretName) || self.secretName == '' || has(self.dataUri)",
                 "secretName is for dataUri: set that too, or drop it",

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from ..api.schema import ApiModel
 from .observation import ObservedPod, Termination
-from .words import printable
+from .words import quote
 
 POD_REASONS = ("Evicted", "DeadlineExceeded", "UnexpectedAdmissionError", "Preempting", "NodeLost")
 """What Kubernetes says of pods often enough to be a reason of its own here."""
@@ -38,7 +38,6 @@ CONTAINER_REASONS = frozenset(
     }
 )
 """What a container of ours may give as its reason: the converter's failures. What it says beside that is quoted."""
-QUOTED_CHARACTERS = 500
 _SIGNALLED = 128
 """Exit codes above this tell of a signal: somebody else ended the container."""
 
@@ -80,11 +79,12 @@ def _last_words(termination: Termination) -> FailureReport | None:
     except ValidationError:
         pass
     else:
-        if told.reason in CONTAINER_REASONS:
-            return told
         # Any code in that container can write these words: a reason that is not on the list is none.
-        said = printable(f"{told.reason}: {told.message}", QUOTED_CHARACTERS)
-        message = f"container {termination.container} ended with exit code {termination.exit_code}, and said {said!r}"
+        if told.reason in CONTAINER_REASONS:
+            message = f"container {termination.container} says {quote(told.message)}"
+            return FailureReport(code=termination.exit_code, reason=told.reason, message=message)
+        said = quote(f"{told.reason}: {told.message}")
+        message = f"container {termination.container} ended with exit code {termination.exit_code}, and says {said}"
         return FailureReport(code=termination.exit_code, reason="ContainerFailed", message=message)
     if termination.reason == "OOMKilled":
         return FailureReport(
@@ -102,15 +102,15 @@ def _failure_of_container(termination: Termination) -> FailureReport:
         code=termination.exit_code,
         reason="ContainerFailed",
         message=f"container {termination.container} ended with exit code {termination.exit_code}"
-        + (f": {words[-1]}" if words else f" ({termination.reason or 'no reason given'})"),
+        + (f", and says {quote(words[-1])}" if words else f" ({termination.reason or 'no reason given'})"),
     )
 
 
 def _failure_of_pod(pod: ObservedPod, code: int) -> FailureReport:
     known = pod.reason in POD_REASONS
-    words = pod.message or "no more is known"
+    words = quote(pod.message) if pod.message else "no more is known"
     return FailureReport(
         code=code,
         reason=pod.reason if known else "PodFailed",
-        message=f"pod {pod.name}: {words}" if known else f"pod {pod.name}: {pod.reason}: {words}",
+        message=f"pod {pod.name}: {words}" if known else f"pod {pod.name}: {quote(pod.reason)}: {words}",
     )

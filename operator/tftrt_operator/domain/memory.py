@@ -50,8 +50,9 @@ def memory_grant(
 ) -> MemoryGrant | MemoryShortage:
     """Return the fraction of a device of `device_memory` bytes, floored to four decimals so that it never exceeds.
 
-    An explicit `memoryFraction` wins. `ReserveWorkspace` gives `(memory - reserve) / device`, where `reserve` is the
-    larger of `max_workspace_size` (bytes) and what lies outside TensorFlow's pool, and `memory` defaults to the device.
+    An explicit `memoryFraction` wins, where it leaves room for what lies outside the pool.
+    `ReserveWorkspace` gives `(memory - reserve) / device`, where `reserve` is the larger of `max_workspace_size`
+    (bytes) and what lies outside TensorFlow's pool, and `memory` defaults to the device.
     `Measured` gives `peak x 1.1 / device`. However it comes about, the pool must hold the measured peak.
     """
     grant = _granted(gpu, max_workspace_size, device_memory, measured)
@@ -68,7 +69,7 @@ def _granted(
     gpu: GPU, max_workspace_size: int, device_memory: int, measured: MeasuredPool | None
 ) -> MemoryGrant | MemoryShortage:
     if gpu.memory_fraction is not None:
-        return _grant(Decimal(gpu.memory_fraction), device_memory)
+        return _explicit_grant(gpu, device_memory, measured)
     memory = device_memory if gpu.memory is None else quantity_bytes(gpu.memory)
     if memory > device_memory:
         return MemoryShortage(
@@ -85,6 +86,20 @@ def _granted(
             f" leave {memory - reserve}: raise gpu.memory or lower conversion.maxWorkspaceSize"
         )
     return _grant(Decimal(memory - reserve) / Decimal(device_memory), device_memory)
+
+
+def _explicit_grant(gpu: GPU, device_memory: int, measured: MeasuredPool | None) -> MemoryGrant | MemoryShortage:
+    """Return what the spec itself names, if what lies outside the pool is known to fit beside it."""
+    grant = _grant(Decimal(str(gpu.memory_fraction)), device_memory)
+    memory = device_memory if gpu.memory is None else quantity_bytes(gpu.memory)
+    if measured is not None and grant.limit_bytes + measured.overhead > memory:
+        of = "the device has" if gpu.memory is None else "gpu.memory is"
+        return MemoryShortage(
+            f"gpu.memoryFraction {gpu.memory_fraction} gives TensorFlow {grant.limit_bytes} bytes, and a server takes"
+            f" {measured.overhead} beside them, but {of} {memory}: lower gpu.memoryFraction"
+            + ("" if gpu.memory is None else ", or raise or drop gpu.memory")
+        )
+    return grant
 
 
 def _measured_grant(memory: int, device_memory: int, measured: MeasuredPool | None) -> MemoryGrant | MemoryShortage:

@@ -27,6 +27,7 @@ from .stages.conversion import engine_jobs, why_convert
 from .stages.rollout import answering_replicas, servers
 from .target import Target
 from .verdict import Verdict
+from .words import quote
 
 
 def status_of(
@@ -147,7 +148,7 @@ def _scaling_active(model: TRTModel, observation: Observation) -> Iterable[Claim
             " TRTModel exclude each other"
         )
     status: Literal["True", "False"] = "True" if told.status == "True" else "False"
-    yield Claim(ConditionType.SCALING_ACTIVE, status, told.reason, told.message + way_out)
+    yield Claim(ConditionType.SCALING_ACTIVE, status, told.reason, quote(told.message) + way_out)
 
 
 def _conversion(

@@ -16,7 +16,7 @@ from .step import Step, Writes
 from .target import Target, target_of
 from .unreadable import UnreadableModel, release, unreadable_status
 from .verdict import Standing, Verdict, reconciling, stalled
-from .words import printable
+from .words import printable, quote
 
 OBSTACLE_INTERVAL = timedelta(seconds=60)
 """We watch only what is ours: nobody tells us when an object that stands in the way, or a quota, is gone."""
@@ -118,9 +118,11 @@ def _obstacle(observation: Observation) -> Verdict | None:
         if rejection.failed:
             where = f"{rejection.reference.kind} {rejection.reference.name}"
             return reconciling(
-                "WriteFailed", f"{where} cannot be written, and is tried again and again: {rejection.message}"
+                "WriteFailed", f"{where} cannot be written, and is tried again and again: {quote(rejection.message)}"
             )
-        what = f"the API server refused {rejection.reference.kind} {rejection.reference.name}: {rejection.message}"
+        what = (
+            f"the API server refused {rejection.reference.kind} {rejection.reference.name}: {quote(rejection.message)}"
+        )
         return stalled("ObjectInvalid", what) if rejection.final else reconciling("WriteForbidden", what)
     return None
 

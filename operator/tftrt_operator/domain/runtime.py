@@ -12,6 +12,22 @@ class Accelerator(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """The forward proxy through which an installation reaches other hosts; "" where it needs none."""
+
+    http: str = ""
+    https: str = ""
+    none_for: str = ""
+    """Hosts, domains and networks that are reached without it, with commas between them."""
+
+    @property
+    def variables(self) -> tuple[tuple[str, str], ...]:
+        """The environment variables that every client library knows."""
+        named = (("HTTP_PROXY", self.http), ("HTTPS_PROXY", self.https), ("NO_PROXY", self.none_for))
+        return tuple((name, value) for name, value in named if value)
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """One image that converts and serves, so that an engine is always loaded by the TensorRT that built it."""
 
@@ -20,6 +36,7 @@ class Runtime:
     tensorflow: str
     tensorrt: str
     accelerator: Accelerator
+    proxy: Proxy = Proxy()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ import re
 
 MESSAGE_CHARACTERS = 2000
 """Of a condition's message. Kubernetes takes 32,768; nobody reads them, and each look writes them again."""
+QUOTED_CHARACTERS = 1000
+_MARKS = str.maketrans("“”", '""')
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 
 
@@ -20,6 +22,11 @@ def printable(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
     cut = line[: limit - 2]
     head, space, _ = cut.rpartition(" ")
     return (head if space and len(head) > limit // 2 else cut) + " …"
+
+
+def quote(text: str, limit: int = QUOTED_CHARACTERS) -> str:
+    """Return somebody else's words as such: printable, bounded, between marks that do not occur in them."""
+    return "“" + printable(text.translate(_MARKS), limit) + "”"
 
 
 def reason_or(reason: str, other: str) -> str:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...api.kubernetes import ResourceRequirements
 from ...api.trtmodel import TRTModel
 from ..manifest import Manifest, digest
 from ..record import EngineKey
 from ..runtime import Runtime
-from . import names, pods
+from . import names, pods, resources
 
 TTL_SECONDS = 300
 
@@ -56,19 +57,23 @@ def cleanup_job(model: TRTModel, runtime: Runtime, store: Store, fingerprints: S
                 "activeDeadlineSeconds": 540,
                 "ttlSecondsAfterFinished": TTL_SECONDS,
                 "template": {
-                    "metadata": {"labels": labels, "annotations": {names.SPEC_ANNOTATION: pods.task(task)}},
+                    "metadata": {
+                        "labels": pods.WITHOUT_SIDECAR_LABELS | labels,
+                        "annotations": pods.WITHOUT_SIDECAR_ANNOTATIONS | {names.SPEC_ANNOTATION: pods.task(task)},
+                    },
                     "spec": {
                         "restartPolicy": "Never",
                         "automountServiceAccountToken": False,
                         "enableServiceLinks": False,
-                        "securityContext": pods.POD_SECURITY_CONTEXT,
+                        "securityContext": pods.OWN_USER_AND_GROUP,
                         "containers": [
                             {
                                 "name": "delete",
                                 "image": runtime.image,
                                 "imagePullPolicy": "IfNotPresent",
                                 "args": ["delete"],
-                                "env": [{"name": "HOME", "value": "/tmp"}],
+                                "env": [pods.HOME, *pods.proxy(runtime)],
+                                "resources": resources.requirements(ResourceRequirements(), resources.CLEANUP),
                                 "securityContext": pods.CONTAINER_SECURITY_CONTEXT,
                                 "volumeMounts": [
                                     pods.TASK_MOUNT,

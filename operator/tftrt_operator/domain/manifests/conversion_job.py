@@ -3,13 +3,14 @@
 from typing import Any
 
 from ...api.conversion import Calibration
+from ...api.kubernetes import ResourceRequirements
 from ...api.quantity import quantity_bytes
 from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..fingerprint import normalized_uri
 from ..manifest import Manifest, digest
 from ..record import EngineKey
 from ..runtime import Runtime
-from . import names, pods
+from . import names, pods, resources
 
 NOT_TO_BE_MOVED = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
@@ -24,9 +25,6 @@ USERS_MISTAKES = (2, *range(10, 30))
 def conversion_job(model: TRTModel, runtime: Runtime, key: EngineKey) -> Manifest:
     """Return the Job that makes the engine. Jobs cannot be changed, so the name tells all that may differ."""
     spec = model.spec
-    template = _pod_template(model, runtime, key)
-    # Beside the digest in the Job's name: a failed run of an earlier operator is not run again because of them.
-    template["metadata"]["annotations"] |= NOT_TO_BE_MOVED
     job: dict[str, Any] = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -37,7 +35,7 @@ def conversion_job(model: TRTModel, runtime: Runtime, key: EngineKey) -> Manifes
         ),
         "spec": {
             "backoffLimit": spec.conversion.retries,
-            "template": template,
+            "template": _as_run(_pod_template(model, runtime, key), model, runtime, key),
             "podFailurePolicy": {
                 "rules": [
                     {"action": "FailJob", "onExitCodes": {"operator": "In", "values": list(USERS_MISTAKES)}},
@@ -67,7 +65,40 @@ def conversion_job_name(model: TRTModel, runtime: Runtime, key: EngineKey) -> st
     return f"{model.metadata.name}-{key.fingerprint[:8]}-{run}"
 
 
+def _as_run(template: dict[str, Any], model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str, Any]:
+    """Return the template with what every run has, whatever its spec says.
+
+    Beside the digest in the Job's name: a failed run of an earlier operator is not run again because of it.
+    """
+    metadata, pod = template["metadata"], template["spec"]
+
+    def container(asked: dict[str, Any]) -> dict[str, Any]:
+        extended = pods.gpu_limit(model.spec, runtime) if asked["name"] == "convert" else {}
+        needs = resources.requirements(model.spec.conversion.resources, resources.CONVERSION, extended)
+        proxy = [] if asked["name"] == "convert" else pods.proxy(runtime)
+        return {**asked, "resources": needs, "env": [*asked["env"], *proxy]}
+
+    written = pods.access("artifacts", key.store, "", read_only=False).volumes
+
+    def volume(asked: dict[str, Any]) -> dict[str, Any]:
+        return asked if "persistentVolumeClaim" not in asked or asked in written else pods.only_read(asked)
+
+    return {
+        "metadata": {
+            "labels": {**pods.WITHOUT_SIDECAR_LABELS, **metadata["labels"]},
+            "annotations": {**NOT_TO_BE_MOVED, **pods.WITHOUT_SIDECAR_ANNOTATIONS, **metadata["annotations"]},
+        },
+        "spec": {
+            **pod,
+            "initContainers": [container(asked) for asked in pod["initContainers"]],
+            "containers": [container(asked) for asked in pod["containers"]],
+            "volumes": [volume(asked) for asked in pod["volumes"]],
+        },
+    }
+
+
 def _pod_template(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str, Any]:
+    """Return what the spec asks for in a run, by which the Job is named."""
     spec = model.spec
     workspace = {"name": "workspace", "mountPath": "/workspace"}
     # Only what a step needs is within its reach: the store is not writable before publish, the source not after fetch.
@@ -80,22 +111,22 @@ def _pod_template(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str
     }
 
     def container(step: str) -> dict[str, Any]:
-        resources = {}
+        asked: dict[str, Any] = {}
         if step == "convert":
-            resources = pods.resources(spec.conversion.resources, pods.gpu_limit(spec, runtime))
+            asked = _asked_resources(spec.conversion.resources, pods.gpu_limit(spec, runtime))
         return {
             "name": step,
             "image": runtime.image,
             "imagePullPolicy": "IfNotPresent",
             "args": [step],
             "env": [
-                {"name": "HOME", "value": "/tmp"},
+                pods.HOME,
                 {
                     "name": "TFTRT_BUILD",
                     "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']"}},
                 },
             ],
-            "resources": resources,
+            "resources": asked,
             "securityContext": pods.CONTAINER_SECURITY_CONTEXT,
             "volumeMounts": [pods.TASK_MOUNT, workspace, pods.TEMPORARY_MOUNT, *reach[step].mounts],
         }
@@ -108,7 +139,7 @@ def _pod_template(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str
         "activeDeadlineSeconds": spec.conversion.deadline_seconds,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": pods.POD_SECURITY_CONTEXT,
+        "securityContext": pods.OWN_USER_AND_GROUP,
         "initContainers": [container(step) for step in before],
         "containers": [container(last)],
         "volumes": [
@@ -122,13 +153,24 @@ def _pod_template(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str
         pod["nodeSelector"] = selector
     if tolerations := pods.tolerations(spec):
         pod["tolerations"] = tolerations
+    if spec.conversion.service_account_name:
+        pod["serviceAccountName"] = spec.conversion.service_account_name
     return {
         "metadata": {
-            "labels": labels | _engine_labels(key),
-            "annotations": {names.SPEC_ANNOTATION: pods.task(_task(model, runtime, key))},
+            "labels": {**spec.conversion.pod_labels, **labels, **_engine_labels(key)},
+            "annotations": {
+                **spec.conversion.pod_annotations,
+                names.SPEC_ANNOTATION: pods.task(_task(model, runtime, key)),
+            },
         },
         "spec": pod,
     }
+
+
+def _asked_resources(asked: ResourceRequirements, extended: dict[str, str]) -> dict[str, Any]:
+    """Return the resources that the spec itself names, each part only where there is any."""
+    parts = {"requests": dict(asked.requests), "limits": {**asked.limits, **extended}}
+    return {part: amounts for part, amounts in parts.items() if amounts}
 
 
 def _engine_labels(key: EngineKey) -> dict[str, str]:

@@ -1,10 +1,10 @@
 """The inference Deployment: Triton with the converted model, its share of GPU memory set."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...api.quantity import quantity_bytes
 from ...api.serving import RolloutStrategy
 from ...api.storage import scheme_of
 from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
@@ -12,7 +12,7 @@ from ..manifest import Manifest, digest, with_hash
 from ..memory import MemoryGrant
 from ..record import EngineRecord, Tensor
 from ..runtime import Accelerator, Runtime
-from . import names, pods
+from . import names, pods, resources
 
 ARTIFACT = "/mnt/artifact"
 HTTP_PORT, GRPC_PORT, METRICS_PORT = 8000, 8001, 8002
@@ -75,7 +75,7 @@ def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant
     gpu = runtime.accelerator is Accelerator.GPU
     shared_memory = shared_memory_bytes(record)
     reach = _artifact(model, runtime, record)
-    environment = [{"name": "HOME", "value": "/tmp"}]
+    environment = [pods.HOME]
     mounts: list[dict[str, Any]] = [
         pods.TASK_MOUNT,
         reach.mount,
@@ -106,7 +106,7 @@ def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant
             {"name": "grpc", "containerPort": GRPC_PORT},
             {"name": "metrics", "containerPort": METRICS_PORT},
         ],
-        "resources": _resources(model, runtime, shared_memory),
+        "resources": _resources(model, record, pods.gpu_limit(spec, runtime)),
         "securityContext": pods.CONTAINER_SECURITY_CONTEXT,
         "volumeMounts": mounts,
         # Triton is ready when every prebuilt shape has run once. A rollout may take as long as its deadline says.
@@ -125,7 +125,8 @@ def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
-        "securityContext": pods.POD_SECURITY_CONTEXT,
+        # A claim is only read here: its files keep their owners. What a Secret holds is the group's to read.
+        "securityContext": pods.OWN_USER if reach.pull is None else pods.OWN_USER_AND_GROUP,
         "containers": [container],
         "volumes": volumes,
     }
@@ -179,8 +180,9 @@ def _artifact(model: TRTModel, runtime: Runtime, record: EngineRecord) -> _Artif
         "image": runtime.image,
         "imagePullPolicy": "IfNotPresent",
         "args": ["pull"],
-        "env": [{"name": "HOME", "value": "/tmp"}],
-        "resources": {},
+        "env": [pods.HOME, *pods.proxy(runtime)],
+        # As the server's own: the pod counts as the larger of both, and this one ends before that one starts.
+        "resources": _resources(model, record, {}),
         "securityContext": pods.CONTAINER_SECURITY_CONTEXT,
         "volumeMounts": [pods.TASK_MOUNT, copy, pods.TEMPORARY_MOUNT, *reach.mounts],
     }
@@ -199,13 +201,11 @@ def _task(model: TRTModel, runtime: Runtime, record: EngineRecord, grant: Memory
     }
 
 
-def _resources(model: TRTModel, runtime: Runtime, shared_memory: int) -> dict[str, Any]:
-    """Return the server's resources; what lies in /dev/shm is counted against the container's memory."""
-    result = pods.resources(model.spec.serving.resources, pods.gpu_limit(model.spec, runtime))
-    for part in result.values():
-        if "memory" in part:
-            part["memory"] = str(quantity_bytes(part["memory"]) + shared_memory)
-    return result
+def _resources(model: TRTModel, record: EngineRecord, extended: Mapping[str, str]) -> dict[str, Any]:
+    """Return the resources of a server's container; what lies in /dev/shm is counted against its memory."""
+    shared_memory = shared_memory_bytes(record)
+    asked = resources.with_more_memory(model.spec.serving.resources, shared_memory)
+    return resources.requirements(asked, resources.serving(record.summary.artifact_bytes, shared_memory), extended)
 
 
 def shared_memory_bytes(record: EngineRecord) -> int:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...api.kubernetes import ResourceRequirements
 from ...api.storage import scheme_of
 from ...api.trtmodel import TRTModelSpec
 from ..manifest import digest
@@ -28,20 +27,27 @@ TASK_MOUNT: dict[str, Any] = {"name": "task", "mountPath": "/etc/tftrt", "readOn
 TEMPORARY_VOLUME: dict[str, Any] = {"name": "tmp", "emptyDir": {}}
 TEMPORARY_MOUNT: dict[str, Any] = {"name": "tmp", "mountPath": "/tmp"}
 
-POD_SECURITY_CONTEXT: dict[str, Any] = {
+OWN_USER: dict[str, Any] = {
     "runAsNonRoot": True,
     "runAsUser": USER,
     "runAsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+OWN_USER_AND_GROUP: dict[str, Any] = OWN_USER | {
+    # The kubelet gives this group all files of every volume that it does not attach read-only.
     "fsGroup": USER,
     # A store may hold terabytes: look at its top folder, not at each file, to see whether it is ours.
     "fsGroupChangePolicy": "OnRootMismatch",
-    "seccompProfile": {"type": "RuntimeDefault"},
 }
 CONTAINER_SECURITY_CONTEXT: dict[str, Any] = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+HOME = {"name": "HOME", "value": "/tmp"}
+WITHOUT_SIDECAR_LABELS = {"sidecar.istio.io/inject": "false"}
+WITHOUT_SIDECAR_ANNOTATIONS = {"linkerd.io/inject": "disabled"}
+"""On pods that end: a mesh's sidecar would run on, and starts only after what is fetched first."""
 
 
 def task(spec: Mapping[str, Any]) -> str:
@@ -95,6 +101,16 @@ def claim_volume(claim: str) -> dict[str, Any]:
     return {"name": _claim_volume_name(claim), "persistentVolumeClaim": {"claimName": claim}}
 
 
+def only_read(volume: dict[str, Any]) -> dict[str, Any]:
+    """Return the volume of a claim such that it is attached read-only, and that its files keep their owners."""
+    return {**volume, "persistentVolumeClaim": {**volume["persistentVolumeClaim"], "readOnly": True}}
+
+
+def proxy(runtime: Runtime) -> list[dict[str, str]]:
+    """Return the variables that name the installation's forward proxy, for containers that reach out."""
+    return [{"name": name, "value": value} for name, value in runtime.proxy.variables]
+
+
 def claim_mount(claim: str, *, read_only: bool) -> dict[str, Any]:
     """Return the mount that makes `pvc://claim/path` readable at /mnt/pvc/claim/path."""
     return {"name": _claim_volume_name(claim), "mountPath": f"{PVC_ROOT}/{claim}", "readOnly": read_only}
@@ -104,17 +120,6 @@ def _claim_volume_name(claim: str) -> str:
     """Return the claim's volume: a claim's name may have dots and 253 characters, a volume's is a label of 63."""
     name = f"pvc-{claim}"
     return name if len(name) <= 63 and "." not in name else f"pvc-{digest([claim], 16)}"
-
-
-def resources(requirements: ResourceRequirements, extended: Mapping[str, str]) -> dict[str, Any]:
-    """Return a container's resources with extended ones (the GPU), which Kubernetes wants as limits."""
-    limits = {**requirements.limits, **extended}
-    result: dict[str, Any] = {}
-    if requirements.requests:
-        result["requests"] = dict(requirements.requests)
-    if limits:
-        result["limits"] = limits
-    return result
 
 
 def gpu_limit(spec: TRTModelSpec, runtime: Runtime) -> dict[str, str]:

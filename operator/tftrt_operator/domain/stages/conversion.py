@@ -15,6 +15,7 @@ from ..sentences import engines, measured
 from ..step import Patch, Step, Writes
 from ..target import Target
 from ..verdict import Verdict, reconciling, stalled
+from ..words import quote
 
 WATCH_LAG = timedelta(seconds=60)
 """For how long after a Job's end its pods may not have been seen to end."""
@@ -194,7 +195,7 @@ def _progress(model: TRTModel, job: ObservedJob, observation: Observation) -> Ve
         waits = f"no pod yet; if it stays so, kubectl describe -n {model.metadata.namespace} job {job.name} says why"
         return reconciling("ConversionPending", f"Job {job.name}, {attempt}, has {waits}{because}")
     if obstacle := current.unschedulable or current.waiting:
-        return reconciling("ConversionPending", f"Job {job.name}, {attempt}, waits: {obstacle}{because}")
+        return reconciling("ConversionPending", f"Job {job.name}, {attempt}, waits: {quote(obstacle)}{because}")
     if not current.started:
         waits = f"; if it stays so, kubectl describe -n {model.metadata.namespace} pod {current.name} says why"
         return reconciling("ConversionPending", f"Job {job.name}, {attempt}: its pod is being started{waits}{because}")
@@ -203,7 +204,7 @@ def _progress(model: TRTModel, job: ObservedJob, observation: Observation) -> Ve
 
 def _failure(model: TRTModel, job: ObservedJob, observation: Observation) -> Verdict:
     report = latest_failure(pods_of(job, observation))
-    reason, message = ("ConversionFailed", job.message or job.reason)
+    reason, message = ("ConversionFailed", quote(job.message or job.reason))
     if report is not None:
         reason, message = report.reason, report.message
     if reason == "DeadlineExceeded":

@@ -14,6 +14,7 @@ from ..runtime import Catalogue
 from ..step import Patch, Step, Writes
 from ..target import Target
 from ..verdict import Verdict, reconciling
+from ..words import quote
 from .conversion import end_job, job_reference, pods_of, record_reference, sole_owner
 
 FINALIZER = "tftrt.dev/artifacts"
@@ -74,7 +75,7 @@ def delete(model: TRTModel, catalogue: Catalogue, observation: Observation, now:
     void = Writes(deletes=tuple(told))
     for name in wanted:
         if name in jobs and jobs[name].state is JobState.FAILED:
-            why = f"Job {name} failed: {jobs[name].message or jobs[name].reason}"
+            why = f"Job {name} failed: {quote(jobs[name].message or jobs[name].reason)}"
             return _release(model, _left(why), void)
     if all(name in jobs and jobs[name].state is JobState.SUCCEEDED for name in wanted):
         where = f"deleted from {_uris(artifacts)}" if artifacts else "there were none"

@@ -30,6 +30,7 @@ from ..record import EngineRecord
 from ..step import Patch, Step, Writes
 from ..target import Target
 from ..verdict import Verdict, ready, reconciling, stalled
+from ..words import quote
 from .conversion import job_reference, record_reference
 
 _HASH = f"metadata.annotations.{MANIFEST_HASH_ANNOTATION}"
@@ -231,18 +232,18 @@ def _progress(
             return ready("Serving", counted)
         if answering and model.spec.serving.autoscaling:
             # Its number changes with the load: the model is as it was asked to be while any of them answers.
-            missing = next((pod.unschedulable for pod in pods if pod.unschedulable), "") or obstacle
+            missing = next((quote(pod.unschedulable) for pod in pods if pod.unschedulable), "") or obstacle
             return ready("Serving", counted + (f"; {missing}" if missing else ""))
     if report is not None and report.code in USERS_MISTAKES:
         return stalled(report.reason, report.message)
     if _is_observed(live) and live.progressing_reason == "ProgressDeadlineExceeded":
-        return stalled("RolloutFailed", obstacle or live.progressing_message)
+        return stalled("RolloutFailed", obstacle or quote(live.progressing_message))
     unschedulable = next((pod.unschedulable for pod in pods if pod.unschedulable), "")
     if unschedulable:
         short_of_gpu = model.spec.gpu.resource_name in unschedulable
         return reconciling(
             "InsufficientGPU" if short_of_gpu else "Unschedulable",
-            (f"{counted}; " if answering else "") + unschedulable + _way_out(model, short_of_gpu),
+            (f"{counted}; " if answering else "") + quote(unschedulable) + _way_out(model, short_of_gpu),
         )
     if answering == 0:
         return reconciling("Unavailable", obstacle or "no replica answers at the moment")
@@ -297,5 +298,5 @@ def answering_replicas(live: ObservedDeployment, observation: Observation) -> in
 
 def _obstacle(live: ObservedDeployment, pods: list[ObservedPod]) -> str:
     if _is_observed(live) and live.replica_failure:
-        return f"pods cannot be created: {live.replica_failure}"
-    return next((f"pod {pod.name} waits: {pod.waiting}" for pod in pods if pod.waiting), "")
+        return f"pods cannot be created: {quote(live.replica_failure)}"
+    return next((f"pod {pod.name} waits: {quote(pod.waiting)}" for pod in pods if pod.waiting), "")
