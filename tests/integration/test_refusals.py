@@ -15,6 +15,17 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"source": {"uri": "s3://models/../secrets"}}, "must not contain '..'"),
     ({"source": {"uri": "https://me:secret@models.example/a.tar.gz"}}, "put them into a Secret"),
     ({"source": {"uri": "pvc://models/a", "secretName": "keys"}}, "a pvc:// URI needs none"),
+    ({"source": {"uri": "http://models.example/a.zip", "secretName": "keys"}}, "never goes over plain http"),
+    ({"verification": {"dataUri": "http://data.example/x.npz", "secretName": "keys"}}, "never goes over plain http"),
+    (
+        {
+            "conversion": {
+                "precision": "INT8",
+                "calibration": {"uri": "http://data.example/x.npz", "secretName": "keys"},
+            }
+        },
+        "never goes over plain http",
+    ),
     ({"source": {"uri": "s3://models/a", "secretName": "Keys!"}}, "spec.source.secretName"),
     ({"source": {"uri": "s3://models/a", "digest": "md5:1"}}, "spec.source.digest"),
     ({"source": {"uri": "s3://models/a", "format": "ONNX"}}, 'supported values: "SavedModel", "FrozenGraph"'),
@@ -97,9 +108,10 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"conversion": {"resources": {"limits": {"memory": "lots"}}}}, "spec.conversion.resources.limits.memory"),
     ({"gpu": {"resourceName": "gpu"}}, "spec.gpu.resourceName"),
     ({"gpu": {"memory": "0"}}, "must be more than 0, for example 12G"),
-    ({"gpu": {"memoryFraction": "1.5"}}, "must be a decimal above 0 and at most 1, in quotes"),
-    ({"gpu": {"memoryFraction": "0"}}, "must be a decimal above 0 and at most 1, in quotes"),
-    ({"gpu": {"memoryFraction": "half"}}, "must be a decimal above 0 and at most 1, in quotes"),
+    ({"gpu": {"memoryFraction": "1.5"}}, "must be a decimal above 0 and below 1, in quotes"),
+    ({"gpu": {"memoryFraction": "1.0"}}, "the whole device would leave nothing to what a process takes outside"),
+    ({"gpu": {"memoryFraction": "0"}}, "must be a decimal above 0 and below 1, in quotes"),
+    ({"gpu": {"memoryFraction": "half"}}, "must be a decimal above 0 and below 1, in quotes"),
     ({"gpu": {"memoryFraction": 0.5}}, "must be of type string"),
     (
         {"gpu": {"memory": "4G"}, "conversion": {"maxWorkspaceSize": "4G"}},
@@ -116,7 +128,8 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"serving": {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}}, "minReplicas must not be larger"),
     ({"serving": {"autoscaling": {}}}, "spec.serving.autoscaling.maxReplicas: Required value"),
     *(
-        ({"serving": {"podLabels": {key: "x"}}}, "controllers know their pods by them")
+        ({part: {"podLabels": {key: "x"}}}, "controllers know their pods by them")
+        for part in ("serving", "conversion")
         for key in (
             "app.kubernetes.io/instance",
             "batch.kubernetes.io/job-name",
@@ -126,7 +139,17 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
             "tftrt.dev/engine",
         )
     ),
-    ({"serving": {"podAnnotations": {"tftrt.dev/spec": "{}"}}}, "the server reads its task from there"),
+    ({"serving": {"podAnnotations": {"tftrt.dev/spec": "{}"}}}, "containers read their task from there"),
+    ({"conversion": {"podAnnotations": {"tftrt.dev/spec": "{}"}}}, "containers read their task from there"),
+    ({"conversion": {"serviceAccountName": "Not A Name"}}, "spec.conversion.serviceAccountName"),
+    *(
+        (
+            {"gpu": {"resourceName": "amd.com/gpu"}, part: {"resources": {amounts: {"amd.com/gpu": 1}}}},
+            f"{part}.resources.{amounts} must not name gpu.resourceName: each pod gets one of it",
+        )
+        for part in ("conversion", "serving")
+        for amounts in ("requests", "limits")
+    ),
     ({"serving": {"tolerations": [{"key": "gpu", "effect": "Never"}]}}, "supported values"),
     ({"serving": {"tolerations": [{"key": "gpu", "operator": "Exists", "value": "yes"}]}}, "Exists takes no value"),
     ({"serving": {"tolerations": [{"value": "yes"}]}}, "without a key, which means every taint"),

@@ -18,7 +18,7 @@ _RESERVED_LABELS = rules(
     )
 )
 _RESERVED_ANNOTATIONS = rules(
-    ("self.all(key, !key.startsWith('tftrt.dev/'))", "must not set tftrt.dev/*: the server reads its task from there")
+    ("self.all(key, !key.startsWith('tftrt.dev/'))", "must not set tftrt.dev/*: containers read their task from there")
 )
 
 PodLabels = Annotated[LabelMap, Field(json_schema_extra=_RESERVED_LABELS)]

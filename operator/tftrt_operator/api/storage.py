@@ -68,3 +68,8 @@ def secret_name(purpose: str) -> Any:
 def scheme_of(uri: str) -> str:
     """Return a URI's scheme."""
     return uri.partition("://")[0]
+
+
+def claim_of(uri: str) -> str:
+    """Return the PersistentVolumeClaim of a `pvc://claim/path` URI."""
+    return uri.removeprefix("pvc://").split("/", 1)[0]

@@ -10,8 +10,17 @@ from typing import Any
 from ..api import KIND
 from ..api.status import TRTModelStatus
 from ..api.trtmodel import TRTModel, parse_status, parse_trtmodel
+from ..domain.claims import ACCESS_LABEL, claims_of_cleanup, claims_of_conversion
 from ..domain.manifests import names
-from ..domain.observation import Concession, Observation, ObservedChild, ObservedDeployment, Reference
+from ..domain.observation import (
+    Concession,
+    Observation,
+    ObservedChild,
+    ObservedClaim,
+    ObservedDeployment,
+    ObservedJob,
+    Reference,
+)
 from ..domain.runtime import Catalogue
 from ..domain.target import Target, target_of
 from ..domain.unreadable import UnreadableModel, unreadable_model
@@ -38,8 +47,9 @@ class Caches:
         self._unreadable: dict[Key, UnreadableModel] = {}
         self._expected: dict[Key, tuple[str, TRTModelStatus]] = {}
         self._concessions: dict[Key, dict[str, Concession]] = {}
-        self._targets: dict[Key, Hashable] = {}
-        self._models_by_target: dict[Hashable, dict[Key, None]] = {}
+        self._needs: dict[Key, tuple[Hashable, ...]] = {}
+        """What each model needs that is not its own: its engine, and claims."""
+        self._models_by_need: dict[Hashable, dict[Key, None]] = {}
 
         def informer(kind: str, parse_body: Callable[[Mapping[str, Any]], Any]) -> Informer[Any]:
             return Informer(cluster, kind, names.MANAGED_SELECTOR, parse_body, _index, self._changed)
@@ -48,12 +58,16 @@ class Caches:
         self._pods = informer("Pod", parse.parse_pod)
         self._records = informer("ConfigMap", parse.parse_config_map)
         self._deployments = informer("Deployment", parse.parse_deployment)
+        self._claims = Informer(
+            cluster, "PersistentVolumeClaim", ACCESS_LABEL, parse.parse_claim, _index_claim, self._changed
+        )
         self._children = {kind: informer(kind, parse.parse_child) for kind in PLAIN_CHILDREN}
         self.informers: tuple[Informer[Any], ...] = (
             self._jobs,
             self._pods,
             self._records,
             self._deployments,
+            self._claims,
             *self._children.values(),
         )
 
@@ -92,7 +106,7 @@ class Caches:
             return
         self._seen[key] = uid, version
         before, unreadable = self._models.pop(key, None), self._unreadable.pop(key, None)
-        self._forget_target(key)
+        self._forget_needs(key)
         try:
             if is_nested_deeper(body.get("spec"), MOST_LEVELS_OF_A_SPEC):
                 raise ValueError(f"it is nested more than {MOST_LEVELS_OF_A_SPEC} levels deep")
@@ -103,9 +117,12 @@ class Caches:
             return
         self._models[key] = model
         if isinstance(target, Target):
-            target_key = ("engine", model.metadata.namespace, target.key.engine)
-            self._targets[key] = target_key
-            self._models_by_target.setdefault(target_key, {})[key] = None
+            namespace = model.metadata.namespace
+            mounted = claims_of_conversion(model, target)
+            needs = ("engine", namespace, target.key.engine), *(("claim", namespace, claim) for claim in mounted)
+            self._needs[key] = needs
+            for need in needs:
+                self._models_by_need.setdefault(need, {})[key] = None
         if before is None or not self._is_own_status(before, model):
             self._enqueue(key)
 
@@ -120,7 +137,7 @@ class Caches:
         """Drop a TRTModel that is gone, unless a new one has its name."""
         if self._seen.get(key, ("", 0))[0] != uid:
             return
-        self._forget_target(key)
+        self._forget_needs(key)
         for table in (self._seen, self._expected, self._models, self._unreadable, self._concessions):
             table.pop(key, None)
 
@@ -172,8 +189,21 @@ class Caches:
             records=tuple(records.values()),
             deployment=deployment,
             children=tuple(child for child in children if child.name == name),
+            claims=self._labelled_claims(
+                model, [record.record.key.store for record in records.values()], jobs.values()
+            ),
             concessions=self.concessions(model.key),
         )
+
+    def _labelled_claims(
+        self, model: TRTModel, stores: list[str], jobs: Iterable[ObservedJob]
+    ) -> tuple[ObservedClaim, ...]:
+        """Return the claims that the model names, and those of stores that it has been published in, with a label."""
+        namespace = model.metadata.namespace
+        needs = dict.fromkeys(self._needs.get(model.key, ()))
+        for store in (*stores, *(job.store for job in jobs)):
+            needs |= dict.fromkeys(("claim", namespace, claim) for claim in claims_of_cleanup(store))
+        return tuple(claim for need in needs for claim in self._claims.find(need))
 
     def write_through(self, body: Mapping[str, Any]) -> bool:
         """Take in the API server's answer to one of our writes. Returns whether it can be read."""
@@ -201,18 +231,21 @@ class Caches:
             match key:
                 case ("owner", namespace, name, _) | ("instance", namespace, name):
                     concerned.add((str(namespace), str(name)))
-                case ("engine", *_):
-                    concerned.update(self._models_by_target.get(key, ()))
+                case ("engine" | "claim", *_):
+                    concerned.update(self._models_by_need.get(key, ()))
         for model in concerned:
             if model in self._models:
                 self._enqueue(model)
 
-    def _forget_target(self, key: Key) -> None:
-        target = self._targets.pop(key, None)
-        if target is not None:
-            self._models_by_target[target].pop(key, None)
-            if not self._models_by_target[target]:
-                del self._models_by_target[target]
+    def _forget_needs(self, key: Key) -> None:
+        for need in self._needs.pop(key, ()):
+            self._models_by_need[need].pop(key, None)
+            if not self._models_by_need[need]:
+                del self._models_by_need[need]
+
+
+def _index_claim(body: Mapping[str, Any]) -> Iterable[Hashable]:
+    yield "claim", body["metadata"]["namespace"], body["metadata"]["name"]
 
 
 def _index(body: Mapping[str, Any]) -> Iterable[Hashable]:

@@ -9,11 +9,13 @@ from pydantic import ValidationError
 
 from ..api import GROUP, KIND
 from ..api.trtmodel import RETRY_ANNOTATION, OwnerReference
+from ..domain.claims import access_of
 from ..domain.manifests import names
 from ..domain.manifests.pods import ARTIFACTS_SECRET_VOLUME
 from ..domain.observation import (
     JobState,
     ObservedChild,
+    ObservedClaim,
     ObservedCondition,
     ObservedDeployment,
     ObservedJob,
@@ -191,6 +193,11 @@ def parse_config_map(body: Json) -> ObservedRecord:
         uid=metadata["uid"],
         created_at=metadata["creationTimestamp"],
     )
+
+
+def parse_claim(body: Json) -> ObservedClaim:
+    """Parse a PersistentVolumeClaim: what its owner lets TRTModels do with it."""
+    return ObservedClaim(body["metadata"]["name"], access_of(labels_of(body)))
 
 
 def parse_child(body: Json) -> ObservedChild:

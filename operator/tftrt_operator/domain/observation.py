@@ -115,6 +115,22 @@ class ObservedRecord:
     created_at: str = ""
 
 
+class ClaimAccess(StrEnum):
+    """What TRTModels may do with a claim. The values are those of its label `tftrt.dev/access`."""
+
+    NONE = "None"
+    READ_ONLY = "ReadOnly"
+    READ_WRITE = "ReadWrite"
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedClaim:
+    """A PersistentVolumeClaim whose owner says what may be done with it."""
+
+    name: str
+    access: ClaimAccess
+
+
 @dataclass(frozen=True, slots=True)
 class ObservedCondition:
     """A condition in another object's status."""
@@ -194,6 +210,8 @@ class Observation:
     records: tuple[ObservedRecord, ...] = ()
     deployment: ObservedDeployment | None = None
     children: tuple[ObservedChild, ...] = ()
+    claims: tuple[ObservedClaim, ...] = ()
+    """Of those that the model names, the ones that have the label."""
     concessions: Mapping[str, Concession] = field(default_factory=dict)
     """By the kind of our child, where a webhook changed what we applied."""
     foreign: tuple[Reference, ...] = ()
@@ -208,6 +226,10 @@ class Observation:
     def record(self, name: str) -> ObservedRecord | None:
         """Return the record of that name, or None."""
         return next((record for record in self.records if record.name == name), None)
+
+    def claim_access(self, name: str) -> ClaimAccess:
+        """Return what may be done with the claim of that name."""
+        return next((claim.access for claim in self.claims if claim.name == name), ClaimAccess.READ_WRITE)
 
     def child(self, kind: str) -> ObservedChild | None:
         """Return our live object of that kind, or None."""

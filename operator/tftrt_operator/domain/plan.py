@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from ..api.status import ConditionType, TRTModelStatus
 from ..api.trtmodel import TRTModel
+from .claims import claims_of_conversion, claims_of_server, refusal
 from .gates import judge
 from .model_status import deleting_status, status_of
 from .observation import Observation
@@ -76,6 +77,9 @@ def _advance(model: TRTModel, target: Target, observation: Observation, now: dat
     if step is not None:
         return replace(step, writes=step.writes + keep_serving(model, observation))
     observed = observation.record(target.key.record_name)
+    mounted = claims_of_conversion(model, target) if observed is None else claims_of_server(target)
+    if (refused := refusal(mounted, observation)) is not None:
+        return Step(refused, keep_serving(model, observation))
     if observed is None:
         step = convert(model, target, observation, now)
         return replace(step, writes=step.writes + keep_serving(model, observation))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...api.storage import scheme_of
+from ...api.storage import claim_of, scheme_of
 from ...api.trtmodel import TRTModelSpec
 from ..manifest import digest
 from ..runtime import Accelerator, Runtime
@@ -83,11 +83,6 @@ def access(role: str, uri: str, secret_name: str, *, read_only: bool) -> Access:
 
 def _once(items: tuple[dict[str, Any], ...], key: str) -> tuple[dict[str, Any], ...]:
     return tuple({item[key]: item for item in items}.values())
-
-
-def claim_of(uri: str) -> str:
-    """Return the PersistentVolumeClaim of a `pvc://claim/path` URI."""
-    return uri.removeprefix("pvc://").split("/", 1)[0]
 
 
 def path_in_claim(uri: str) -> str:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from ...api.artifacts import DeletionPolicy
 from ...api.trtmodel import TRTModel
+from ..claims import claims_of_cleanup, refusal
 from ..fingerprint import normalized_uri
 from ..manifests import names
 from ..manifests.cleanup_job import Store, cleanup_job, cleanup_job_name
@@ -62,6 +63,9 @@ def delete(model: TRTModel, catalogue: Catalogue, observation: Observation, now:
             reconciling("Deleting", "ending the conversion before its artifact is deleted"), Writes(patches=ends)
         )
     artifacts = _own_artifacts(model, catalogue, observation)
+    for store in artifacts:
+        if (refused := refusal(claims_of_cleanup(store.uri), observation)) is not None:
+            return _release(model, _left(refused.message))
     deleted = {(store.uri, fingerprint) for store, prints in artifacts.items() for fingerprint in prints}
     jobs = {job.name: job for job in observation.jobs if job.component == names.CLEANUP}
     wanted = {cleanup_job_name(model, store, prints): (store, prints) for store, prints in artifacts.items()}

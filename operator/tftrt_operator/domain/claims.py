@@ -1,0 +1,58 @@
+"""Which claims a TRTModel may read and write: what a claim's owner says of it by a label.
+
+A claim without the label may be read and written by every TRTModel of its namespace.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from ..api.storage import claim_of, scheme_of
+from ..api.trtmodel import TRTModel
+from .observation import ClaimAccess, Observation
+from .target import Target
+from .verdict import Verdict, stalled
+
+ACCESS_LABEL = "tftrt.dev/access"
+
+
+def access_of(labels: Mapping[str, str]) -> ClaimAccess:
+    """Return what a claim's labels allow; a value that is none of ours allows nothing."""
+    value = labels.get(ACCESS_LABEL, ClaimAccess.READ_WRITE)
+    return ClaimAccess(value) if value in list(ClaimAccess) else ClaimAccess.NONE
+
+
+def claims_of_conversion(model: TRTModel, target: Target) -> dict[str, bool]:
+    """Return, by claim that a conversion of the model mounts, whether it is written."""
+    calibration = model.spec.conversion.calibration
+    read = [model.spec.source.uri, model.spec.verification.data_uri, calibration.uri if calibration else None]
+    return dict.fromkeys(_claims(*read), False) | dict.fromkeys(_claims(target.key.store), True)
+
+
+def claims_of_server(target: Target) -> dict[str, bool]:
+    """Return, by claim that an inference pod mounts, that it is not written."""
+    return dict.fromkeys(_claims(target.key.store), False)
+
+
+def claims_of_cleanup(store: str) -> dict[str, bool]:
+    """Return, by claim that is mounted to delete artifacts in a store, that it is written."""
+    return dict.fromkeys(_claims(store), True)
+
+
+def refusal(mounted: Mapping[str, bool], observation: Observation) -> Verdict | None:
+    """Return why claims may not be mounted, each with whether it would be written, or None where they may."""
+    for claim, written in mounted.items():
+        access = observation.claim_access(claim)
+        if access is ClaimAccess.READ_WRITE or (access is ClaimAccess.READ_ONLY and not written):
+            continue
+        needed = ClaimAccess.READ_WRITE if written else ClaimAccess.READ_ONLY
+        return stalled(
+            "ClaimForbidden",
+            f"PersistentVolumeClaim {claim} would be {'written' if written else 'read'}, but its label {ACCESS_LABEL}"
+            f" says {access}: use another claim, or have its owner label it {ACCESS_LABEL}={needed}",
+        )
+    return None
+
+
+def _claims(*uris: str | None) -> Iterator[str]:
+    for uri in uris:
+        if uri is not None and scheme_of(uri) == "pvc":
+            yield claim_of(uri)
