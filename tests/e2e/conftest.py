@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tests.cluster.deploy import install_operator
 from tests.support.api import Api
 
 INSTANCE = 2
+# With a quota on them, every container has to say how much it asks for and may use.
+COMPUTE = {"requests.cpu": "8", "requests.memory": "32Gi", "limits.cpu": "80", "limits.memory": "160Gi"}
 ROOT = Path(__file__).parents[2]
 CONVERTER_PYTHON = ROOT / "converter_image" / ".venv" / "bin" / "python"
 
@@ -68,17 +71,33 @@ def claim_with_models(cluster: Cluster, namespace: str, models: Path) -> Path:
     bound = kubectl("get", "pvc", "models", "-o", "jsonpath={.spec.volumeName}")
     volume = Path(cluster.kubectl("get", "pv", bound, "-o", "jsonpath={.spec.local.path}"))
     shutil.copytree(models, volume, dirs_exist_ok=True)
+    volume.chmod(0o755)  # the copy took over that of a folder which is its maker's alone
     return volume
 
 
 @pytest.fixture
 def workspace(cluster: Cluster, models: Path) -> Iterator[Workspace]:
     """An empty namespace with the sources in its claim."""
+    with a_workspace(cluster, models) as found:
+        yield found
+
+
+@pytest.fixture
+def neighbour(cluster: Cluster, models: Path) -> Iterator[Workspace]:
+    """Another one, of somebody else."""
+    with a_workspace(cluster, models) as found:
+        yield found
+
+
+@contextmanager
+def a_workspace(cluster: Cluster, models: Path) -> Iterator[Workspace]:
+    """A namespace as a platform team would give it: all that the operator makes there must be admitted."""
     admin = Api.from_kubeconfig(cluster.kubeconfig)
     name = f"test-{uuid.uuid4().hex[:8]}"
-    # All that the operator makes must be admitted where only restricted pods are.
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    quota = {"metadata": {"name": "compute"}, "spec": {"hard": COMPUTE}}
+    admin.within(name).create({"apiVersion": "v1", "kind": "ResourceQuota", **quota})
     volume = claim_with_models(cluster, name, models)
     yield Workspace(cluster, admin.within(name), volume)
     # Nobody asks these servers any more: they need not drain.

@@ -20,6 +20,7 @@ PATHS = {
     "Namespace": "/api/v1/namespaces",
     "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
     "Event": "/api/v1/namespaces/{namespace}/events",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings",
     "Secret": "/api/v1/namespaces/{namespace}/secrets",
     "Pod": "/api/v1/namespaces/{namespace}/pods",
     "PersistentVolumeClaim": "/api/v1/namespaces/{namespace}/persistentvolumeclaims",
@@ -52,8 +53,9 @@ class Refused(Exception):  # noqa: N818 - reads as a sentence in tests
 class Api:
     """One namespace of a cluster, as its administrator."""
 
-    def __init__(self, client: httpx.Client, namespace: str = "default") -> None:
+    def __init__(self, client: httpx.Client, namespace: str = "default", user: str = "") -> None:
         self._client = client
+        self._user = user
         self.namespace = namespace
 
     @classmethod
@@ -68,7 +70,11 @@ class Api:
         return cls(httpx.Client(base_url=cluster["server"], verify=context, timeout=30))
 
     def within(self, namespace: str) -> "Api":
-        return Api(self._client, namespace)
+        return Api(self._client, namespace, self._user)
+
+    def as_user(self, user: str) -> "Api":
+        """The same namespace as somebody else, with no more rights than they have."""
+        return Api(self._client, self.namespace, user)
 
     def path(self, kind: str, name: str = "") -> str:
         path = PATHS[kind].format(namespace=self.namespace)
@@ -88,7 +94,8 @@ class Api:
         wait=wait_fixed(0.2),
     )
     def _answer(self, method: str, path: str, body: Json | None, content_type: str) -> httpx.Response:
-        return self._client.request(method, path, json=body, headers={"Content-Type": content_type})
+        headers = {"Content-Type": content_type} | ({"Impersonate-User": self._user} if self._user else {})
+        return self._client.request(method, path, json=body, headers=headers)
 
     def create(self, body: Json, query: str = "") -> Json:
         return self.request("POST", self.path(body["kind"]) + query, body)
