@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: siege help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness test-gpu setup clean
+.PHONY: siege help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness audit test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -47,6 +47,9 @@ gpu-results: setup ## Write docs/gpu-results.md from benchmarks/results
 
 bench-fairness: setup ## What an honest namespace waits beside a hostile one; BASELINE=CHECKOUT measures another build beside this one
 	.venv/bin/python -m benchmarks.fairness $(if $(BASELINE),--baseline $(BASELINE))
+
+audit: setup     ## Known advisories of all that is locked, against docs/advisories.toml; asks an advisory service
+	@.venv/bin/python -m tests.audit
 
 test-gpu:        ## The tests that need a GPU: run in the converter's GPU image, or in an environment like it
 	python3 -m pytest tests/gpu
