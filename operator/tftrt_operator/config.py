@@ -7,8 +7,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from .api.network import EgressPorts, NetworkPolicyPeer
 from .api.storage import STORE_PATTERN, StoreUri
-from .domain.runtime import Accelerator, Catalogue, Runtime
+from .domain.runtime import Accelerator, Catalogue, Network, Runtime
 
 DEFAULT_PATH = Path("/etc/tftrt-operator/config.yaml")
 
@@ -33,10 +34,16 @@ class _Artifacts(_Part):
     uri: StoreUri | None = Field(default=None, pattern=STORE_PATTERN)
 
 
+class _Network(_Part):
+    egress_ports: EgressPorts = ()
+    metrics_from: tuple[NetworkPolicyPeer, ...] = ()
+
+
 class _Configuration(_Part):
     runtimes: tuple[_Runtime, ...] = Field(min_length=1)
     default_runtime: str
     artifacts: _Artifacts = _Artifacts()
+    network_policy: _Network = _Network()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -75,4 +82,5 @@ def read_catalogue(path: Path = DEFAULT_PATH) -> Catalogue:
         ),
         default_runtime=configuration.default_runtime,
         store=configuration.artifacts.uri,
+        network=Network(configuration.network_policy.egress_ports, configuration.network_policy.metrics_from),
     )

@@ -1,8 +1,8 @@
 """NetworkPolicies in force, while a test wants them: the bridge of the node's CNI knows nothing of them.
 
 kube-network-policies gives a verdict on the first packet of each connection. It would have nftables queue these, which
-not every kernel can (it logs that); iptables can. What the node itself sends (the kubelet's probes) is not forwarded, so
-it is not asked about, as the API has it.
+not every kernel can (it logs that); iptables can. What the node itself sends (the kubelet's probes) is not forwarded:
+nobody is asked about it, as the API has it.
 """
 
 import subprocess
@@ -30,7 +30,12 @@ def start(layout: Layout, program: Path) -> None:
     bridge = _inside(layout, "cat", "/proc/sys/net/bridge/bridge-nf-call-iptables")
     if bridge.stdout.strip() != "1":
         raise NotInForceError("NetworkPolicies are not in force: iptables does not see bridged packets (br_netfilter)")
-    command = [program, f"-kubeconfig={layout.kubeconfig()}", f"-node={layout.node}", f"-queue={_QUEUE}"]
+    command: list[str | Path] = [
+        program,
+        f"-kubeconfig={layout.kubeconfig()}",
+        f"-node={layout.node}",
+        f"-queue={_QUEUE}",
+    ]
     processes.start(layout, _PROCESS, command)
 
     def listens() -> bool:

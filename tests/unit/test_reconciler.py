@@ -55,6 +55,10 @@ class Refusing:
         metadata = {"uid": "uid-job", "resourceVersion": "2", "creationTimestamp": "2026-01-01T00:00:00Z"}
         return {**manifest.body, "metadata": {**manifest.body["metadata"], **metadata}}
 
+    async def apply(self, manifest: Any, *, force: bool) -> dict[str, Any]:
+        assert not force, "there was nothing of ours"
+        return applied(manifest, 2)
+
     async def patch(self, reference: Any, body: dict[str, Any]) -> dict[str, Any]:
         self.questions.append(f"patch {reference.kind}")
         return {**self.body, "metadata": {**self.body["metadata"], **body["metadata"], "resourceVersion": "99"}}

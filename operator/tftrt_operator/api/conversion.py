@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from .kubernetes import ResourceRequirements
+from .network import JobNetworkPolicy
 from .quantity import Quantity
 from .schema import ApiModel, list_type, rules
 from .storage import SecretName, SourceUri, secret_name, secret_rule
@@ -152,6 +153,9 @@ class Conversion(ApiModel):
     )
     resources: ResourceRequirements = Field(
         default_factory=ResourceRequirements, description="CPU and memory of the converting container."
+    )
+    network_policy: JobNetworkPolicy = Field(
+        default_factory=JobNetworkPolicy, description="What the Job's pods may reach: docs/network.md."
     )
 
     def built_batch_sizes(self) -> tuple[int, ...]:

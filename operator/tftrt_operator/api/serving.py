@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from .kubernetes import AnnotationMap, AnyObject, LabelMap, ResourceRequirements, Toleration
+from .network import ServerNetworkPolicy
 from .schema import ANY_OBJECT, ApiModel, list_type, rules
 
 OBJECT_NAME: dict[str, Any] = {"pattern": r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"}
@@ -90,6 +91,9 @@ class Serving(ApiModel):
         default_factory=dict,
         description="More annotations for inference pods.",
         json_schema_extra=_RESERVED_ANNOTATIONS,
+    )
+    network_policy: ServerNetworkPolicy = Field(
+        default_factory=ServerNetworkPolicy, description="Who may reach the inference pods: docs/network.md."
     )
 
 

@@ -194,8 +194,8 @@ class Observation:
     records: tuple[ObservedRecord, ...] = ()
     deployment: ObservedDeployment | None = None
     children: tuple[ObservedChild, ...] = ()
-    concessions: Mapping[str, Concession] = field(default_factory=dict)
-    """By the kind of our child, where a webhook changed what we applied."""
+    concessions: Mapping[tuple[str, str], Concession] = field(default_factory=dict)
+    """By kind and name of our child, where a webhook changed what we applied."""
     foreign: tuple[Reference, ...] = ()
     """Objects of our names that belong to somebody else."""
     leftovers: tuple[Reference, ...] = ()
@@ -209,6 +209,6 @@ class Observation:
         """Return the record of that name, or None."""
         return next((record for record in self.records if record.name == name), None)
 
-    def child(self, kind: str) -> ObservedChild | None:
-        """Return our live object of that kind, or None."""
-        return next((child for child in self.children if child.kind == kind), None)
+    def child(self, kind: str, name: str | None = None) -> ObservedChild | None:
+        """Return our live object of that kind, or None. Of kinds that a model has two of, the name says which."""
+        return next((child for child in self.children if child.kind == kind and name in (None, child.name)), None)

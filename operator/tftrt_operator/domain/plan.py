@@ -11,6 +11,7 @@ from .observation import Observation
 from .runtime import Catalogue
 from .stages.conversion import convert, settle
 from .stages.deletion import delete, guard, wait_for_deletion
+from .stages.jobs_network import conversion_uris, jobs_network
 from .stages.rollout import keep_serving, roll_out
 from .step import Step, Writes
 from .target import Target, target_of
@@ -76,16 +77,18 @@ def _advance(model: TRTModel, target: Target, observation: Observation, now: dat
     if step is not None:
         return replace(step, writes=step.writes + keep_serving(model, observation))
     observed = observation.record(target.key.record_name)
+    uris = conversion_uris(model, target)
+    network = jobs_network(model, uris, target.network, observation, runs=observed is None)
     if observed is None:
         step = convert(model, target, observation, now)
-        return replace(step, writes=step.writes + keep_serving(model, observation))
+        return replace(step, writes=network + step.writes + keep_serving(model, observation))
     failed = judge(model.spec.verification, observed.record.summary)
     if failed is not None:
         # Nothing is rolled out; what serves, serves on.
         step = Step(failed, keep_serving(model, observation))
     else:
         step = roll_out(model, target, observed, observation)
-    return Step(step.verdict, settle(model, target, observation, observed) + step.writes)
+    return Step(step.verdict, network + settle(model, target, observation, observed) + step.writes)
 
 
 def _plan(model: TRTModel, target: Target | None, observation: Observation, step: Step, now: datetime) -> Plan:

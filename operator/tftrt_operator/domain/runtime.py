@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ..api.network import NetworkPolicyPeer
+
 
 class Accelerator(StrEnum):
     """What a runtime needs on its node."""
@@ -23,12 +25,23 @@ class Runtime:
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """What every model's NetworkPolicies allow, beside what its spec says."""
+
+    egress_ports: tuple[int, ...] = ()
+    """TCP ports of stores' endpoints and of proxies."""
+    metrics_from: tuple[NetworkPolicyPeer, ...] = ()
+    """Who reads metrics, where a spec does not say who."""
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The operator's configuration: its runtimes, and the store for models that name none."""
+    """The operator's configuration: its runtimes, the store for models that name none, and the network's defaults."""
 
     runtimes: tuple[Runtime, ...]
     default_runtime: str
     store: str | None = None
+    network: Network = Network()
 
     def runtime(self, name: str) -> Runtime | None:
         """Return the runtime of that name (the default one for an empty name), or None."""

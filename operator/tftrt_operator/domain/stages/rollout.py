@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ...api.network import NetworkPolicyMode
 from ...api.serving import RolloutStrategy
 from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..drift import drift
@@ -128,8 +129,9 @@ def _children(
     children = [
         deployment(model, target.runtime, record, grant, _replicas(model, observation.deployment)),
         service(model),
-        network_policy(model, record),
     ]
+    if serving.network_policy.mode is NetworkPolicyMode.MANAGED:
+        children.append(network_policy(model, record, target.network))
     if serving.autoscaling is not None:
         children.append(horizontal_pod_autoscaler(model, serving.autoscaling))
     most = serving.autoscaling.max_replicas if serving.autoscaling else serving.replicas
@@ -156,12 +158,12 @@ def _replicas(model: TRTModel, live: ObservedDeployment | None) -> int | None:
 
 def _drift(manifest: Manifest, observation: Observation) -> frozenset[str] | None:
     """Return the fields for which the manifest has to be applied, all of them ("") where there is no object yet."""
-    live = observation.child(manifest.kind)
+    live = observation.child(manifest.kind, manifest.name)
     if live is None:
         return frozenset({""})
     if live.deleting:
         return None  # its last event brings us back
-    return drift(manifest, live.body, observation.concessions.get(manifest.kind)) or None
+    return drift(manifest, live.body, observation.concessions.get((manifest.kind, manifest.name))) or None
 
 
 def _lowers_ready(manifest: Manifest, drifted: frozenset[str]) -> bool:
@@ -179,7 +181,9 @@ def _is_of_spec(path: str) -> bool:
 def _superfluous(model: TRTModel, manifests: list[Manifest], observation: Observation) -> tuple[Reference, ...]:
     wanted = {manifest.kind for manifest in manifests}
     return tuple(
-        _reference(model, child) for child in observation.children if child.kind not in wanted and not child.deleting
+        _reference(model, child)
+        for child in observation.children
+        if child.name == model.metadata.name and child.kind not in wanted and not child.deleting
     )
 
 
