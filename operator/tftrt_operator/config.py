@@ -1,10 +1,10 @@
 """The operator's configuration: a YAML file, validated when the operator starts."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from .api.network import EgressPorts, NetworkPolicyPeer
@@ -34,16 +34,24 @@ class _Artifacts(_Part):
     uri: StoreUri | None = Field(default=None, pattern=STORE_PATTERN)
 
 
+def _peer(written: Any) -> NetworkPolicyPeer:
+    """Parse a peer. No key is passed over here: a selector with its condition misspelled would select everybody."""
+    peer = NetworkPolicyPeer.model_validate(written)
+    if peer.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True) != written or not written:
+        raise ValueError("must be a peer of a NetworkPolicy: podSelector, namespaceSelector, or ipBlock")
+    return peer
+
+
 class _Network(_Part):
     egress_ports: EgressPorts = ()
-    metrics_from: tuple[NetworkPolicyPeer, ...] = ()
+    metrics_from: tuple[Annotated[NetworkPolicyPeer, BeforeValidator(_peer)], ...] = Field(default=(), max_length=15)
 
 
 class _Configuration(_Part):
     runtimes: tuple[_Runtime, ...] = Field(min_length=1)
     default_runtime: str
     artifacts: _Artifacts = _Artifacts()
-    network_policy: _Network = _Network()
+    model_network_policy: _Network = _Network()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -82,5 +90,7 @@ def read_catalogue(path: Path = DEFAULT_PATH) -> Catalogue:
         ),
         default_runtime=configuration.default_runtime,
         store=configuration.artifacts.uri,
-        network=Network(configuration.network_policy.egress_ports, configuration.network_policy.metrics_from),
+        network=Network(
+            configuration.model_network_policy.egress_ports, configuration.model_network_policy.metrics_from
+        ),
     )

@@ -10,6 +10,9 @@ runtimes:
   - {name: cpu, image: "converter:1", tensorflow: 2.14.1, accelerator: None}
 defaultRuntime: triton
 artifacts: {uri: "pvc://models/tftrt"}
+modelNetworkPolicy:
+  egressPorts: [3128]
+  metricsFrom: [{namespaceSelector: {matchLabels: {team: platform}}}]
 """
 
 
@@ -20,6 +23,10 @@ def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
     assert [runtime.name for runtime in catalogue.runtimes] == ["triton", "cpu"]
     assert catalogue.runtime("") == catalogue.runtimes[0]
     assert catalogue.store == "pvc://models/tftrt"
+    assert catalogue.network.egress_ports == (3128,)
+    (scraper,) = catalogue.network.metrics_from
+    assert scraper.namespace_selector is not None
+    assert scraper.namespace_selector.match_labels == {"team": "platform"}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +38,9 @@ def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
         ("artifacts:", "artefacts:", "artefacts: Extra inputs are not permitted"),
         ("runtimes:", "runtimes: ][", "is no YAML"),
         ("pvc://models/tftrt", "file:///models", "artifacts.uri"),
+        ("[3128]", "[0]", "modelNetworkPolicy.egressPorts.0"),
+        ("matchLabels", "matchLabel", "must be a peer of a NetworkPolicy"),
+        ("{namespaceSelector: {matchLabels: {team: platform}}}", "{}", "must be a peer of a NetworkPolicy"),
     ],
 )
 def test_a_wrong_configuration_says_what_is_wrong_and_where(tmp_path: Path, old: str, new: str, words: str) -> None:
