@@ -19,7 +19,17 @@ from tftrt_operator.domain.runtime import Network
 from tftrt_operator.domain.stages.deletion import FINALIZER
 from tftrt_operator.domain.step import Writes
 
-from .builders import CATALOGUE, engine_record, job, live, live_jobs_policy, observed_record, target, trtmodel
+from .builders import (
+    CATALOGUE,
+    engine_record,
+    job,
+    live,
+    live_deployment,
+    live_jobs_policy,
+    observed_record,
+    target,
+    trtmodel,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMESPACE: dict[str, Any] = {"podSelector": {}}
@@ -106,6 +116,24 @@ def test_where_the_user_sees_to_it_there_is_no_policy_and_ours_goes() -> None:
     made = planned(model, child, live_jobs_policy(model), records=(observed_record(model),))
     assert [manifest.kind for manifest in made.writes.applies] == ["Deployment", "Service"]
     assert [(gone.kind, gone.name) for gone in made.writes.deletes] == [("NetworkPolicy", "resnet50")]
+
+
+def test_a_server_is_closed_at_once_though_there_is_no_engine_for_the_spec_yet() -> None:
+    old = trtmodel()
+    record = observed_record(old)
+    policy = live(network_policy(old, record.record, Network()).body, old.owner_reference(controller=True))
+    server = live(planned(old, records=(record,)).writes.applies[0].body, old.owner_reference(controller=True))
+    serving = live_deployment(server, record.record.key.fingerprint)
+
+    def after(network: dict[str, Any]) -> Plan:
+        model = trtmodel(source={"uri": "pvc://models/new"}, serving={"networkPolicy": network})
+        there = (server, policy, live_jobs_policy(model))
+        return planned(model, *there, records=(record,), deployment=serving)
+
+    assert after({}).writes.applies == ()
+    (closed,) = after({"from": [PROMETHEUS]}).writes.applies
+    assert peers(dict(closed.body["spec"]), "http") == [PROMETHEUS]
+    assert [gone.name for gone in after({"mode": "Unmanaged"}).writes.deletes] == ["resnet50"]
 
 
 def test_the_jobs_policy_is_there_before_the_first_job_and_selects_its_pods_alone() -> None:

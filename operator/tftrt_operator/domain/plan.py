@@ -59,7 +59,7 @@ def plan(model: TRTModel, catalogue: Catalogue, observation: Observation, now: d
 
     target = target_of(model, catalogue)
     if isinstance(target, Verdict):
-        step = Step(target, guard(model) + keep_serving(model, observation))
+        step = Step(target, guard(model) + keep_serving(model, catalogue.network, observation))
         return _plan(model, None, observation, step, now)
     step = _advance(model, target, observation, now)
     return _plan(model, target, observation, replace(step, writes=guard(model) + step.writes), now)
@@ -75,17 +75,17 @@ def plan_unreadable(model: UnreadableModel, now: datetime) -> Plan:
 def _advance(model: TRTModel, target: Target, observation: Observation, now: datetime) -> Step:
     step = wait_for_deletion(model, target, observation)
     if step is not None:
-        return replace(step, writes=step.writes + keep_serving(model, observation))
+        return replace(step, writes=step.writes + keep_serving(model, target.network, observation))
     observed = observation.record(target.key.record_name)
     uris = conversion_uris(model, target)
     network = jobs_network(model, uris, target.network, observation, runs=observed is None)
     if observed is None:
         step = convert(model, target, observation, now)
-        return replace(step, writes=network + step.writes + keep_serving(model, observation))
+        return replace(step, writes=network + step.writes + keep_serving(model, target.network, observation))
     failed = judge(model.spec.verification, observed.record.summary)
     if failed is not None:
         # Nothing is rolled out; what serves, serves on.
-        step = Step(failed, keep_serving(model, observation))
+        step = Step(failed, keep_serving(model, target.network, observation))
     else:
         step = roll_out(model, target, observed, observation)
     return Step(step.verdict, network + settle(model, target, observation, observed) + step.writes)
