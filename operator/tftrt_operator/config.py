@@ -1,14 +1,15 @@
 """The operator's configuration: a YAML file, validated when the operator starts."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from .api.network import EgressPorts, NetworkPolicyPeer
 from .api.storage import STORE_PATTERN, StoreUri
-from .domain.runtime import Accelerator, Catalogue, Proxy, Runtime
+from .domain.runtime import Accelerator, Catalogue, Network, Proxy, Runtime
 
 DEFAULT_PATH = Path("/etc/tftrt-operator/config.yaml")
 PROXY_PATTERN = r"^(https?://[^/@\s]+/?)?$"
@@ -41,11 +42,25 @@ class _Proxy(_Part):
     no_proxy: str = ""
 
 
+def _peer(written: Any) -> NetworkPolicyPeer:
+    """Parse a peer. No key is passed over here: a selector with its condition misspelled would select everybody."""
+    peer = NetworkPolicyPeer.model_validate(written)
+    if peer.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True) != written or not written:
+        raise ValueError("must be a peer of a NetworkPolicy: podSelector, namespaceSelector, or ipBlock")
+    return peer
+
+
+class _Network(_Part):
+    egress_ports: EgressPorts = ()
+    metrics_from: tuple[Annotated[NetworkPolicyPeer, BeforeValidator(_peer)], ...] = Field(default=(), max_length=15)
+
+
 class _Configuration(_Part):
     runtimes: tuple[_Runtime, ...] = Field(min_length=1)
     default_runtime: str
     artifacts: _Artifacts = _Artifacts()
     proxy: _Proxy = _Proxy()
+    model_network_policy: _Network = _Network()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -77,7 +92,7 @@ def read_catalogue(path: Path = DEFAULT_PATH) -> Catalogue:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"the configuration {path} cannot be used: {faults}") from error
-    said = configuration.proxy
+    said, policy = configuration.proxy, configuration.model_network_policy
     proxy = Proxy(said.http_proxy, said.https_proxy, said.no_proxy)
     return Catalogue(
         runtimes=tuple(
@@ -86,4 +101,6 @@ def read_catalogue(path: Path = DEFAULT_PATH) -> Catalogue:
         ),
         default_runtime=configuration.default_runtime,
         store=configuration.artifacts.uri,
+        # Who is told of a proxy has to reach it.
+        network=Network((*policy.egress_ports, *proxy.ports), policy.metrics_from),
     )

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import certificates, control_plane, images, network, node, processes, storage
+from . import certificates, control_plane, images, network, node, policies, processes, storage
 from .images import Image
 from .layout import Layout
 from .prerequisites import require_node_packages, require_root
-from .tools import binaries
+from .tools import binaries, network_policies
 from .waiting import wait_for
 
 VOLUMES = 4
@@ -74,6 +74,7 @@ class Cluster:
     def down(self, *, purge: bool = False) -> None:
         """End everything, and leave nothing behind. `purge` deletes the instance's folder too."""
         require_root()
+        policies.stop(self.layout)
         node.down(self.layout)
         control_plane.down(self.layout)
         network.down(self.layout)
@@ -148,6 +149,19 @@ class Cluster:
             yield
         finally:
             control_plane.start_api_server(self.layout, binaries())
+
+    @contextmanager
+    def network_policies_in_force(self) -> Iterator[None]:
+        """Have NetworkPolicies in force for a while.
+
+        Raises:
+            NotInForceError: this machine's kernel cannot; the message says why.
+        """
+        policies.start(self.layout, network_policies())
+        try:
+            yield
+        finally:
+            policies.stop(self.layout)
 
     def _apply_storage(self) -> None:
         manifests = list(storage.manifests(self.layout, VOLUMES))

@@ -1,7 +1,7 @@
 """The cluster's programs: pinned as Go tools, built once, kept by the hash of their modules.
 
 Each has a go.mod of its own in `tools/`, so that their dependencies do not argue. To bump one, change its version
-there and run `go mod tidy`.
+there and run `go mod tidy`; networkpolicies is to have what kubernetes has, which is then compiled already.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from .layout import SOURCE, cache
@@ -21,15 +22,13 @@ _RENAMED = {"server": "etcd"}  # what `go install` calls etcd
 
 def binaries() -> Path:
     """Return the folder with all programs, building what is not there yet."""
-    folder = cache() / "bin" / _hash()
-    if (folder / ".complete").exists():
-        return folder
-    require_go()
-    folder.mkdir(parents=True, exist_ok=True)
-    for module in MODULES:
-        _build(module, folder)
-    (folder / ".complete").touch()
-    return folder
+    return _built(cache() / "bin" / _hash(MODULES), MODULES)
+
+
+def network_policies() -> Path:
+    """Return the program that puts NetworkPolicies in force. Only few tests need it: it is built apart."""
+    module = "networkpolicies"
+    return _built(cache() / "bin" / f"{module}-{_hash((module,))}", (module,)) / module
 
 
 def kubernetes_version() -> str:
@@ -39,6 +38,16 @@ def kubernetes_version() -> str:
     if found is None:
         raise ValueError("tools/kubernetes/go.mod pins no k8s.io/kubernetes")
     return found[1]
+
+
+def _built(folder: Path, modules: Iterable[str]) -> Path:
+    if not (folder / ".complete").exists():
+        require_go()
+        folder.mkdir(parents=True, exist_ok=True)
+        for module in modules:
+            _build(module, folder)
+        (folder / ".complete").touch()
+    return folder
 
 
 def _build(module: str, folder: Path) -> None:
@@ -72,9 +81,10 @@ def _link_flags(module: str) -> str:
     return flags
 
 
-def _hash() -> str:
+def _hash(modules: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for module in MODULES:
-        for name in ("go.mod", "go.sum"):
-            digest.update((SOURCE / "tools" / module / name).read_bytes())
+    for module in modules:
+        folder = SOURCE / "tools" / module
+        for path in (folder / "go.mod", folder / "go.sum", *sorted(folder.glob("*.go"))):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

@@ -180,6 +180,37 @@ def test_what_somebody_deletes_or_changes_comes_back(api: Api) -> None:
     eventually(lambda: "Egress" in api.get("NetworkPolicy", "resnet50")["spec"]["policyTypes"])
 
 
+def test_who_reaches_a_server_and_what_its_jobs_reach_follows_the_spec(api: Api) -> None:
+    serving(api)
+    anyone_here: list[Json] = [{"podSelector": {}}]
+    assert {str(rule["from"]) for rule in api.get("NetworkPolicy", "resnet50")["spec"]["ingress"]} == {str(anyone_here)}
+    assert "egress" not in api.get("NetworkPolicy", "resnet50.jobs")["spec"]
+    jobs = job_names(api)
+
+    shop = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}}]
+    api.patch("TRTModel", "resnet50", {"spec": {"serving": {"networkPolicy": {"from": shop}}}})
+    eventually(lambda: api.get("NetworkPolicy", "resnet50")["spec"]["ingress"][0]["from"] == shop)
+    assert api.get("NetworkPolicy", "resnet50")["spec"]["ingress"][1]["from"] == anyone_here, "metrics are apart"
+
+    theirs = {"mode": "Unmanaged", "from": None}
+    both = {"serving": {"networkPolicy": theirs}, "conversion": {"networkPolicy": {"mode": "Unmanaged"}}}
+    api.patch("TRTModel", "resnet50", {"spec": both})
+    eventually(lambda: api.list("NetworkPolicy") == [])
+    api.patch("TRTModel", "resnet50", {"spec": {"serving": {"networkPolicy": None}}})
+    eventually(lambda: api.exists("NetworkPolicy", "resnet50"))
+    assert job_names(api) == jobs, "none of this makes another engine"
+
+
+def test_no_job_runs_where_the_name_of_its_policy_is_taken(api: Api) -> None:
+    theirs = {"podSelector": {}, "policyTypes": ["Ingress"]}
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": theirs}
+    api.create(policy | {"metadata": {"name": "resnet50.jobs"}})
+    api.create(trtmodel())
+    eventually(lambda: conditions(api)["Stalled"] == ("True", "NameConflict"))
+    assert "NetworkPolicy resnet50.jobs exists" in message(api, "Stalled")
+    assert job_names(api) == []
+
+
 def test_what_the_api_server_will_not_take_is_said_in_its_words(api: Api) -> None:
     api.create(trtmodel(serving={"runtime": "cpu", "affinity": {"nodeAffinity": {"nonsense": 1}, "podAffinity": 5}}))
     finish_job(api, eventually(lambda: job_names(api))[0])

@@ -167,6 +167,31 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
             ({"requests": {"nvidia.com/mig-1g.10gb": "1"}}, "must not name a GPU"),
         )
     ),
+    *(
+        ({"serving": {"networkPolicy": {field: peers}}}, words)
+        for field in ("from", "metricsFrom")
+        for peers, words in (
+            ([], "must not be empty: leave it out for the default"),
+            ([{}], "must have a podSelector, a namespaceSelector, both, or an ipBlock"),
+            ([{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}], "an ipBlock stands alone"),
+            ([{"ipBlock": {"cidr": "10.0.0.0/33"}}], "must be an IP range such as 10.0.0.0/8"),
+            ([{"ipBlock": {"cidr": "shop.example"}}], "must be an IP range such as 10.0.0.0/8"),
+            ([{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.300/9"]}}], "must be an IP range"),
+            ([{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}}], "except must lie within cidr"),
+            ([{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]}}], "except must lie within cidr"),
+            ([{"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}], "In and NotIn need values"),
+            (
+                [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}],
+                "Exists and DoesNotExist take none",
+            ),
+            ([{"podSelector": {}}] * 17, "must have at most 16 items"),
+        )
+    ),
+    ({"serving": {"networkPolicy": {"egressPorts": [0]}}}, "should be greater than or equal to 1"),
+    ({"serving": {"networkPolicy": {"mode": "Off"}}}, 'supported values: "Managed", "Unmanaged"'),
+    ({"serving": {"networkPolicy": {"mode": "Unmanaged", "from": [{"podSelector": {}}]}}}, "takes nothing else"),
+    ({"conversion": {"networkPolicy": {"egressPorts": [65536]}}}, "should be less than or equal to 65535"),
+    ({"conversion": {"networkPolicy": {"mode": "Unmanaged", "egressPorts": [1]}}}, "takes no egressPorts"),
     ({"rollout": {"strategy": "Recreate"}}, 'supported values: "Surge", "InPlace"'),
 ]
 
@@ -207,6 +232,22 @@ def test_a_name_that_children_could_not_be_named_after_is_refused(bare_api: Api,
         },
         {"verification": {"dataUri": "s3://data/held-out", "secretName": "keys"}},
         {"artifacts": {"uri": "gs://artifacts/tftrt", "secretName": "keys"}},
+        {"serving": {"networkPolicy": {"mode": "Unmanaged"}}, "conversion": {"networkPolicy": {"mode": "Unmanaged"}}},
+        {
+            "serving": {
+                "networkPolicy": {
+                    "from": [
+                        {"podSelector": {}},
+                        {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "shop"}}},
+                        {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]}},
+                        {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}},
+                        {"ipBlock": {"cidr": "fd00::/8", "except": ["fd00:1::/32"]}},
+                    ],
+                    "metricsFrom": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}],
+                    "egressPorts": [9000, 3128],
+                }
+            }
+        },
         {
             "serving": {
                 "affinity": {"nodeAffinity": {}},

@@ -5,6 +5,7 @@ from typing import Any
 
 from tftrt_operator.api.trtmodel import OwnerReference, TRTModel, parse_trtmodel
 from tftrt_operator.domain.manifests import names
+from tftrt_operator.domain.manifests.network_policy import jobs_network_policy
 from tftrt_operator.domain.observation import (
     JobState,
     ObservedChild,
@@ -16,7 +17,7 @@ from tftrt_operator.domain.observation import (
 )
 from tftrt_operator.domain.record import EngineRecord, Summary
 from tftrt_operator.domain.runtime import Accelerator, Catalogue, Runtime
-from tftrt_operator.domain.target import Target, target_of
+from tftrt_operator.domain.target import Target, read_uris, target_of
 
 TRITON = Runtime("triton", "registry.example/converter:1", "2.14.1", "8.5.3.1", Accelerator.GPU)
 CPU = Runtime("cpu", "registry.example/converter:1-cpu", "2.14.1", "", Accelerator.NONE)
@@ -133,6 +134,12 @@ def live(manifest_body: Any, owner: OwnerReference, **changes: Any) -> ObservedC
         body=manifest_body,
     )
     return replace(found, **changes)
+
+
+def live_jobs_policy(model: TRTModel) -> ObservedChild:
+    wanted = target(model)
+    policy = jobs_network_policy(model, (*read_uris(model), wanted.key.store), wanted.network)
+    return live(policy.body, model.owner_reference(controller=True))
 
 
 def live_deployment(child: ObservedChild, fingerprint: str, **changes: Any) -> ObservedDeployment:

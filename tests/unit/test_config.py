@@ -11,6 +11,9 @@ runtimes:
 defaultRuntime: triton
 artifacts: {uri: "pvc://models/tftrt"}
 proxy: {httpsProxy: "http://proxy.example:3128", noProxy: ".svc"}
+modelNetworkPolicy:
+  egressPorts: [9000]
+  metricsFrom: [{namespaceSelector: {matchLabels: {team: platform}}}]
 """
 
 
@@ -23,6 +26,10 @@ def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
     assert catalogue.store == "pvc://models/tftrt"
     told = (("HTTPS_PROXY", "http://proxy.example:3128"), ("NO_PROXY", ".svc"))
     assert {runtime.proxy.variables for runtime in catalogue.runtimes} == {told}
+    assert catalogue.network.egress_ports == (9000, 3128)
+    (scraper,) = catalogue.network.metrics_from
+    assert scraper.namespace_selector is not None
+    assert scraper.namespace_selector.match_labels == {"team": "platform"}
 
 
 @pytest.mark.parametrize(
@@ -35,6 +42,9 @@ def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
         ("runtimes:", "runtimes: ][", "is no YAML"),
         ("http://proxy.example:3128", "http://me:word@proxy.example:3128", "proxy.httpsProxy"),
         ("pvc://models/tftrt", "file:///models", "artifacts.uri"),
+        ("[9000]", "[0]", "modelNetworkPolicy.egressPorts.0"),
+        ("matchLabels", "matchLabel", "must be a peer of a NetworkPolicy"),
+        ("{namespaceSelector: {matchLabels: {team: platform}}}", "{}", "must be a peer of a NetworkPolicy"),
     ],
 )
 def test_a_wrong_configuration_says_what_is_wrong_and_where(tmp_path: Path, old: str, new: str, words: str) -> None:

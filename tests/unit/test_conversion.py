@@ -13,14 +13,17 @@ from tftrt_operator.domain.observation import JobState, Observation, ObservedPod
 from tftrt_operator.domain.plan import Plan, plan
 from tftrt_operator.domain.record import RECORD_KEY, parse_record, record_text
 from tftrt_operator.domain.step import Writes
+from tftrt_operator.domain.target import Target, target_of
 
-from .builders import CATALOGUE, CPU, ended, job, observed_record, pod, summary, target, trtmodel
+from .builders import CATALOGUE, CPU, ended, job, live_jobs_policy, observed_record, pod, summary, target, trtmodel
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def planned(model: TRTModel, **observation: object) -> Plan:
-    return plan(model, CATALOGUE, Observation(**observation), NOW)  # type: ignore[arg-type]
+    """The plan where the Jobs' NetworkPolicy is there already."""
+    children = (live_jobs_policy(model),) if isinstance(target_of(model, CATALOGUE), Target) else ()
+    return plan(model, CATALOGUE, Observation(children=children, **observation), NOW)  # type: ignore[arg-type]
 
 
 def job_name(model: TRTModel) -> str:

@@ -8,7 +8,6 @@ from tftrt_operator.api.trtmodel import TRTModel
 from tftrt_operator.domain.manifests.cleanup_job import Store, cleanup_job
 from tftrt_operator.domain.manifests.conversion_job import conversion_job
 from tftrt_operator.domain.manifests.deployment import deployment
-from tftrt_operator.domain.manifests.network_policy import network_policy
 
 from .builders import engine_record, target, trtmodel
 
@@ -127,12 +126,6 @@ def test_a_server_mounts_an_artifact_in_a_claim_and_pulls_one_from_an_object_sto
     assert reach(pulled) == {"pull": {"store-keys"}, "server": set()}
     (mount,) = [m for m in pulled["containers"][0]["volumeMounts"] if m["mountPath"] == "/mnt/artifact"]
     assert mount == {"name": "artifact", "mountPath": "/mnt/artifact", "readOnly": True}
-
-
-def test_a_server_that_pulls_may_call_out_and_no_other() -> None:
-    closed, open_ = trtmodel(), trtmodel(**EVERYWHERE)
-    assert network_policy(closed, engine_record(closed)).body["spec"]["policyTypes"] == ["Ingress", "Egress"]
-    assert network_policy(open_, engine_record(open_)).body["spec"]["policyTypes"] == ["Ingress"]
 
 
 def test_who_deletes_artifacts_has_the_stores_secret() -> None:

@@ -55,6 +55,11 @@ class Refusing:
         metadata = {"uid": "uid-job", "resourceVersion": "2", "creationTimestamp": "2026-01-01T00:00:00Z"}
         return {**manifest.body, "metadata": {**manifest.body["metadata"], **metadata}}
 
+    async def apply(self, manifest: Any, *, force: bool) -> dict[str, Any]:
+        assert not force, "there was nothing of ours"
+        self._answer(manifest.kind)
+        return applied(manifest, 2)
+
     async def patch(self, reference: Any, body: dict[str, Any]) -> dict[str, Any]:
         self.questions.append(f"patch {reference.kind}")
         return {**self.body, "metadata": {**self.body["metadata"], **body["metadata"], "resourceVersion": "99"}}
@@ -187,6 +192,13 @@ async def test_a_deletion_asks_as_much_in_a_namespace_of_many_models_as_in_one_o
     )
     await workers.work_on(KEY)
     assert cluster.questions == ["Namespace", "patch TRTModel"]
+
+
+async def test_no_job_is_made_where_its_network_policy_is_refused(cluster: Refusing, workers: Workers) -> None:
+    cluster.refuses["NetworkPolicy"] = ApiError(403, "Forbidden", "exceeded quota")
+    cluster.refuses["Job"] = ApiError(500, "InternalError", "it was asked for")
+    await workers.work_on(KEY)
+    assert reasons(cluster.statuses[-1])["Ready"] == "WriteForbidden"
 
 
 async def test_what_is_written_is_logged_by_name(

@@ -207,7 +207,7 @@ def test_what_a_webhook_made_of_an_apply_is_no_drift_and_is_told() -> None:
 
     conceded = concession(Manifest(server.body), theirs.body)
     assert conceded is not None
-    known = replace(changed, concessions={"Deployment": conceded})
+    known = replace(changed, concessions={("Deployment", "resnet50"): conceded})
     made = planned(model, known)
     assert made.writes == Writes()
     assert conditions(made)["Ready"] == ("True", "Serving")

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from .kubernetes import ResourceRequirements
+from .network import JobNetworkPolicy
 from .pods import PodAnnotations, PodLabels, service_account_name
 from .quantity import Quantity
 from .schema import ApiModel, list_type, rules
@@ -159,6 +160,9 @@ class Conversion(ApiModel):
     service_account_name: str = service_account_name("the Job's pods")
     pod_labels: PodLabels = Field(default_factory=dict, description="More labels for the Job's pods.")
     pod_annotations: PodAnnotations = Field(default_factory=dict, description="More annotations for the Job's pods.")
+    network_policy: JobNetworkPolicy = Field(
+        default_factory=JobNetworkPolicy, description="What the Job's pods may reach: docs/network.md."
+    )
 
     def built_batch_sizes(self) -> tuple[int, ...]:
         """Return the batch sizes to build, ascending, without duplicates."""

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from .kubernetes import AnyObject, LabelMap, ResourceRequirements, Toleration
+from .network import ServerNetworkPolicy
 from .pods import OBJECT_NAME, PodAnnotations, PodLabels, service_account_name
 from .schema import ANY_OBJECT, ApiModel, list_type, rules
 
@@ -68,6 +69,9 @@ class Serving(ApiModel):
     )
     pod_labels: PodLabels = Field(default_factory=dict, description="More labels for inference pods.")
     pod_annotations: PodAnnotations = Field(default_factory=dict, description="More annotations for inference pods.")
+    network_policy: ServerNetworkPolicy = Field(
+        default_factory=ServerNetworkPolicy, description="Who may reach the inference pods: docs/network.md."
+    )
 
 
 class RolloutStrategy(StrEnum):

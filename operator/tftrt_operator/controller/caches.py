@@ -46,10 +46,10 @@ class Caches:
         self._models: dict[Key, TRTModel] = {}
         self._unreadable: dict[Key, UnreadableModel] = {}
         self._expected: dict[Key, tuple[str, TRTModelStatus]] = {}
-        self._concessions: dict[Key, dict[str, Concession]] = {}
         self._needs: dict[Key, tuple[Hashable, ...]] = {}
         """What each model needs that is not its own: its engine, and claims."""
         self._models_by_need: dict[Hashable, dict[Key, None]] = {}
+        self._concessions: dict[Key, dict[tuple[str, str], Concession]] = {}
 
         def informer(kind: str, parse_body: Callable[[Mapping[str, Any]], Any]) -> Informer[Any]:
             return Informer(cluster, kind, names.MANAGED_SELECTOR, parse_body, _index, self._changed)
@@ -141,15 +141,15 @@ class Caches:
         for table in (self._seen, self._expected, self._models, self._unreadable, self._concessions):
             table.pop(key, None)
 
-    def concede(self, key: Key, kind: str, conceded: Concession | None) -> None:
+    def concede(self, key: Key, kind: str, name: str, conceded: Concession | None) -> None:
         """Keep what the API server made of the last apply of a model's child, or that it took it as it was."""
         if conceded is not None:
-            self._concessions.setdefault(key, {})[kind] = conceded
+            self._concessions.setdefault(key, {})[kind, name] = conceded
         elif key in self._concessions:
-            self._concessions[key].pop(kind, None)
+            self._concessions[key].pop((kind, name), None)
 
-    def concessions(self, key: Key) -> dict[str, Concession]:
-        """Return, by kind of child, what the API server made of the last apply where that is not what was applied."""
+    def concessions(self, key: Key) -> dict[tuple[str, str], Concession]:
+        """Return, by kind and name of a child, what the API server made of an apply where that is not what we sent."""
         return dict(self._concessions.get(key, {}))
 
     def _is_own_status(self, before: TRTModel, model: TRTModel) -> bool:
@@ -188,10 +188,10 @@ class Caches:
             pods=tuple(pods.values()),
             records=tuple(records.values()),
             deployment=deployment,
-            children=tuple(child for child in children if child.name == name),
             claims=self._labelled_claims(
                 model, [record.record.key.store for record in records.values()], jobs.values()
             ),
+            children=tuple(child for child in children if child.name in (name, names.jobs_policy_name(model))),
             concessions=self.concessions(model.key),
         )
 

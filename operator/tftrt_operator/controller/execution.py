@@ -56,6 +56,9 @@ class Executor:
                 return Outcome((rejection,))
         deleted = [await self._attempt(key, gone, self._delete(gone)) for gone in writes.deletes]
         refused = [rejection for rejection in deleted if rejection is not None]
+        for manifest in writes.prerequisites:
+            if rejection := await self._attempt(key, manifest.reference, self._apply(key, manifest, observation)):
+                return Outcome((*refused, rejection))
         for manifest in writes.creates:
             try:
                 if rejection := await self._attempt(key, manifest.reference, self._create(manifest)):
@@ -63,7 +66,7 @@ class Executor:
             except _InTheWayError:
                 return Outcome(tuple(refused), foreign=(manifest.reference,))
         for manifest in writes.applies:
-            if rejection := await self._attempt(key, manifest.reference, self._apply(manifest, observation)):
+            if rejection := await self._attempt(key, manifest.reference, self._apply(key, manifest, observation)):
                 return Outcome((*refused, rejection))
         return Outcome(tuple(refused), conceded=self._caches.concessions(key) != observation.concessions)
 
@@ -90,12 +93,12 @@ class Executor:
         logger.info("%s/%s: wrote %s %s", *key, reference.kind, reference.name)
         return None
 
-    async def _apply(self, manifest: Manifest, observation: Observation) -> None:
+    async def _apply(self, key: Key, manifest: Manifest, observation: Observation) -> None:
         # Over our own object we force: the spec is the source. A new name is taken without force, so that an object
         # which appeared in this very moment is not overwritten.
-        force = observation.child(manifest.kind) is not None
+        force = observation.child(manifest.kind, manifest.name) is not None
         answer = await self._cluster.apply(manifest, force=force)
-        self._caches.concede((manifest.namespace, manifest.name), manifest.kind, concession(manifest, answer))
+        self._caches.concede(key, manifest.kind, manifest.name, concession(manifest, answer))
         self._caches.write_through(answer)
 
     async def _create(self, manifest: Manifest) -> None:

@@ -83,7 +83,8 @@ class Reconciler:
         if deletes_artifacts(model):
             observation = await self._obstacles.look_before_deletion(model, observation)
         made = self._plan(model, observation)
-        new = [manifest for manifest in made.writes.applies if observation.child(manifest.kind) is None]
+        applied = (*made.writes.prerequisites, *made.writes.applies)
+        new = [manifest for manifest in applied if observation.child(manifest.kind, manifest.name) is None]
         if new or made.writes.creates:
             await self._obstacles.confirm(reference_of(model))
             foreign, leftovers = await self._obstacles.in_the_way(model, new)

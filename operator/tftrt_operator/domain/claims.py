@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from ..api.storage import claim_of, scheme_of
 from ..api.trtmodel import TRTModel
 from .observation import ClaimAccess, Observation
-from .target import Target
+from .target import Target, read_uris
 from .verdict import Verdict, stalled
 
 ACCESS_LABEL = "tftrt.dev/access"
@@ -22,9 +22,7 @@ def access_of(labels: Mapping[str, str]) -> ClaimAccess:
 
 def claims_of_conversion(model: TRTModel, target: Target) -> dict[str, bool]:
     """Return, by claim that a conversion of the model mounts, whether it is written."""
-    calibration = model.spec.conversion.calibration
-    read = [model.spec.source.uri, model.spec.verification.data_uri, calibration.uri if calibration else None]
-    return dict.fromkeys(_claims(*read), False) | dict.fromkeys(_claims(target.key.store), True)
+    return dict.fromkeys(_claims(*read_uris(model)), False) | dict.fromkeys(_claims(target.key.store), True)
 
 
 def claims_of_server(target: Target) -> dict[str, bool]:
@@ -52,7 +50,7 @@ def refusal(mounted: Mapping[str, bool], observation: Observation) -> Verdict | 
     return None
 
 
-def _claims(*uris: str | None) -> Iterator[str]:
+def _claims(*uris: str) -> Iterator[str]:
     for uri in uris:
-        if uri is not None and scheme_of(uri) == "pvc":
+        if scheme_of(uri) == "pvc":
             yield claim_of(uri)

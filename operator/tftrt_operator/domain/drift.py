@@ -15,8 +15,9 @@ from .observation import Concession
 
 # Where Kubernetes writes quantities its own way: 1000m becomes 1. Anywhere else text is compared as text.
 QUANTITIES = frozenset({"limits", "requests", "sizeLimit", "target"})
-# By what an item of a list is found, since webhooks may have added others: what Kubernetes merges these lists by.
-KEYS = {"volumeMounts": ("mountPath",), "ports": ("containerPort", "port")}
+# By what an item of a list is found, since webhooks may have added others: what is unique in lists that Kubernetes
+# merges. The ports of a NetworkPolicy have neither key, and no room for others: a port more is a hole.
+KEYS = {"volumeMounts": ("mountPath",), "ports": ("containerPort", "name")}
 
 
 def drift(manifest: Manifest, live: Mapping[str, Any], conceded: Concession | None = None) -> frozenset[str]:

@@ -129,7 +129,7 @@ def _changed_by_webhooks(observation: Observation) -> str:
     """Say what is not as it was applied: whoever looks for why a server behaves as it does has to know."""
     changed = [
         f"{kind} {path}"
-        for kind, conceded in sorted(observation.concessions.items())
+        for (kind, _), conceded in sorted(observation.concessions.items())
         for path, _ in sorted(conceded.deviations)
     ]
     return f"; changed by a mutating webhook: {', '.join(changed)}" if changed else ""

@@ -212,8 +212,8 @@ class Observation:
     children: tuple[ObservedChild, ...] = ()
     claims: tuple[ObservedClaim, ...] = ()
     """Of those that the model names, the ones that have the label."""
-    concessions: Mapping[str, Concession] = field(default_factory=dict)
-    """By the kind of our child, where a webhook changed what we applied."""
+    concessions: Mapping[tuple[str, str], Concession] = field(default_factory=dict)
+    """By kind and name of our child, where a webhook changed what we applied."""
     foreign: tuple[Reference, ...] = ()
     """Objects of our names that belong to somebody else."""
     leftovers: tuple[Reference, ...] = ()
@@ -231,6 +231,6 @@ class Observation:
         """Return what may be done with the claim of that name."""
         return next((claim.access for claim in self.claims if claim.name == name), ClaimAccess.READ_WRITE)
 
-    def child(self, kind: str) -> ObservedChild | None:
-        """Return our live object of that kind, or None."""
-        return next((child for child in self.children if child.kind == kind), None)
+    def child(self, kind: str, name: str | None = None) -> ObservedChild | None:
+        """Return our live object of that kind, or None. Of kinds that a model has two of, the name says which."""
+        return next((child for child in self.children if child.kind == kind and name in (None, child.name)), None)

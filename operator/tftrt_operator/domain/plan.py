@@ -12,9 +12,10 @@ from .observation import Observation
 from .runtime import Catalogue
 from .stages.conversion import convert, settle
 from .stages.deletion import delete, guard, wait_for_deletion
+from .stages.jobs_network import jobs_network
 from .stages.rollout import keep_serving, roll_out
 from .step import Step, Writes
-from .target import Target, target_of
+from .target import Target, read_uris, target_of
 from .unreadable import UnreadableModel, release, unreadable_status
 from .verdict import Standing, Verdict, reconciling, stalled
 from .words import printable, quote
@@ -59,7 +60,7 @@ def plan(model: TRTModel, catalogue: Catalogue, observation: Observation, now: d
 
     target = target_of(model, catalogue)
     if isinstance(target, Verdict):
-        step = Step(target, guard(model) + keep_serving(model, observation))
+        step = Step(target, guard(model) + keep_serving(model, catalogue.network, observation))
         return _plan(model, None, observation, step, now)
     step = _advance(model, target, observation, now)
     return _plan(model, target, observation, replace(step, writes=guard(model) + step.writes), now)
@@ -75,21 +76,23 @@ def plan_unreadable(model: UnreadableModel, now: datetime) -> Plan:
 def _advance(model: TRTModel, target: Target, observation: Observation, now: datetime) -> Step:
     step = wait_for_deletion(model, target, observation)
     if step is not None:
-        return replace(step, writes=step.writes + keep_serving(model, observation))
+        return replace(step, writes=step.writes + keep_serving(model, target.network, observation))
     observed = observation.record(target.key.record_name)
     mounted = claims_of_conversion(model, target) if observed is None else claims_of_server(target)
     if (refused := refusal(mounted, observation)) is not None:
-        return Step(refused, keep_serving(model, observation))
+        return Step(refused, keep_serving(model, target.network, observation))
+    uris = (*read_uris(model), target.key.store)
+    network = jobs_network(model, uris, target.network, observation, runs=observed is None)
     if observed is None:
         step = convert(model, target, observation, now)
-        return replace(step, writes=step.writes + keep_serving(model, observation))
+        return replace(step, writes=network + step.writes + keep_serving(model, target.network, observation))
     failed = judge(model.spec.verification, observed.record.summary)
     if failed is not None:
         # Nothing is rolled out; what serves, serves on.
-        step = Step(failed, keep_serving(model, observation))
+        step = Step(failed, keep_serving(model, target.network, observation))
     else:
         step = roll_out(model, target, observed, observation)
-    return Step(step.verdict, settle(model, target, observation, observed) + step.writes)
+    return Step(step.verdict, network + settle(model, target, observation, observed) + step.writes)
 
 
 def _plan(model: TRTModel, target: Target | None, observation: Observation, step: Step, now: datetime) -> Plan:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import urlsplit
+
+from ..api.network import NetworkPolicyPeer
 
 
 class Accelerator(StrEnum):
@@ -26,6 +29,12 @@ class Proxy:
         named = (("HTTP_PROXY", self.http), ("HTTPS_PROXY", self.https), ("NO_PROXY", self.none_for))
         return tuple((name, value) for name, value in named if value)
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The TCP ports that it is reached through."""
+        addresses = [urlsplit(address) for address in (self.http, self.https) if address]
+        return tuple({address.port or (443 if address.scheme == "https" else 80) for address in addresses})
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -40,12 +49,23 @@ class Runtime:
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """What every model's NetworkPolicies allow, beside what its spec says."""
+
+    egress_ports: tuple[int, ...] = ()
+    """TCP ports of stores' endpoints and of proxies."""
+    metrics_from: tuple[NetworkPolicyPeer, ...] = ()
+    """Who reads metrics, where a spec does not say who."""
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The operator's configuration: its runtimes, and the store for models that name none."""
+    """The operator's configuration: its runtimes, the store for models that name none, and the network's defaults."""
 
     runtimes: tuple[Runtime, ...]
     default_runtime: str
     store: str | None = None
+    network: Network = Network()
 
     def runtime(self, name: str) -> Runtime | None:
         """Return the runtime of that name (the default one for an empty name), or None."""

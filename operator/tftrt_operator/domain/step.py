@@ -20,10 +20,12 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """What to write, in this order: patches, deletes, creates, applies. Each is idempotent."""
+    """What to write, in this order: patches, deletes, prerequisites, creates, applies. Each is idempotent."""
 
     patches: tuple[Patch, ...] = ()
     deletes: tuple[Reference, ...] = ()
+    prerequisites: tuple[Manifest, ...] = ()
+    """Applied before anything is created."""
     creates: tuple[Manifest, ...] = ()
     applies: tuple[Manifest, ...] = ()
 
@@ -32,6 +34,7 @@ class Writes:
         return Writes(
             self.patches + other.patches,
             self.deletes + other.deletes,
+            self.prerequisites + other.prerequisites,
             self.creates + other.creates,
             self.applies + other.applies,
         )

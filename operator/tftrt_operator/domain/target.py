@@ -6,7 +6,7 @@ from ..api.conversion import Precision
 from ..api.trtmodel import TRTModel
 from .fingerprint import EngineInputs, engine_inputs, fingerprint, normalized_uri
 from .record import EngineKey
-from .runtime import Accelerator, Catalogue, Runtime
+from .runtime import Accelerator, Catalogue, Network, Runtime
 from .verdict import Verdict, stalled
 
 
@@ -17,6 +17,7 @@ class Target:
     runtime: Runtime
     inputs: EngineInputs
     key: EngineKey
+    network: Network
 
 
 def target_of(model: TRTModel, catalogue: Catalogue) -> Target | Verdict:
@@ -44,4 +45,11 @@ def target_of(model: TRTModel, catalogue: Catalogue) -> Target | Verdict:
     inputs = engine_inputs(spec, runtime)
     data = spec.verification.data_uri
     key = EngineKey(fingerprint(inputs), normalized_uri(store), None if data is None else normalized_uri(data))
-    return Target(runtime=runtime, inputs=inputs, key=key)
+    return Target(runtime=runtime, inputs=inputs, key=key, network=catalogue.network)
+
+
+def read_uris(model: TRTModel) -> tuple[str, ...]:
+    """Return all that a conversion reads from, beside the store."""
+    calibration = model.spec.conversion.calibration
+    data = (calibration.uri if calibration else None, model.spec.verification.data_uri)
+    return (model.spec.source.uri, *(uri for uri in data if uri is not None))

@@ -26,6 +26,7 @@ CONVERSION = "conversion"
 SERVER = "server"
 CLEANUP = "cleanup"
 RECORD = "record"
+JOBS = "jobs"
 
 MANAGED_SELECTOR = f"{MANAGED_BY}={OPERATOR}"
 """Selects all that the operator made; the informers list and watch by it."""
@@ -44,6 +45,11 @@ def common_labels(model: TRTModel, component: str) -> dict[str, str]:
 def server_selector(model: TRTModel) -> dict[str, str]:
     """Return the labels that select a model's inference pods. A Deployment's selector never changes: nor may this."""
     return {INSTANCE: model.metadata.name, COMPONENT: SERVER, MANAGED_BY: OPERATOR}
+
+
+def jobs_policy_name(model: TRTModel) -> str:
+    """Return the name of the NetworkPolicy of a model's Jobs. With its dot it is never the name of another model's."""
+    return f"{model.metadata.name}.jobs"
 
 
 def owner(reference: OwnerReference) -> dict[str, Any]:

@@ -1,29 +1,70 @@
-"""The NetworkPolicy of the inference pods."""
+"""The NetworkPolicies: who may reach the inference pods, and what these and the Jobs' pods may reach."""
 
-from ...api.storage import scheme_of
+from collections.abc import Iterable
+from typing import Any
+
+from ...api.network import NetworkPolicyPeer
 from ...api.trtmodel import TRTModel
 from ..manifest import Manifest, with_hash
 from ..record import EngineRecord
+from ..runtime import Network
 from . import names
+from .egress import egress
+
+_SAME_NAMESPACE: dict[str, Any] = {"podSelector": {}}
 
 
-def network_policy(model: TRTModel, record: EngineRecord) -> Manifest:
-    """Return the policy: anyone may ask for a prediction, and the server itself calls no one.
+def network_policy(model: TRTModel, record: EngineRecord, network: Network) -> Manifest:
+    """Return the inference pods' policy: whom the spec names, else the namespace; out to pull the artifact, if at all.
 
-    An artifact in a claim comes through a volume that the kubelet mounts, so the pod needs no way out. One in an object
-    store is pulled by the pod, from addresses that no policy can know.
+    Probes need no rule: the node of a pod always reaches it.
     """
-    closed = scheme_of(record.summary.artifact) == "pvc"
-    ports = [{"port": port, "protocol": "TCP"} for port in ("http", "grpc", "metrics")]
+    asked = model.spec.serving.network_policy
+    clients = [_SAME_NAMESPACE] if asked.from_ is None else _written(asked.from_)
+    if asked.metrics_from is None:
+        scrapers = [_SAME_NAMESPACE, *_written(network.metrics_from)]
+    else:
+        scrapers = _written(asked.metrics_from)
+    spec = {
+        "podSelector": {"matchLabels": names.server_selector(model)},
+        "ingress": [*_ingress(clients, "http", "grpc"), *_ingress(scrapers, "metrics")],
+        "egress": egress([record.summary.artifact], (*asked.egress_ports, *network.egress_ports)),
+    }
+    return _policy(names.child_metadata(model, names.SERVER), spec)
+
+
+def jobs_network_policy(model: TRTModel, uris: Iterable[str], network: Network) -> Manifest:
+    """Return the policy of the Jobs' pods, which run the model's graph: nobody reaches them, and they these URIs."""
+    selector = {
+        "matchLabels": {names.INSTANCE: model.metadata.name, names.MANAGED_BY: names.OPERATOR},
+        "matchExpressions": [
+            {"key": names.COMPONENT, "operator": "In", "values": [names.CLEANUP, names.CONVERSION]},
+        ],
+    }
+    more = (*model.spec.conversion.network_policy.egress_ports, *network.egress_ports)
+    metadata = names.child_metadata(model, names.JOBS, name=names.jobs_policy_name(model))
+    return _policy(metadata, {"podSelector": selector, "egress": egress(uris, more)})
+
+
+def _policy(metadata: dict[str, Any], spec: dict[str, Any]) -> Manifest:
+    kept = {key: value for key, value in spec.items() if value != []}
     return with_hash(
         {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
-            "metadata": names.child_metadata(model, names.SERVER),
-            "spec": {
-                "podSelector": {"matchLabels": names.server_selector(model)},
-                "policyTypes": ["Ingress", "Egress"] if closed else ["Ingress"],
-                "ingress": [{"ports": ports}],
-            },
+            "metadata": metadata,
+            # Both, always: what no rule allows is closed.
+            "spec": {**kept, "policyTypes": ["Ingress", "Egress"]},
         }
     )
+
+
+def _ingress(peers: list[dict[str, Any]], *ports: str) -> list[dict[str, Any]]:
+    """Return the rule that lets peers in; none for nobody, since a rule without peers is one for everybody."""
+    if not peers:
+        return []
+    return [{"from": peers, "ports": [{"port": port, "protocol": "TCP"} for port in ports]}]
+
+
+def _written(peers: Iterable[NetworkPolicyPeer]) -> list[dict[str, Any]]:
+    return [peer.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True) for peer in peers]

@@ -17,6 +17,7 @@ from ..target import Target
 from ..verdict import Verdict, reconciling
 from ..words import quote
 from .conversion import end_job, job_reference, pods_of, record_reference, sole_owner
+from .jobs_network import jobs_network
 
 FINALIZER = "tftrt.dev/artifacts"
 PATIENCE = timedelta(minutes=10)
@@ -87,7 +88,10 @@ def delete(model: TRTModel, catalogue: Catalogue, observation: Observation, now:
     creates = tuple(
         cleanup_job(model, runtime, store, prints) for name, (store, prints) in wanted.items() if name not in jobs
     )
-    return Step(reconciling("Deleting", f"deleting artifacts from {_uris(artifacts)}"), Writes(creates=creates))
+    stores = sorted({store.uri for store in artifacts})
+    network = jobs_network(model, stores, catalogue.network, observation, runs=True)
+    verdict = reconciling("Deleting", f"deleting artifacts from {_uris(artifacts)}")
+    return Step(verdict, network + Writes(creates=creates))
 
 
 def wait_for_deletion(model: TRTModel, target: Target, observation: Observation) -> Step | None:

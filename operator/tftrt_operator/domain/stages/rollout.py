@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ...api.network import NetworkPolicyMode
 from ...api.serving import RolloutStrategy
 from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..drift import drift
@@ -27,6 +28,7 @@ from ..observation import (
     Termination,
 )
 from ..record import EngineRecord
+from ..runtime import Network
 from ..step import Patch, Step, Writes
 from ..target import Target
 from ..verdict import Verdict, ready, reconciling, stalled
@@ -43,7 +45,7 @@ def roll_out(model: TRTModel, target: Target, observed: ObservedRecord, observat
     record = observed.record
     grant = grant_of(model, target, record)
     if isinstance(grant, MemoryShortage):
-        return Step(stalled("GPUMemoryTooSmall", grant.message), keep_serving(model, observation))
+        return Step(stalled("GPUMemoryTooSmall", grant.message), keep_serving(model, target.network, observation))
     manifests = _children(model, target, record, grant, observation)
     pods = _pods_of(manifests[0], observation)
     if (lost := _lost_artifact(model, observed, observation)) is not None:
@@ -52,7 +54,7 @@ def roll_out(model: TRTModel, target: Target, observed: ObservedRecord, observat
         # First it is written that this retry is heeded: one is one run, whatever becomes of what is applied later.
         return Step(
             reconciling("ConversionPending", f"{lost.reason}, and {RETRY_ANNOTATION} is new: it is made again"),
-            keep_serving(model, observation) + _heed_retry(model, observation) + Writes(deletes=told),
+            keep_serving(model, target.network, observation) + _heed_retry(model, observation) + Writes(deletes=told),
         )
     report = latest_failure(pod for pod in pods if not pod.ready)
     drifts = [(manifest, found) for manifest in manifests if (found := _drift(manifest, observation)) is not None]
@@ -96,19 +98,40 @@ def _finished_jobs(model: TRTModel, target: Target, observation: Observation) ->
     )
 
 
-def keep_serving(model: TRTModel, observation: Observation) -> Writes:
-    """Return all that an old revision gets while there is no engine for the new one: its replicas.
+def keep_serving(model: TRTModel, network: Network, observation: Observation) -> Writes:
+    """Return all that an old revision gets while there is no engine for the new one: its replicas, and who reaches it.
 
-    An autoscaler that is no longer asked for goes at once: it would set its own number again, and pods come and go.
+    Whoever closes a server must not wait for an engine.
     """
-    live, replicas = observation.deployment, model.spec.serving.replicas
-    if live is None or model.spec.serving.autoscaling:
+    live = observation.deployment
+    if live is None:
+        return Writes()
+    return _keep_replicas(model, live, observation) + _keep_network(model, live, network, observation)
+
+
+def _keep_replicas(model: TRTModel, live: ObservedDeployment, observation: Observation) -> Writes:
+    """An autoscaler that is not asked for any more goes at once: it would set its own number, and pods come and go."""
+    replicas = model.spec.serving.replicas
+    if model.spec.serving.autoscaling:
         return Writes()
     autoscaler = observation.child("HorizontalPodAutoscaler")
     deletes = () if autoscaler is None or autoscaler.deleting else (_reference(model, autoscaler),)
     if live.replicas == replicas:
         return Writes(deletes=deletes)
     return Writes(patches=(Patch(_reference(model, live.child), {"spec": {"replicas": replicas}}),), deletes=deletes)
+
+
+def _keep_network(model: TRTModel, live: ObservedDeployment, network: Network, observation: Observation) -> Writes:
+    policy = observation.child("NetworkPolicy", model.metadata.name)
+    if model.spec.serving.network_policy.mode is NetworkPolicyMode.UNMANAGED:
+        gone = () if policy is None or policy.deleting else (_reference(model, policy),)
+        return Writes(deletes=gone)
+    serving = (one.record for one in observation.records if one.record.key.fingerprint == live.fingerprint)
+    record = next(serving, None)
+    if record is None:
+        return Writes()  # nobody can say whether it pulls its artifact
+    wanted = network_policy(model, record, network)
+    return Writes(applies=() if _drift(wanted, observation) is None else (wanted,))
 
 
 def grant_of(model: TRTModel, target: Target, record: EngineRecord) -> MemoryGrant | MemoryShortage | None:
@@ -129,8 +152,9 @@ def _children(
     children = [
         deployment(model, target.runtime, record, grant, _replicas(model, observation.deployment)),
         service(model),
-        network_policy(model, record),
     ]
+    if serving.network_policy.mode is NetworkPolicyMode.MANAGED:
+        children.append(network_policy(model, record, target.network))
     if serving.autoscaling is not None:
         children.append(horizontal_pod_autoscaler(model, serving.autoscaling))
     most = serving.autoscaling.max_replicas if serving.autoscaling else serving.replicas
@@ -157,12 +181,12 @@ def _replicas(model: TRTModel, live: ObservedDeployment | None) -> int | None:
 
 def _drift(manifest: Manifest, observation: Observation) -> frozenset[str] | None:
     """Return the fields for which the manifest has to be applied, all of them ("") where there is no object yet."""
-    live = observation.child(manifest.kind)
+    live = observation.child(manifest.kind, manifest.name)
     if live is None:
         return frozenset({""})
     if live.deleting:
         return None  # its last event brings us back
-    return drift(manifest, live.body, observation.concessions.get(manifest.kind)) or None
+    return drift(manifest, live.body, observation.concessions.get((manifest.kind, manifest.name))) or None
 
 
 def _lowers_ready(manifest: Manifest, drifted: frozenset[str]) -> bool:
@@ -180,7 +204,9 @@ def _is_of_spec(path: str) -> bool:
 def _superfluous(model: TRTModel, manifests: list[Manifest], observation: Observation) -> tuple[Reference, ...]:
     wanted = {manifest.kind for manifest in manifests}
     return tuple(
-        _reference(model, child) for child in observation.children if child.kind not in wanted and not child.deleting
+        _reference(model, child)
+        for child in observation.children
+        if child.name == model.metadata.name and child.kind not in wanted and not child.deleting
     )
 
 

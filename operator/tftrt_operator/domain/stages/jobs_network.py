@@ -1,0 +1,34 @@
+"""What the pods of a model's Jobs may reach: settled before any of them is there."""
+
+from collections.abc import Iterable
+
+from ...api.network import NetworkPolicyMode
+from ...api.trtmodel import TRTModel
+from ..drift import drift
+from ..manifests import names
+from ..manifests.network_policy import jobs_network_policy
+from ..observation import Observation, Reference
+from ..runtime import Network
+from ..step import Writes
+
+
+def jobs_network(
+    model: TRTModel, uris: Iterable[str], network: Network, observation: Observation, *, runs: bool
+) -> Writes:
+    """Return the writes that leave the model's Jobs their NetworkPolicy.
+
+    It is made for the first Job (`runs` says whether one may run), and stays: the next one finds it.
+    """
+    live = observation.child("NetworkPolicy", names.jobs_policy_name(model))
+    if live is not None and live.deleting:
+        return Writes()  # its last event brings us back
+    if model.spec.conversion.network_policy.mode is NetworkPolicyMode.UNMANAGED:
+        gone = () if live is None else (Reference(live.kind, model.metadata.namespace, live.name, live.uid),)
+        return Writes(deletes=gone)
+    if live is None and not runs:
+        return Writes()
+    policy = jobs_network_policy(model, uris, network)
+    conceded = observation.concessions.get((policy.kind, policy.name))
+    if live is not None and not drift(policy, live.body, conceded):
+        return Writes()
+    return Writes(prerequisites=(policy,))
