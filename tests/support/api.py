@@ -29,6 +29,11 @@ PATHS = {
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets",
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings",
+    "SubjectAccessReview": "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+    "ValidatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
     "ValidatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     "MutatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
@@ -49,11 +54,12 @@ class Refused(Exception):  # noqa: N818 - reads as a sentence in tests
 
 
 class Api:
-    """One namespace of a cluster, as its administrator."""
+    """One namespace of a cluster, as its administrator or as somebody whom the administrator impersonates."""
 
-    def __init__(self, client: httpx.Client, namespace: str = "default") -> None:
+    def __init__(self, client: httpx.Client, namespace: str = "default", user: str = "") -> None:
         self._client = client
         self.namespace = namespace
+        self._headers = {"Impersonate-User": user} if user else {}
 
     @classmethod
     def from_kubeconfig(cls, path: Path) -> Self:
@@ -68,6 +74,9 @@ class Api:
 
     def within(self, namespace: str) -> "Api":
         return Api(self._client, namespace)
+
+    def impersonating(self, user: str) -> "Api":
+        return Api(self._client, self.namespace, user)
 
     def path(self, kind: str, name: str = "") -> str:
         path = PATHS[kind].format(namespace=self.namespace)
@@ -87,7 +96,7 @@ class Api:
         wait=wait_fixed(0.2),
     )
     def _answer(self, method: str, path: str, body: Json | None, content_type: str) -> httpx.Response:
-        return self._client.request(method, path, json=body, headers={"Content-Type": content_type})
+        return self._client.request(method, path, json=body, headers={"Content-Type": content_type, **self._headers})
 
     def create(self, body: Json, query: str = "") -> Json:
         return self.request("POST", self.path(body["kind"]) + query, body)

@@ -1,0 +1,38 @@
+"""What the operator is granted, and what of it it has used."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from tests.cluster.audit import Call
+
+
+class Right(NamedTuple):
+    """One verb on one kind; a subresource stands as in a role, after a slash."""
+
+    group: str
+    resource: str
+    verb: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}{self.group and '.' + self.group}"
+
+
+def granted(objects: Iterable[Any]) -> Iterator[Right]:
+    """Yield what the roles among a chart's objects grant."""
+    for found in objects:
+        if found["kind"] in ("Role", "ClusterRole"):
+            for rule in found["rules"]:
+                for group in rule["apiGroups"]:
+                    for resource in rule["resources"]:
+                        for verb in rule["verbs"]:
+                            yield Right(group, resource, verb)
+
+
+def used(calls: Iterable[Call]) -> Iterator[Right]:
+    """Yield what calls needed."""
+    for call in calls:
+        if call.resource:
+            resource = f"{call.resource}/{call.subresource}" if call.subresource else call.resource
+            yield Right(call.group, resource, call.verb)
+            if (call.verb, call.status) == ("patch", 201):
+                yield Right(call.group, resource, "create")  # an apply that makes the object takes this, too
