@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +29,23 @@ runtimes:
   - {name: cpu, image: "converter:test", tensorflow: 2.14.1, accelerator: None}
 defaultRuntime: triton
 """
+
+
+LAST = "test_rights.py"
+left_out: list[pytest.Item] = []
+"""Tests that this session collected and does not run."""
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    left_out.extend(items)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put last, of the tests of this folder, those of what all others had the operator do."""
+    places = [place for place, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    in_order = sorted((items[place] for place in places), key=lambda item: item.path.name == LAST)
+    for place, item in zip(places, in_order, strict=True):
+        items[place] = item
 
 
 class OperatorProcess:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tftrt_operator.config import ConfigurationError, read_catalogue
+from tftrt_operator.config import ConfigurationError, read_configuration
 
 GOOD = """
 runtimes:
@@ -10,16 +10,19 @@ runtimes:
   - {name: cpu, image: "converter:1", tensorflow: 2.14.1, accelerator: None}
 defaultRuntime: triton
 artifacts: {uri: "pvc://models/tftrt"}
+watchNamespaces: [vision, speech]
 """
 
 
 def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(GOOD)
-    catalogue = read_catalogue(path)
+    configuration = read_configuration(path)
+    catalogue = configuration.catalogue
     assert [runtime.name for runtime in catalogue.runtimes] == ["triton", "cpu"]
     assert catalogue.runtime("") == catalogue.runtimes[0]
     assert catalogue.store == "pvc://models/tftrt"
+    assert configuration.watch_namespaces == ("vision", "speech")
 
 
 @pytest.mark.parametrize(
@@ -31,17 +34,19 @@ def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
         ("artifacts:", "artefacts:", "artefacts: Extra inputs are not permitted"),
         ("runtimes:", "runtimes: ][", "is no YAML"),
         ("pvc://models/tftrt", "file:///models", "artifacts.uri"),
+        ("[vision, speech]", "[vision, vision]", "watchNamespaces has a namespace twice: vision, vision"),
+        ("[vision, speech]", "[vision, team/speech]", "watchNamespaces.1"),
     ],
 )
 def test_a_wrong_configuration_says_what_is_wrong_and_where(tmp_path: Path, old: str, new: str, words: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(GOOD.replace(old, new))
     with pytest.raises(ConfigurationError) as caught:
-        read_catalogue(path)
+        read_configuration(path)
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
 
 
 def test_a_missing_configuration_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot read the configuration"):
-        read_catalogue(tmp_path / "absent.yaml")
+        read_configuration(tmp_path / "absent.yaml")

@@ -40,7 +40,7 @@ def informer(cluster: FakeCluster, changes: list[Any] | None = None) -> Informer
         yield "all"
 
     heard: list[Any] = [] if changes is None else changes
-    return Informer(cast("Cluster", cluster), "ConfigMap", "a=b", parse, index, heard.extend)
+    return Informer(cast("Cluster", cluster), "ConfigMap", None, "a=b", parse, index, heard.extend)
 
 
 async def watched(cluster: FakeCluster) -> Informer[str]:

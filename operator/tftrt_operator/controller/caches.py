@@ -16,20 +16,28 @@ from ..domain.runtime import Catalogue
 from ..domain.target import Target, target_of
 from ..domain.unreadable import UnreadableModel, unreadable_model
 from . import parse
-from .cluster import Cluster
+from .cluster import EVERYWHERE, Cluster, Namespaces
 from .informer import Informer
 from .nesting import MOST_LEVELS_OF_A_SPEC, is_nested_deeper
 
 logger = logging.getLogger(__name__)
 
 Key = tuple[str, str]
+Informers = tuple[Informer[Any], ...]
+"""One for each place that is watched."""
 PLAIN_CHILDREN = ("Service", "NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler")
 
 
 class Caches:
     """Caches of all that the operator decides from. `enqueue` is called with the key of every model concerned."""
 
-    def __init__(self, cluster: Cluster, catalogue: Catalogue, enqueue: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        catalogue: Catalogue,
+        enqueue: Callable[[Key], None],
+        namespaces: Namespaces = EVERYWHERE,
+    ) -> None:
         self._catalogue = catalogue
         self._enqueue = enqueue
         self._seen: dict[Key, tuple[str, int]] = {}
@@ -41,21 +49,18 @@ class Caches:
         self._targets: dict[Key, Hashable] = {}
         self._models_by_target: dict[Hashable, dict[Key, None]] = {}
 
-        def informer(kind: str, parse_body: Callable[[Mapping[str, Any]], Any]) -> Informer[Any]:
-            return Informer(cluster, kind, names.MANAGED_SELECTOR, parse_body, _index, self._changed)
+        def informers(kind: str, parse_body: Callable[[Mapping[str, Any]], Any]) -> Informers:
+            return tuple(
+                Informer(cluster, kind, namespace, names.MANAGED_SELECTOR, parse_body, _index, self._changed)
+                for namespace in namespaces
+            )
 
-        self._jobs = informer("Job", parse.parse_job)
-        self._pods = informer("Pod", parse.parse_pod)
-        self._records = informer("ConfigMap", parse.parse_config_map)
-        self._deployments = informer("Deployment", parse.parse_deployment)
-        self._children = {kind: informer(kind, parse.parse_child) for kind in PLAIN_CHILDREN}
-        self.informers: tuple[Informer[Any], ...] = (
-            self._jobs,
-            self._pods,
-            self._records,
-            self._deployments,
-            *self._children.values(),
-        )
+        self._jobs = informers("Job", parse.parse_job)
+        self._pods = informers("Pod", parse.parse_pod)
+        self._records = informers("ConfigMap", parse.parse_config_map)
+        self._deployments = informers("Deployment", parse.parse_deployment)
+        self._children = tuple(one for kind in PLAIN_CHILDREN for one in informers(kind, parse.parse_child))
+        self.informers = (*self._jobs, *self._pods, *self._records, *self._deployments, *self._children)
 
     async def wait_until_synced(self) -> None:
         """Wait until every kind has been listed once: before that, what exists would look missing."""
@@ -149,21 +154,21 @@ class Caches:
         """Return everything that exists for a model and for the engine that it asks for."""
         namespace, name = model.key
         owner = ("owner", namespace, name, model.metadata.uid)
-        jobs = {job.uid: job for job in self._jobs.find(owner)}
-        jobs |= {job.uid: job for job in self._jobs.find(("instance", namespace, name))}
-        records = {record.name: record for record in self._records.find(owner)}
+        jobs = {job.uid: job for job in _find(self._jobs, owner)}
+        jobs |= {job.uid: job for job in _find(self._jobs, ("instance", namespace, name))}
+        records = {record.name: record for record in _find(self._records, owner)}
         # Others' records of the same engines: who uses an engine must be known before it is deleted.
         engines = {record.record.key.engine for record in records.values()}
         engines |= {job.engine for job in jobs.values() if job.engine}
         for engine in engines | ({target.key.engine} if target is not None else set()):
-            jobs |= {job.uid: job for job in self._jobs.find(("engine", namespace, engine))}
-            records |= {r.name: r for r in self._records.find(("engine", namespace, engine))}
-        pods = {pod.name: pod for pod in self._pods.find(("instance", namespace, name))}
+            jobs |= {job.uid: job for job in _find(self._jobs, ("engine", namespace, engine))}
+            records |= {r.name: r for r in _find(self._records, ("engine", namespace, engine))}
+        pods = {pod.name: pod for pod in _find(self._pods, ("instance", namespace, name))}
         for job in jobs.values():
-            pods |= {pod.name: pod for pod in self._pods.find(("job", namespace, job.uid))}
-        deployments: tuple[ObservedDeployment, ...] = self._deployments.find(owner)
+            pods |= {pod.name: pod for pod in _find(self._pods, ("job", namespace, job.uid))}
+        deployments: list[ObservedDeployment] = _find(self._deployments, owner)
         deployment = next((item for item in deployments if item.child.name == name), None)
-        children: list[ObservedChild] = [child for kind in self._children.values() for child in kind.find(owner)]
+        children: list[ObservedChild] = _find(self._children, owner)
         if deployment is not None:
             children.append(deployment.child)
         return Observation(
@@ -183,12 +188,13 @@ class Caches:
             if self._seen.get((metadata["namespace"], metadata["name"]), ("", 0))[0] == metadata["uid"]:
                 self.see_model(body)
             return True
-        return any(informer.write_through(body) for informer in self.informers if informer.kind == body["kind"])
+        kept = [one for one in self.informers if one.is_about(body["kind"], body["metadata"]["namespace"])]
+        return any(informer.write_through(body) for informer in kept)
 
     def forget_deleted(self, reference: Reference) -> None:
         """Drop what we have deleted: its watch may lag, and what it said would be taken for true."""
         for informer in self.informers:
-            if informer.kind == reference.kind and reference.uid is not None:
+            if reference.uid is not None and informer.is_about(reference.kind, reference.namespace):
                 informer.forget(reference.uid)
 
     def expect_status(self, about: Reference, status: TRTModelStatus) -> None:
@@ -213,6 +219,10 @@ class Caches:
             self._models_by_target[target].pop(key, None)
             if not self._models_by_target[target]:
                 del self._models_by_target[target]
+
+
+def _find(informers: Informers, key: Hashable) -> list[Any]:
+    return [found for informer in informers for found in informer.find(key)]
 
 
 def _index(body: Mapping[str, Any]) -> Iterable[Hashable]:

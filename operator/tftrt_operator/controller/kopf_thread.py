@@ -15,7 +15,7 @@ import aiohttp
 import kopf
 
 from .. import api
-from .cluster import PAGE
+from .cluster import EVERYWHERE, PAGE, Namespaces
 from .nesting import FlatResponse
 
 logger = logging.getLogger(__name__)
@@ -29,10 +29,12 @@ class KopfThread:
 
     Args:
         take: called in the event loop that starts the run, with each event in its order.
+        namespaces: where to watch.
     """
 
-    def __init__(self, take: Callable[[kopf.RawEvent], None]) -> None:
+    def __init__(self, take: Callable[[kopf.RawEvent], None], namespaces: Namespaces = EVERYWHERE) -> None:
         self._take = take
+        self._namespaces = [namespace for namespace in namespaces if namespace is not None]
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
         self.ended = asyncio.Event()
@@ -66,7 +68,8 @@ class KopfThread:
                 registry=self._registry(),
                 settings=_settings(),
                 standalone=True,
-                clusterwide=True,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
                 # Without one kopf looks up the user's name, and a container's user has none.
                 identity=socket.gethostname(),  # type: ignore[arg-type]
                 stop_flag=self._stop,

@@ -15,7 +15,7 @@ import kopf
 from ..api import API_VERSION, KIND, PLURAL
 from ..domain.observation import Reference
 from .caches import Caches, Key
-from .cluster import ApiError, Cluster
+from .cluster import EVERYWHERE, ApiError, Cluster, Namespaces
 from .kopf_thread import KopfThread
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,9 @@ LONGEST_PAUSE_SECONDS = 30.0
 class ModelWatch:
     """Feeds the caches with TRTModels."""
 
-    def __init__(self, cluster: Cluster, caches: Caches) -> None:
+    def __init__(self, cluster: Cluster, caches: Caches, namespaces: Namespaces = EVERYWHERE) -> None:
         self._cluster = cluster
+        self._namespaces = namespaces
         self._caches = caches
         self._last_event = time.monotonic()
         self._has_listed = False
@@ -62,7 +63,7 @@ class ModelWatch:
         """Watch, for ever."""
         while True:
             await self._wait_until_served()
-            run = KopfThread(self._take)
+            run = KopfThread(self._take, self._namespaces)
             self._last_event, self._has_listed, self._has_brought = time.monotonic(), True, False
             run.start()
             checking = asyncio.create_task(self._check(), name="check the watch of TRTModels")
@@ -121,7 +122,7 @@ class ModelWatch:
         while True:
             try:
                 if not (self._has_listed or time.monotonic() - compared > COMPARE_SECONDS):
-                    differs = await self._cluster.count(KIND) != len(self._caches.seen_models())
+                    differs = await self._count() != len(self._caches.seen_models())
                     # Once may be an event that is under way.
                     self._has_listed |= differs and differed
                     differed = differs
@@ -138,6 +139,9 @@ class ModelWatch:
                 logger.log(logging.DEBUG if error.status == 0 else logging.WARNING, "Counting TRTModels: %s", error)
             await asyncio.sleep(COUNT_SECONDS)
 
+    async def _count(self) -> int:
+        return sum([await self._cluster.count(KIND, namespace) for namespace in self._namespaces])
+
     async def _compare(self) -> bool:
         """Forget what is gone, and take in what kopf has missed. Returns whether it has missed nothing.
 
@@ -148,7 +152,8 @@ class ModelWatch:
         before = self._caches.seen_models()
         there = {
             (metadata["namespace"], metadata["name"]): (metadata["uid"], int(metadata["resourceVersion"]))
-            async for metadata in self._cluster.list_metadata(KIND)
+            for namespace in self._namespaces
+            async for metadata in self._cluster.list_metadata(KIND, namespace)
         }
         for key, (uid, version) in before.items():
             # A version that goes back is that of a store that was restored: what was seen is not so any more.
