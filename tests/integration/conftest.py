@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -122,7 +122,7 @@ def admin(cluster: Cluster) -> Api:
     return Api.from_kubeconfig(cluster.kubeconfig)
 
 
-def account_of(cluster: Cluster, release: str, folder: Path, **values: object) -> Path:
+def account_of(cluster: Cluster, release: str, folder: Path, values: Mapping[str, object]) -> Path:
     """Make what a release of the chart has besides its Deployment, and return its ServiceAccount's kubeconfig."""
     made = rendered(cluster, release, ("serviceaccount", "rbac"), values)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
@@ -140,7 +140,7 @@ def account_of(cluster: Cluster, release: str, folder: Path, **values: object) -
 def operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """The operator, running."""
     folder = tmp_path_factory.mktemp("operator")
-    process = OperatorProcess(account_of(cluster, RELEASE, folder), folder)
+    process = OperatorProcess(account_of(cluster, RELEASE, folder, {}), folder)
     process.start()
     yield process
     process.stop()

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cluster import Cluster, audit
+from tests.cluster.deploy import rendered
 from tests.support.api import Api
 from tests.support.trtmodels import conditions, job_names, trtmodel
 from tests.support.waiting import eventually
@@ -38,8 +40,10 @@ def watched(
 ) -> Iterator[tuple[Api, Api]]:
     """Two namespaces with an operator at work that knows of no others; the one for all namespaces is away meanwhile."""
     names = [api.namespace for api in namespaces]
-    config = f"{CONFIG}watchNamespaces: [{', '.join(names)}]\n"
-    some = OperatorProcess(account_of(cluster, RELEASE, tmp_path, watchNamespaces=names), tmp_path, config)
+    values = yaml.safe_load(CONFIG) | {"watchNamespaces": names}
+    (config_map,) = rendered(cluster, RELEASE, ["configmap"], values)
+    account = account_of(cluster, RELEASE, tmp_path, values)
+    some = OperatorProcess(account, tmp_path, config_map["data"]["config.yaml"])
     operator.stop()
     try:
         some.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -23,29 +23,39 @@ RULE = f'{{apiGroups: [""], resources: [serviceaccounts], resourceNames: [{ACCOU
 STAGES = ("serving",)
 
 
+USE = {"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": [ACCOUNT], "verbs": ["use"]}
+
+
+def bind(api: Api, role: str, user: str, kind: str = "Role") -> None:
+    """Give a user a role in the namespace."""
+    binding = {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": f"{role}-{user}"},
+        "roleRef": {"apiGroup": RBAC, "kind": kind, "name": role},
+        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": user}],
+    }
+    api.create(binding)
+
+
 def allow(api: Api, user: str, *rules: Json) -> Api:
     """Let a user write TRTModels and do this besides; returns the namespace as that user sees it."""
     models = {"apiGroups": ["tftrt.dev"], "resources": ["trtmodels", "trtmodels/scale"], "verbs": ["*"]}
     role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {"name": user}, "rules": [models, *rules]}
     api.create(role)
-    binding = {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": user},
-        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": user},
-        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": user}],
-    }
-    api.create(binding)
+    bind(api, user, user)
     there = api.impersonating(user)
-
-    def is_in_force() -> bool:
-        try:
-            return isinstance(there.list("TRTModel"), list)
-        except Refused:
-            return False
-
-    eventually(is_in_force)
+    eventually(lambda: does(lambda: there.list("TRTModel")))
     return there
+
+
+def does(write: Callable[[], object]) -> bool:
+    """Try something, and return whether it was not refused."""
+    try:
+        write()
+    except Refused:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,22 +72,14 @@ def author(bare_api: Api) -> Api:
     """Somebody who may write TRTModels; the policy is in force."""
     found = allow(bare_api, "author")
 
-    def is_refused() -> bool:
-        try:
-            found.create(named(ACCOUNT), "?dryRun=All")
-        except Refused:
-            return True
-        return False
-
-    eventually(is_refused)
+    eventually(lambda: not does(lambda: found.create(named(ACCOUNT), "?dryRun=All")))
     return found
 
 
 @pytest.fixture
 def user_of_account(bare_api: Api) -> Api:
     """Somebody who may write TRTModels, and use the ServiceAccount."""
-    use = {"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": [ACCOUNT], "verbs": ["use"]}
-    return allow(bare_api, "user-of-account", use)
+    return allow(bare_api, "user-of-account", USE)
 
 
 def named(account: str, stage: str = "serving", **spec: Json) -> Json:
@@ -122,6 +124,15 @@ def test_everybody_else_goes_on_with_a_model_whose_name_another_has_chosen(
     author.patch("TRTModel", "resnet50", {"spec": {stage: {"serviceAccountName": ""}}})
     with pytest.raises(Refused, match="you may not use"):
         author.patch("TRTModel", "resnet50", {"spec": {stage: {"serviceAccountName": ACCOUNT}}})
+
+
+def test_who_administers_the_namespace_can_let_others_use_one(bare_api: Api, author: Api) -> None:
+    bind(bare_api, "admin", "owner", "ClusterRole")
+    owner = bare_api.impersonating("owner")
+    role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {"name": "use"}, "rules": [USE]}
+    eventually(lambda: does(lambda: owner.create(role)))  # nobody grants what they do not have
+    bind(owner, "use", "author")
+    eventually(lambda: does(lambda: author.create(named(ACCOUNT))))
 
 
 def test_the_operator_goes_on_with_it_too(user_of_account: Api, author: Api, operator: OperatorProcess) -> None:
