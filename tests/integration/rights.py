@@ -39,11 +39,16 @@ def granted(objects: Iterable[Any]) -> Iterator[Right]:
                         yield Right(group, resource, verb)
 
 
+def taken(call: Call) -> Right:
+    """Return what a call takes."""
+    resource = f"{call.resource}/{call.subresource}" if call.subresource else call.resource
+    return Right(call.group, resource, call.verb)
+
+
 def used(calls: Iterable[Call]) -> Iterator[Right]:
-    """Yield what calls took."""
+    """Yield what it took to make those calls that were allowed."""
     for call in calls:
-        if call.resource:
-            resource = f"{call.resource}/{call.subresource}" if call.subresource else call.resource
-            yield Right(call.group, resource, call.verb)
+        if call.authorized:
+            yield taken(call)
             if (call.verb, call.status) == ("patch", 201):
-                yield Right(call.group, resource, "create")  # an apply that makes the object takes this, too
+                yield taken(call)._replace(verb="create")  # an apply that makes the object takes this, too

@@ -28,37 +28,41 @@ def namespaces(admin: Api) -> Iterator[tuple[Api, Api]]:
         admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     one, other = (admin.within(name) for name in names)
     yield one, other
-    for model in one.list("TRTModel"):
-        one.delete("TRTModel", model["metadata"]["name"])
+    for api in (one, other):
+        for model in api.list("TRTModel"):
+            api.delete("TRTModel", model["metadata"]["name"])
     for name in names:
-        admin.delete("Namespace", name)
+        if admin.exists("Namespace", name):
+            admin.delete("Namespace", name)
 
 
 @pytest.fixture
-def watched(
+def some(
     cluster: Cluster, namespaces: tuple[Api, Api], operator: OperatorProcess, tmp_path: Path
-) -> Iterator[tuple[Api, Api]]:
-    """Two namespaces with an operator at work that knows of no others; the one for all namespaces is away meanwhile."""
-    names = [api.namespace for api in namespaces]
-    values = yaml.safe_load(CONFIG) | {"watchNamespaces": names}
+) -> Iterator[OperatorProcess]:
+    """An operator that knows of these namespaces only; the one for all of them is away meanwhile."""
+    values = yaml.safe_load(CONFIG) | {"watchNamespaces": [api.namespace for api in namespaces]}
     (config_map,) = rendered(cluster, RELEASE, ["configmap"], values)
     account = account_of(cluster, RELEASE, tmp_path, values)
-    some = OperatorProcess(account, tmp_path, config_map["data"]["config.yaml"])
+    process = OperatorProcess(account, tmp_path, config_map["data"]["config.yaml"])
     operator.stop()
     try:
-        some.start()
-        yield namespaces
-        some.stop()
-        assert "orbidden" not in some.log.read_text()
+        process.start()
+        yield process
+        process.stop()
     finally:
         operator.start()
 
 
+def asked(cluster: Cluster) -> list[audit.Call]:
+    return [call for call in audit.calls(cluster.layout, STARTED) if call.user.endswith(f":{RELEASE}")]
+
+
 def test_it_serves_the_models_of_its_namespaces_and_leaves_all_others_alone(
-    bare_api: Api, watched: tuple[Api, Api], cluster: Cluster
+    bare_api: Api, namespaces: tuple[Api, Api], some: OperatorProcess, cluster: Cluster
 ) -> None:
     bare_api.create(trtmodel())
-    one, other = watched
+    one, other = namespaces
     serving(one)
     serving(other, artifacts={"uri": "pvc://models/tftrt", "deletionPolicy": "Delete"})
     one.delete("Service", "resnet50")
@@ -70,6 +74,23 @@ def test_it_serves_the_models_of_its_namespaces_and_leaves_all_others_alone(
 
     assert conditions(bare_api)["Ready"] == ("Unknown", "Pending")
     assert job_names(bare_api) == []
-    calls = [call for call in audit.calls(cluster.layout, STARTED) if call.user.endswith(f":{RELEASE}")]
-    assert {call.namespace for call in calls if call.resource} == {one.namespace, other.namespace}
-    assert all(call.authorized for call in calls)
+    assert {call.namespace for call in asked(cluster) if call.resource} == {one.namespace, other.namespace}
+    assert "orbidden" not in some.log.read_text()
+
+
+def test_a_namespace_that_goes_stops_no_other_not_even_after_a_restart(
+    admin: Api, namespaces: tuple[Api, Api], some: OperatorProcess
+) -> None:
+    one, other = namespaces
+    serving(one)
+    before = job_names(one)
+    admin.delete("Namespace", other.namespace)
+    eventually(lambda: not admin.exists("Namespace", other.namespace), seconds=60)
+    some.stop()
+    some.launch()
+    one.patch("TRTModel", "resnet50", {"spec": {"conversion": {"maxBatchSize": 4}}})
+    eventually(lambda: [name for name in job_names(one) if name not in before])
+    assert some.answer("healthz")[0] == 200
+    status, words = some.answer("readyz")
+    assert status == 503
+    assert f'cannot list resource "trtmodels" in API group "tftrt.dev" in the namespace "{other.namespace}"' in words

@@ -63,7 +63,7 @@ class FakeKopf:
     server: FakeApiServer
     is_deaf: bool
 
-    def __init__(self, take: Callable[[Any], None], _namespaces: Any) -> None:
+    def __init__(self, take: Callable[[Any], None], _namespace: str | None) -> None:
         self.take = take
         self.ended = asyncio.Event()
         self.has_stopped = False

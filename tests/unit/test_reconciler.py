@@ -230,7 +230,7 @@ async def test_an_operator_that_has_just_started_applies_once_over_what_a_webhoo
     observation = workers.caches.observation(model, builders.target(model))
     manifests = plan(model, CATALOGUE, observation, NOW).writes.applies
     for manifest in manifests:  # what an earlier process applied
-        informers = [informer for informer in workers.caches.informers if informer.is_about(manifest.kind, "default")]
+        informers = [informer for informer in workers.caches.informers if informer.kind == manifest.kind]
         informers[0]._upsert(applied(manifest, 5))
     applies: list[str] = []
 

@@ -1,6 +1,5 @@
 """What exists: the TRTModels and everything that we made for them, and which models an object is about."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -62,14 +61,16 @@ class Caches:
         self._children = tuple(one for kind in PLAIN_CHILDREN for one in informers(kind, parse.parse_child))
         self.informers = (*self._jobs, *self._pods, *self._records, *self._deployments, *self._children)
 
-    async def wait_until_synced(self) -> None:
-        """Wait until every kind has been listed once: before that, what exists would look missing."""
-        await asyncio.gather(*(informer.synced.wait() for informer in self.informers))
+    async def wait_until_synced(self, namespace: str) -> None:
+        """Wait until every kind has been listed once where a model is: before that, what exists would look missing."""
+        for informer in self.informers:
+            if informer.covers(namespace):
+                await informer.synced.wait()
 
     @property
-    def is_synced(self) -> bool:
-        """Whether every kind of ours has been listed once."""
-        return all(informer.synced.is_set() for informer in self.informers)
+    def unseen(self) -> list[str]:
+        """What has not been listed yet, of all kinds of ours."""
+        return [informer.what for informer in self.informers if not informer.synced.is_set()]
 
     def silence_seconds(self) -> float:
         """Return for how long the quietest watch has had neither an event nor a bookmark."""
@@ -79,9 +80,9 @@ class Caches:
         """Return the TRTModel, or None."""
         return self._models.get(key)
 
-    def seen_models(self) -> dict[Key, tuple[str, int]]:
-        """Return UID and resource version of each TRTModel, as it was seen last."""
-        return dict(self._seen)
+    def seen_models(self, namespace: str | None = None) -> dict[Key, tuple[str, int]]:
+        """Return UID and resource version of each TRTModel of a namespace or of all, as it was seen last."""
+        return {key: seen for key, seen in self._seen.items() if namespace in (None, key[0])}
 
     def unreadable(self, key: Key) -> UnreadableModel | None:
         """Return the TRTModel of that name where it cannot be read, or None."""
@@ -188,13 +189,13 @@ class Caches:
             if self._seen.get((metadata["namespace"], metadata["name"]), ("", 0))[0] == metadata["uid"]:
                 self.see_model(body)
             return True
-        kept = [one for one in self.informers if one.is_about(body["kind"], body["metadata"]["namespace"])]
-        return any(informer.write_through(body) for informer in kept)
+        informers = self._informers_of(body["kind"], body["metadata"]["namespace"])
+        return any(informer.write_through(body) for informer in informers)
 
     def forget_deleted(self, reference: Reference) -> None:
         """Drop what we have deleted: its watch may lag, and what it said would be taken for true."""
-        for informer in self.informers:
-            if reference.uid is not None and informer.is_about(reference.kind, reference.namespace):
+        for informer in self._informers_of(reference.kind, reference.namespace):
+            if reference.uid is not None:
                 informer.forget(reference.uid)
 
     def expect_status(self, about: Reference, status: TRTModelStatus) -> None:
@@ -212,6 +213,9 @@ class Caches:
         for model in concerned:
             if model in self._models:
                 self._enqueue(model)
+
+    def _informers_of(self, kind: str, namespace: str) -> Informers:
+        return tuple(one for one in self.informers if one.kind == kind and one.covers(namespace))
 
     def _forget_target(self, key: Key) -> None:
         target = self._targets.pop(key, None)

@@ -54,7 +54,7 @@ class Informer(Generic[T]):
         self.synced = asyncio.Event()
         self.last_heard = time.monotonic()
         self._cluster = cluster
-        self._kind = kind
+        self.kind = kind
         self._namespace = namespace
         self._selector = selector
         self._parse = parse
@@ -68,9 +68,9 @@ class Informer(Generic[T]):
         self._by_key: dict[Hashable, dict[str, None]] = {}
         self._tombstones: OrderedDict[str, None] = OrderedDict()
 
-    def is_about(self, kind: str, namespace: str) -> bool:
-        """Return whether it is here that an object is kept."""
-        return kind == self._kind and self._namespace in (None, namespace)
+    def covers(self, namespace: str) -> bool:
+        """Return whether a namespace's objects are here."""
+        return self._namespace in (None, namespace)
 
     def find(self, key: Hashable) -> tuple[T, ...]:
         """Return the objects under an index key."""
@@ -102,7 +102,7 @@ class Informer(Generic[T]):
                 if not resource_version:
                     resource_version = await self._list()
                     self.synced.set()
-                async for event in self._cluster.watch(self._kind, self._selector, resource_version, self._namespace):
+                async for event in self._cluster.watch(self.kind, self._selector, resource_version, self._namespace):
                     self.last_heard = time.monotonic()
                     if self.last_heard - began >= SHORTEST_WATCH_SECONDS:
                         pause = FIRST_PAUSE_SECONDS
@@ -117,6 +117,8 @@ class Informer(Generic[T]):
                     resource_version = ""
                 else:
                     logger.warning("Watching %s: %s", self.what, error)
+                if error.status == 403:
+                    self.last_heard = time.monotonic()  # no silence: the namespace, or its Role, has gone
                 pause = await _rest(pause)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 # The connection broke, in the middle of a line perhaps: the resource version is still good.
@@ -134,13 +136,13 @@ class Informer(Generic[T]):
     async def _list(self) -> str:
         found: dict[str, Mapping[str, Any]] = {}
         written = self._written = set()
-        page = await self._cluster.list_page(self._kind, self._selector, "", self._namespace)
+        page = await self._cluster.list_page(self.kind, self._selector, "", self._namespace)
         while True:
             for item in page.items:
                 found[item["metadata"]["uid"]] = item
             if not page.next_page:
                 break
-            page = await self._cluster.list_page(self._kind, self._selector, page.next_page, self._namespace)
+            page = await self._cluster.list_page(self.kind, self._selector, page.next_page, self._namespace)
         self.last_heard = time.monotonic()
         # What we wrote while the pages came is in none of them, and is not gone.
         gone = [uid for uid in self._objects if uid not in found and uid not in written]
@@ -164,7 +166,7 @@ class Informer(Generic[T]):
             # Anyone may write an object with our labels: what cannot be read must not end the operator.
             why = f"{type(error).__name__}: {error}"
             if self._left_out.get(uid) != why:  # or whoever touches it again and again would fill the log
-                logger.warning("%s %s/%s is left out: %s", self._kind, metadata["namespace"], metadata["name"], why)
+                logger.warning("%s %s/%s is left out: %s", self.kind, metadata["namespace"], metadata["name"], why)
                 self._left_out[uid] = why
             if have is not None:
                 # What it said before is not so any more.

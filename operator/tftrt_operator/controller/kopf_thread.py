@@ -15,7 +15,7 @@ import aiohttp
 import kopf
 
 from .. import api
-from .cluster import EVERYWHERE, PAGE, Namespaces
+from .cluster import PAGE
 from .nesting import FlatResponse
 
 logger = logging.getLogger(__name__)
@@ -29,12 +29,12 @@ class KopfThread:
 
     Args:
         take: called in the event loop that starts the run, with each event in its order.
-        namespaces: where to watch.
+        namespace: where to watch; None for everywhere.
     """
 
-    def __init__(self, take: Callable[[kopf.RawEvent], None], namespaces: Namespaces = EVERYWHERE) -> None:
+    def __init__(self, take: Callable[[kopf.RawEvent], None], namespace: str | None = None) -> None:
         self._take = take
-        self._namespaces = [namespace for namespace in namespaces if namespace is not None]
+        self._namespace = namespace
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
         self.ended = asyncio.Event()
@@ -68,8 +68,8 @@ class KopfThread:
                 registry=self._registry(),
                 settings=_settings(),
                 standalone=True,
-                clusterwide=not self._namespaces,
-                namespaces=self._namespaces,
+                clusterwide=self._namespace is None,
+                namespaces=() if self._namespace is None else (self._namespace,),
                 # Without one kopf looks up the user's name, and a container's user has none.
                 identity=socket.gethostname(),  # type: ignore[arg-type]
                 stop_flag=self._stop,

@@ -23,15 +23,15 @@ async def run(configuration: Configuration, health_port: int) -> None:
     namespaces = configuration.watch_namespaces or EVERYWHERE
     cluster = await Cluster.connect(len(namespaces))
     workers = Workers(cluster, configuration.catalogue, namespaces)
-    watch = ModelWatch(cluster, workers.caches, namespaces)
+    watches = [ModelWatch(cluster, workers.caches, namespace) for namespace in namespaces]
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     try:
-        async with Health(cluster, workers, watch).answering(health_port):
+        async with Health(cluster, workers, watches).answering(health_port):
             parts = [
                 asyncio.create_task(workers.run(), name="workers"),
-                asyncio.create_task(watch.run(), name="watch of TRTModels"),
+                *(asyncio.create_task(watch.run(), name="watch of TRTModels") for watch in watches),
             ]
             signalled = asyncio.create_task(stopping.wait(), name="signal")
             done, _ = await asyncio.wait({*parts, signalled}, return_when=asyncio.FIRST_COMPLETED)

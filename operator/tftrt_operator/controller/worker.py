@@ -30,7 +30,6 @@ class Workers:
         async with asyncio.TaskGroup() as tasks:
             for informer in self.caches.informers:
                 tasks.create_task(informer.run(), name=f"watch {informer.what}")
-            await self.caches.wait_until_synced()
             for number in range(WORKERS):
                 tasks.create_task(self._work(), name=f"worker {number}")
 
@@ -38,6 +37,7 @@ class Workers:
         while True:
             key = await self.queue.get()
             try:
+                await self.caches.wait_until_synced(key[0])
                 await self.work_on(key)
             finally:
                 self.queue.done(key)
