@@ -22,8 +22,6 @@ POLICY = f"{RELEASE}-service-accounts"
 TEMPLATE = "service-account-policy"
 RULE = f'{{apiGroups: [""], resources: [serviceaccounts], resourceNames: [{ACCOUNT}], verbs: [use]}}'
 STAGES = ("serving",)
-
-
 USE = {"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": [ACCOUNT], "verbs": ["use"]}
 
 
@@ -72,7 +70,6 @@ def policy(cluster: Cluster) -> Iterator[None]:
 def author(bare_api: Api) -> Api:
     """Somebody who may write TRTModels; the policy is in force."""
     found = allow(bare_api, "author")
-
     eventually(lambda: not does(lambda: found.create(named(ACCOUNT), "?dryRun=All")))
     return found
 
