@@ -8,7 +8,7 @@ from pathlib import Path
 
 import kopf
 
-from .config import DEFAULT_PATH, ConfigurationError, read_catalogue
+from .config import DEFAULT_PATH, ConfigurationError, read_configuration
 from .controller import process
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--health-port", type=int, default=8080, help="of /healthz and /readyz (default: %(default)s)")
     arguments = parser.parse_args()
     try:
-        catalogue = read_catalogue(arguments.config)
+        configuration = read_configuration(arguments.config)
     except ConfigurationError as error:
         sys.exit(f"tftrt-operator: {error}")
     kopf.configure(log_format=kopf.LogFormat.JSON)
@@ -27,7 +27,7 @@ def main() -> None:
     for logger in ("kopf._core.reactor.running", "kopf._core.reactor.orchestration"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)  # how kopf ends is told in a line by who starts it again
     try:
-        asyncio.run(process.run(catalogue, arguments.health_port))
+        asyncio.run(process.run(configuration, arguments.health_port))
     except process.EndedByItselfError as ended:
         logging.getLogger(__name__).critical("%s", ended, exc_info=ended)
         sys.exit(f"tftrt-operator: {ended} by itself; the log has why")

@@ -1,5 +1,6 @@
 """The operator's configuration: a YAML file, validated when the operator starts."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -14,6 +15,15 @@ from .domain.runtime import Accelerator, Catalogue, Network, Proxy, Runtime
 DEFAULT_PATH = Path("/etc/tftrt-operator/config.yaml")
 PROXY_PATTERN = r"^(https?://[^/@\s]+/?)?$"
 """Without a user and a password: what pods are started with is there for all to read who may read pods."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the administrator has decided."""
+
+    catalogue: Catalogue
+    watch_namespaces: tuple[str, ...]
+    """Where the operator looks for TRTModels; empty where it does so in all namespaces."""
 
 
 class ConfigurationError(Exception):
@@ -55,18 +65,24 @@ class _Network(_Part):
     metrics_from: tuple[Annotated[NetworkPolicyPeer, BeforeValidator(_peer)], ...] = Field(default=(), max_length=15)
 
 
-class _Configuration(_Part):
+Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+
+
+class _File(_Part):
     runtimes: tuple[_Runtime, ...] = Field(min_length=1)
     default_runtime: str
     artifacts: _Artifacts = _Artifacts()
     proxy: _Proxy = _Proxy()
     model_network_policy: _Network = _Network()
+    watch_namespaces: tuple[Namespace, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [runtime.name for runtime in self.runtimes]
         if len(set(names)) < len(names):
             raise ValueError(f"two runtimes have the same name: {', '.join(sorted(names))}")
+        if len(set(self.watch_namespaces)) < len(self.watch_namespaces):
+            raise ValueError(f"watchNamespaces has a namespace twice: {', '.join(sorted(self.watch_namespaces))}")
         if self.default_runtime not in names:
             raise ValueError(f"defaultRuntime {self.default_runtime!r} is none of the runtimes {', '.join(names)}")
         for runtime in self.runtimes:
@@ -77,14 +93,14 @@ class _Configuration(_Part):
         return self
 
 
-def read_catalogue(path: Path = DEFAULT_PATH) -> Catalogue:
-    """Return the catalogue in a configuration file.
+def read_configuration(path: Path = DEFAULT_PATH) -> Configuration:
+    """Return what a configuration file says.
 
     Raises:
         ConfigurationError: the file is missing, is no YAML, or says something that cannot be.
     """
     try:
-        configuration = _Configuration.model_validate(yaml.safe_load(path.read_text()))
+        found = _File.model_validate(yaml.safe_load(path.read_text()))
     except OSError as error:
         raise ConfigurationError(f"cannot read the configuration {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
@@ -92,15 +108,16 @@ def read_catalogue(path: Path = DEFAULT_PATH) -> Catalogue:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"the configuration {path} cannot be used: {faults}") from error
-    said, policy = configuration.proxy, configuration.model_network_policy
+    said, policy = found.proxy, found.model_network_policy
     proxy = Proxy(said.http_proxy, said.https_proxy, said.no_proxy)
-    return Catalogue(
+    catalogue = Catalogue(
         runtimes=tuple(
             Runtime(runtime.name, runtime.image, runtime.tensorflow, runtime.tensorrt, runtime.accelerator, proxy)
-            for runtime in configuration.runtimes
+            for runtime in found.runtimes
         ),
-        default_runtime=configuration.default_runtime,
-        store=configuration.artifacts.uri,
+        default_runtime=found.default_runtime,
+        store=found.artifacts.uri,
         # Who is told of a proxy has to reach it.
         network=Network((*policy.egress_ports, *proxy.ports), policy.metrics_from),
     )
+    return Configuration(catalogue, found.watch_namespaces)

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from . import processes
+from . import audit, processes
 from .layout import Layout
 from .progress import say
 from .waiting import wait_for
@@ -87,7 +87,10 @@ def _start_api_server(layout: Layout, binaries: Path) -> None:
         "advertise-address": layout.node_address,
         "secure-port": 6443,
         "authorization-mode": "Node,RBAC",
-        "enable-admission-plugins": "NodeRestriction",
+        # The second as OpenShift has it: who changes an object's owners must have leave to delete it.
+        "enable-admission-plugins": "NodeRestriction,OwnerReferencesPermissionEnforcement",
+        "audit-policy-file": layout.audit_policy,
+        "audit-log-path": layout.audit_log,
         "service-cluster-ip-range": layout.services,
         "allow-privileged": "true",
         "client-ca-file": file("ca.crt"),
@@ -108,6 +111,7 @@ def _start_api_server(layout: Layout, binaries: Path) -> None:
         "proxy-client-cert-file": file("front-proxy.crt"),
         "proxy-client-key-file": file("front-proxy.key"),
     }
+    audit.write_policy(layout)
     processes.start(layout, "apiserver", [binaries / "kube-apiserver", *_flags(flags)])
 
     def ready() -> bool:

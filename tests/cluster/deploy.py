@@ -2,14 +2,21 @@
 
 import json
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from . import audit
 from .cluster import Cluster
 from .images import Image
 from .layout import REPOSITORY
+from .tools import kubernetes_version
 
-NAMESPACE = "tftrt-system"
+NAMESPACE = audit.NAMESPACE
 RELEASE = "tftrt-operator"
+CHART = REPOSITORY / "charts" / "tftrt-operator"
 
 
 def install_operator(cluster: Cluster, operator: Image, converter: Image) -> None:
@@ -30,8 +37,15 @@ def install_operator(cluster: Cluster, operator: Image, converter: Image) -> Non
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "values.yaml"
         file.write_text(json.dumps(values))
-        chart = str(REPOSITORY / "charts" / "tftrt-operator")
         place = ("--namespace", NAMESPACE, "--create-namespace")
         cluster.helm(
-            "upgrade", "--install", RELEASE, chart, *place, "--values", str(file), "--wait", "--timeout", "120s"
+            "upgrade", "--install", RELEASE, str(CHART), *place, "--values", str(file), "--wait", "--timeout", "120s"
         )
+
+
+def rendered(cluster: Cluster, release: str, templates: Sequence[str], values: Mapping[str, Any]) -> list[Any]:
+    """Return the objects that a release has from these templates."""
+    shown = [argument for template in templates for argument in ("--show-only", f"templates/{template}.yaml")]
+    place = ("--namespace", NAMESPACE, "--kube-version", kubernetes_version(), "--values", "-")
+    text = cluster.helm("template", release, str(CHART), *place, *shown, stdin=json.dumps(values))
+    return [found for found in yaml.safe_load_all(text) if found is not None]

@@ -99,3 +99,13 @@ class Layout:
     def certificate(self, name: str) -> Path:
         """A certificate or key, by file name."""
         return self.folder / "pki" / name
+
+    @property
+    def audit_policy(self) -> Path:
+        """What the API server writes down."""
+        return self.folder / "etc" / "audit-policy.yaml"
+
+    @property
+    def audit_log(self) -> Path:
+        """Where it does."""
+        return self.folder / "log" / "audit.log"

@@ -1,23 +1,28 @@
-"""A real control plane without nodes, and the operator from source beside it."""
+"""A real control plane without nodes, and the operator from source, with the rights that the chart gives it."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from tests.cluster import Cluster
+from tests.cluster.deploy import NAMESPACE, RELEASE, rendered
 from tests.support.api import Api
 from tests.support.waiting import eventually
 
 TEST_INSTANCE = 1
 HEALTH_PORT = 18080
 ROOT = Path(__file__).parents[2]
+STARTED = datetime.now(UTC)
 CONFIG = """
 runtimes:
   - {name: triton, image: "converter:test", tensorflow: 2.14.1, tensorrt: 8.5.3.1, accelerator: GPU}
@@ -26,15 +31,32 @@ defaultRuntime: triton
 """
 
 
+LAST = "test_rights.py"
+left_out: list[pytest.Item] = []
+"""Tests that this session collected and does not run."""
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    left_out.extend(items)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put last, of the tests of this folder, those of what all others had the operator do."""
+    places = [place for place, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    in_order = sorted((items[place] for place in places), key=lambda item: item.path.name == LAST)
+    for place, item in zip(places, in_order, strict=True):
+        items[place] = item
+
+
 class OperatorProcess:
     """The operator, run from source; stopped and started as tests ask."""
 
-    def __init__(self, kubeconfig: Path, folder: Path) -> None:
+    def __init__(self, kubeconfig: Path, folder: Path, config: str = CONFIG) -> None:
         self._kubeconfig = kubeconfig
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self.log = folder / "operator.log"
-        (folder / "config.yaml").write_text(CONFIG)
+        (folder / "config.yaml").write_text(config)
 
     def start(self) -> None:
         self.launch()
@@ -100,10 +122,25 @@ def admin(cluster: Cluster) -> Api:
     return Api.from_kubeconfig(cluster.kubeconfig)
 
 
+def account_of(cluster: Cluster, release: str, folder: Path, values: Mapping[str, object]) -> Path:
+    """Make what a release of the chart has besides its Deployment, and return its ServiceAccount's kubeconfig."""
+    made = rendered(cluster, release, ("serviceaccount", "rbac"), values)
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    everything = {"apiVersion": "v1", "kind": "List", "items": [namespace, *made]}
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(everything))
+    token = cluster.kubectl("create", "token", release, "--namespace", NAMESPACE, "--duration=24h").strip()
+    kubeconfig = yaml.safe_load(cluster.kubeconfig.read_text())
+    kubeconfig["users"][0]["user"] = {"token": token}
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(kubeconfig))
+    return path
+
+
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """The operator, running."""
-    process = OperatorProcess(cluster.kubeconfig, tmp_path_factory.mktemp("operator"))
+    folder = tmp_path_factory.mktemp("operator")
+    process = OperatorProcess(account_of(cluster, RELEASE, folder, {}), folder)
     process.start()
     yield process
     process.stop()

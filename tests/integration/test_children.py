@@ -100,7 +100,8 @@ def test_an_owner_that_is_named_by_an_older_version_of_the_api_is_named_by_this_
     serving(api)
     record = next(o["metadata"]["name"] for o in api.list("ConfigMap", "app.kubernetes.io/component=record"))
     generation = api.get("Deployment", "resnet50")["metadata"]["generation"]
-    for kind, name in (("Deployment", "resnet50"), ("Service", "resnet50"), ("ConfigMap", record)):
+    children = [(kind, "resnet50") for kind in ("Deployment", "Service", "NetworkPolicy")]
+    for kind, name in (*children, ("ConfigMap", record)):
         (owner,) = api.get(kind, name)["metadata"]["ownerReferences"]
         api.patch(kind, name, {"metadata": {"ownerReferences": [owner | {"apiVersion": "tftrt.dev/v1alpha0"}]}})
 

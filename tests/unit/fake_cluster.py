@@ -29,7 +29,9 @@ class FakeCluster:
         self.lists += 1
         return self.pages[0]
 
-    async def watch(self, _kind: str, _selector: str, resource_version: str) -> AsyncIterator[WatchEvent]:
+    async def watch(
+        self, _kind: str, _selector: str, resource_version: str, _namespace: Any = None
+    ) -> AsyncIterator[WatchEvent]:
         self.from_versions.append(resource_version)
         if not self.watches:
             self.idle.set()

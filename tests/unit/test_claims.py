@@ -45,7 +45,7 @@ def test_a_claim_without_the_label_may_be_read_and_written() -> None:
 def test_no_job_mounts_a_claim_in_a_way_that_its_label_does_not_allow(
     claims: dict[str, ClaimAccess], allowed: bool
 ) -> None:
-    made = planned(APART, **claims)
+    made = planned(APART, None, **claims)
     assert bool(made.writes.creates) == allowed
     reason, message = standing(made)
     assert (reason != "ClaimForbidden") == allowed

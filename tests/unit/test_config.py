@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tftrt_operator.config import ConfigurationError, read_catalogue
+from tftrt_operator.config import ConfigurationError, read_configuration
 
 GOOD = """
 runtimes:
@@ -14,13 +14,15 @@ proxy: {httpsProxy: "http://proxy.example:3128", noProxy: ".svc"}
 modelNetworkPolicy:
   egressPorts: [9000]
   metricsFrom: [{namespaceSelector: {matchLabels: {team: platform}}}]
+watchNamespaces: [vision, speech]
 """
 
 
 def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(GOOD)
-    catalogue = read_catalogue(path)
+    configuration = read_configuration(path)
+    catalogue = configuration.catalogue
     assert [runtime.name for runtime in catalogue.runtimes] == ["triton", "cpu"]
     assert catalogue.runtime("") == catalogue.runtimes[0]
     assert catalogue.store == "pvc://models/tftrt"
@@ -30,6 +32,7 @@ def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
     (scraper,) = catalogue.network.metrics_from
     assert scraper.namespace_selector is not None
     assert scraper.namespace_selector.match_labels == {"team": "platform"}
+    assert configuration.watch_namespaces == ("vision", "speech")
 
 
 @pytest.mark.parametrize(
@@ -45,17 +48,19 @@ def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
         ("[9000]", "[0]", "modelNetworkPolicy.egressPorts.0"),
         ("matchLabels", "matchLabel", "must be a peer of a NetworkPolicy"),
         ("{namespaceSelector: {matchLabels: {team: platform}}}", "{}", "must be a peer of a NetworkPolicy"),
+        ("[vision, speech]", "[vision, vision]", "watchNamespaces has a namespace twice: vision, vision"),
+        ("[vision, speech]", "[vision, team/speech]", "watchNamespaces.1"),
     ],
 )
 def test_a_wrong_configuration_says_what_is_wrong_and_where(tmp_path: Path, old: str, new: str, words: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(GOOD.replace(old, new))
     with pytest.raises(ConfigurationError) as caught:
-        read_catalogue(path)
+        read_configuration(path)
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
 
 
 def test_a_missing_configuration_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot read the configuration"):
-        read_catalogue(tmp_path / "absent.yaml")
+        read_configuration(tmp_path / "absent.yaml")

@@ -19,10 +19,10 @@ class Parts:
         self.now = 10_000.0
         self.api_server_is_there = True
         self.asked = 0
-        self.watch = SimpleNamespace(is_deaf=False, synced=True, waits_for="")
+        self.watch = SimpleNamespace(is_deaf=False, synced=True, waits_for="", what="TRTModel")
         self.caches = SimpleNamespace(
             silence_seconds=lambda: self.silence,
-            is_synced=True,
+            unseen=[],
             seen_models=lambda: {("default", "resnet50"): ("uid", 1)},
         )
         self.workers = SimpleNamespace(caches=self.caches, queue=["default/resnet50"])
@@ -41,7 +41,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
 
 @pytest.fixture
 def health(parts: Parts) -> Health:
-    return Health(cast("Any", parts), cast("Any", parts.workers), cast("Any", parts.watch))
+    return Health(cast("Any", parts), cast("Any", parts.workers), [cast("Any", parts.watch)])
 
 
 async def test_it_is_alive_while_watches_are_heard_of_and_asks_nobody(parts: Parts, health: Health) -> None:
@@ -81,8 +81,8 @@ async def test_a_watch_of_trtmodels_that_stays_deaf_is_dead(parts: Parts, health
 async def test_it_is_ready_once_everything_has_been_seen(parts: Parts, health: Health) -> None:
     assert await health.is_ready() == (True, "1 models, 1 wait")
     parts.watch.synced = False
-    assert await health.is_ready() == (False, "not everything has been seen yet")
-    parts.watch.synced, parts.caches.is_synced = True, False
-    assert await health.is_ready() == (False, "not everything has been seen yet")
+    assert await health.is_ready() == (False, "not everything has been seen yet: TRTModel")
+    parts.watch.synced, parts.caches.unseen = True, ["Job in vision"]
+    assert await health.is_ready() == (False, "not everything has been seen yet: Job in vision")
     parts.watch.waits_for = "install the CRD"
     assert await health.is_ready() == (False, "install the CRD")

@@ -40,7 +40,7 @@ def informer(cluster: FakeCluster, changes: list[Any] | None = None) -> Informer
         yield "all"
 
     heard: list[Any] = [] if changes is None else changes
-    return Informer(cast("Cluster", cluster), "ConfigMap", "a=b", parse, index, heard.extend)
+    return Informer(cast("Cluster", cluster), "ConfigMap", None, "a=b", parse, index, heard.extend)
 
 
 async def watched(cluster: FakeCluster) -> Informer[str]:
@@ -143,3 +143,14 @@ async def test_lines_of_any_length_are_read_whole_and_a_broken_one_is_none() -> 
             yield chunk
 
     assert [len(line) async for line in lines_of(chunks())] == [3, 3, 6_000_000]
+
+
+async def test_a_watch_that_is_refused_is_not_silent() -> None:
+    cluster = FakeCluster([Page([], "1", "")])
+    seen = informer(cluster)
+    cluster.watches = [[lambda: setattr(seen, "last_heard", 0.0), ApiError(403, "Forbidden", "no such Role")]]
+    task = asyncio.create_task(seen.run())
+    async with asyncio.timeout(30):
+        await cluster.idle.wait()
+    task.cancel()
+    assert seen.last_heard > 0

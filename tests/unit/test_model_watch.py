@@ -42,11 +42,11 @@ class FakeApiServer:
         if not self.is_served:
             raise ApiError(404, "NotFound", "404 page not found")
 
-    async def count(self, _kind: str) -> int:
+    async def count(self, _kind: str, _namespace: str | None) -> int:
         self._answer()
         return len(self.models)
 
-    async def list_metadata(self, _kind: str) -> AsyncIterator[dict[str, Any]]:
+    async def list_metadata(self, _kind: str, _namespace: str | None) -> AsyncIterator[dict[str, Any]]:
         self._answer()
         self.lists += 1
         for model in list(self.models.values()):
@@ -63,7 +63,7 @@ class FakeKopf:
     server: FakeApiServer
     is_deaf: bool
 
-    def __init__(self, take: Callable[[Any], None]) -> None:
+    def __init__(self, take: Callable[[Any], None], _namespace: str | None) -> None:
         self.take = take
         self.ended = asyncio.Event()
         self.has_stopped = False
@@ -199,7 +199,7 @@ async def test_a_cluster_where_something_happens_all_the_time_is_compared_to_an_
 async def test_a_check_that_fails_in_an_unexpected_way_is_told_and_counted(
     server: FakeApiServer, watch: ModelWatch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def count(_kind: str) -> int:
+    async def count(_kind: str, _namespace: str | None) -> int:
         raise KeyError("metadata")
 
     monkeypatch.setattr(server, "count", count)
@@ -241,10 +241,10 @@ async def test_all_are_listed_only_where_something_may_have_been_missed(
     counts = 0
     count = server.count
 
-    async def counted(kind: str) -> int:
+    async def counted(kind: str, namespace: str | None) -> int:
         nonlocal counts
         counts += 1
-        return await count(kind)
+        return await count(kind, namespace)
 
     monkeypatch.setattr(server, "count", counted)
     await until(lambda: counts > 2)

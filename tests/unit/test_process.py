@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import pytest
 
 from tftrt_operator import __main__ as entry
+from tftrt_operator.config import Configuration
 from tftrt_operator.controller import process
 
 from .builders import CATALOGUE
@@ -39,7 +40,7 @@ async def fails() -> NoReturn:
 def connection(monkeypatch: pytest.MonkeyPatch) -> Connection:
     made = Connection()
 
-    async def connect() -> Connection:
+    async def connect(_watched: int) -> Connection:
         return made
 
     monkeypatch.setattr(process, "Cluster", SimpleNamespace(connect=connect))
@@ -62,7 +63,7 @@ async def test_a_signal_ends_it_in_peace(
         await for_ever()
 
     parts(monkeypatch, works, for_ever)
-    running = asyncio.create_task(process.run(CATALOGUE, 0))
+    running = asyncio.create_task(process.run(Configuration(CATALOGUE, ()), 0))
     await started.wait()
     os.kill(os.getpid(), number)
     async with asyncio.timeout(20):
@@ -76,7 +77,7 @@ async def test_a_part_that_ends_by_itself_is_a_fault(
 ) -> None:
     parts(monkeypatch, workers, watch)
     with pytest.raises(process.EndedByItselfError) as ended:
-        await process.run(CATALOGUE, 0)
+        await process.run(Configuration(CATALOGUE, ()), 0)
     assert "nobody expected this" in str(ended.value.__cause__)
     assert connection.is_closed
 

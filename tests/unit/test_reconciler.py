@@ -158,7 +158,7 @@ async def test_an_event_that_failed_does_not_make_the_next_write_the_second_that
     seen(cluster, workers)
     cluster.refuses["event"] = ApiError(503, "", "busy")
     await workers.work_on(KEY)  # creates the Job, and cannot say so
-    workers.caches._jobs._remove("uid-job")
+    workers.caches._jobs[0]._remove("uid-job")
     cluster.refuses["Job"] = ApiError(503, "", "busy")
     before = list(cluster.statuses)
     await workers.work_on(KEY)
@@ -228,7 +228,7 @@ async def test_an_operator_that_has_just_started_applies_once_over_what_a_webhoo
     assert model is not None
     record = builders.engine_record(model)
     config_map = engine_record(model, record, [model.owner_reference(controller=False)])
-    workers.caches._records._upsert(
+    workers.caches._records[0]._upsert(
         {
             **config_map.body,
             "metadata": {

@@ -1,6 +1,5 @@
 """What exists: the TRTModels and everything that we made for them, and which models an object is about."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -25,20 +24,28 @@ from ..domain.runtime import Catalogue
 from ..domain.target import Target, target_of
 from ..domain.unreadable import UnreadableModel, unreadable_model
 from . import parse
-from .cluster import Cluster
+from .cluster import EVERYWHERE, Cluster, Namespaces
 from .informer import Informer
 from .nesting import MOST_LEVELS_OF_A_SPEC, is_nested_deeper
 
 logger = logging.getLogger(__name__)
 
 Key = tuple[str, str]
+Informers = tuple[Informer[Any], ...]
+"""One for each place that is watched."""
 PLAIN_CHILDREN = ("Service", "NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler")
 
 
 class Caches:
     """Caches of all that the operator decides from. `enqueue` is called with the key of every model concerned."""
 
-    def __init__(self, cluster: Cluster, catalogue: Catalogue, enqueue: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        catalogue: Catalogue,
+        enqueue: Callable[[Key], None],
+        namespaces: Namespaces = EVERYWHERE,
+    ) -> None:
         self._catalogue = catalogue
         self._enqueue = enqueue
         self._seen: dict[Key, tuple[str, int]] = {}
@@ -51,34 +58,48 @@ class Caches:
         self._models_by_need: dict[Hashable, dict[Key, None]] = {}
         self._concessions: dict[Key, dict[tuple[str, str], Concession]] = {}
 
-        def informer(kind: str, parse_body: Callable[[Mapping[str, Any]], Any]) -> Informer[Any]:
-            return Informer(cluster, kind, names.MANAGED_SELECTOR, parse_body, _index, self._changed)
+        def informers(kind: str, parse_body: Callable[[Mapping[str, Any]], Any]) -> Informers:
+            return tuple(
+                Informer(cluster, kind, namespace, names.MANAGED_SELECTOR, parse_body, _index, self._changed)
+                for namespace in namespaces
+            )
 
-        self._jobs = informer("Job", parse.parse_job)
-        self._pods = informer("Pod", parse.parse_pod)
-        self._records = informer("ConfigMap", parse.parse_config_map)
-        self._deployments = informer("Deployment", parse.parse_deployment)
-        self._claims = Informer(
-            cluster, "PersistentVolumeClaim", ACCESS_LABEL, parse.parse_claim, _index_claim, self._changed
+        self._jobs = informers("Job", parse.parse_job)
+        self._pods = informers("Pod", parse.parse_pod)
+        self._records = informers("ConfigMap", parse.parse_config_map)
+        self._deployments = informers("Deployment", parse.parse_deployment)
+        self._children = tuple(one for kind in PLAIN_CHILDREN for one in informers(kind, parse.parse_child))
+        self._claims: Informers = tuple(
+            Informer(
+                cluster,
+                "PersistentVolumeClaim",
+                namespace,
+                ACCESS_LABEL,
+                parse.parse_claim,
+                _index_claim,
+                self._changed,
+            )
+            for namespace in namespaces
         )
-        self._children = {kind: informer(kind, parse.parse_child) for kind in PLAIN_CHILDREN}
-        self.informers: tuple[Informer[Any], ...] = (
-            self._jobs,
-            self._pods,
-            self._records,
-            self._deployments,
-            self._claims,
-            *self._children.values(),
+        self.informers = (
+            *self._jobs,
+            *self._pods,
+            *self._records,
+            *self._deployments,
+            *self._children,
+            *self._claims,
         )
 
-    async def wait_until_synced(self) -> None:
-        """Wait until every kind has been listed once: before that, what exists would look missing."""
-        await asyncio.gather(*(informer.synced.wait() for informer in self.informers))
+    async def wait_until_synced(self, namespace: str) -> None:
+        """Wait until every kind has been listed once where a model is: before that, what exists would look missing."""
+        for informer in self.informers:
+            if informer.covers(namespace):
+                await informer.synced.wait()
 
     @property
-    def is_synced(self) -> bool:
-        """Whether every kind of ours has been listed once."""
-        return all(informer.synced.is_set() for informer in self.informers)
+    def unseen(self) -> list[str]:
+        """What has not been listed yet, of all kinds of ours."""
+        return [informer.what for informer in self.informers if not informer.synced.is_set()]
 
     def silence_seconds(self) -> float:
         """Return for how long the quietest watch has had neither an event nor a bookmark."""
@@ -88,9 +109,9 @@ class Caches:
         """Return the TRTModel, or None."""
         return self._models.get(key)
 
-    def seen_models(self) -> dict[Key, tuple[str, int]]:
-        """Return UID and resource version of each TRTModel, as it was seen last."""
-        return dict(self._seen)
+    def seen_models(self, namespace: str | None = None) -> dict[Key, tuple[str, int]]:
+        """Return UID and resource version of each TRTModel of a namespace or of all, as it was seen last."""
+        return {key: seen for key, seen in self._seen.items() if namespace in (None, key[0])}
 
     def unreadable(self, key: Key) -> UnreadableModel | None:
         """Return the TRTModel of that name where it cannot be read, or None."""
@@ -166,21 +187,21 @@ class Caches:
         """Return everything that exists for a model and for the engine that it asks for."""
         namespace, name = model.key
         owner = ("owner", namespace, name, model.metadata.uid)
-        jobs = {job.uid: job for job in self._jobs.find(owner)}
-        jobs |= {job.uid: job for job in self._jobs.find(("instance", namespace, name))}
-        records = {record.name: record for record in self._records.find(owner)}
+        jobs = {job.uid: job for job in _find(self._jobs, owner)}
+        jobs |= {job.uid: job for job in _find(self._jobs, ("instance", namespace, name))}
+        records = {record.name: record for record in _find(self._records, owner)}
         # Others' records of the same engines: who uses an engine must be known before it is deleted.
         engines = {record.record.key.engine for record in records.values()}
         engines |= {job.engine for job in jobs.values() if job.engine}
         for engine in engines | ({target.key.engine} if target is not None else set()):
-            jobs |= {job.uid: job for job in self._jobs.find(("engine", namespace, engine))}
-            records |= {r.name: r for r in self._records.find(("engine", namespace, engine))}
-        pods = {pod.name: pod for pod in self._pods.find(("instance", namespace, name))}
+            jobs |= {job.uid: job for job in _find(self._jobs, ("engine", namespace, engine))}
+            records |= {r.name: r for r in _find(self._records, ("engine", namespace, engine))}
+        pods = {pod.name: pod for pod in _find(self._pods, ("instance", namespace, name))}
         for job in jobs.values():
-            pods |= {pod.name: pod for pod in self._pods.find(("job", namespace, job.uid))}
-        deployments: tuple[ObservedDeployment, ...] = self._deployments.find(owner)
+            pods |= {pod.name: pod for pod in _find(self._pods, ("job", namespace, job.uid))}
+        deployments: list[ObservedDeployment] = _find(self._deployments, owner)
         deployment = next((item for item in deployments if item.child.name == name), None)
-        children: list[ObservedChild] = [child for kind in self._children.values() for child in kind.find(owner)]
+        children: list[ObservedChild] = _find(self._children, owner)
         if deployment is not None:
             children.append(deployment.child)
         return Observation(
@@ -203,7 +224,7 @@ class Caches:
         needs = dict.fromkeys(self._needs.get(model.key, ()))
         for store in (*stores, *(job.store for job in jobs)):
             needs |= dict.fromkeys(("claim", namespace, claim) for claim in claims_of_cleanup(store))
-        return tuple(claim for need in needs for claim in self._claims.find(need))
+        return tuple(claim for need in needs for claim in _find(self._claims, need))
 
     def write_through(self, body: Mapping[str, Any]) -> bool:
         """Take in the API server's answer to one of our writes. Returns whether it can be read."""
@@ -213,12 +234,13 @@ class Caches:
             if self._seen.get((metadata["namespace"], metadata["name"]), ("", 0))[0] == metadata["uid"]:
                 self.see_model(body)
             return True
-        return any(informer.write_through(body) for informer in self.informers if informer.kind == body["kind"])
+        informers = self._informers_of(body["kind"], body["metadata"]["namespace"])
+        return any(informer.write_through(body) for informer in informers)
 
     def forget_deleted(self, reference: Reference) -> None:
         """Drop what we have deleted: its watch may lag, and what it said would be taken for true."""
-        for informer in self.informers:
-            if informer.kind == reference.kind and reference.uid is not None:
+        for informer in self._informers_of(reference.kind, reference.namespace):
+            if reference.uid is not None:
                 informer.forget(reference.uid)
 
     def expect_status(self, about: Reference, status: TRTModelStatus) -> None:
@@ -243,9 +265,16 @@ class Caches:
             if not self._models_by_need[need]:
                 del self._models_by_need[need]
 
+    def _informers_of(self, kind: str, namespace: str) -> Informers:
+        return tuple(one for one in self.informers if one.kind == kind and one.covers(namespace))
+
 
 def _index_claim(body: Mapping[str, Any]) -> Iterable[Hashable]:
     yield "claim", body["metadata"]["namespace"], body["metadata"]["name"]
+
+
+def _find(informers: Informers, key: Hashable) -> list[Any]:
+    return [found for informer in informers for found in informer.find(key)]
 
 
 def _index(body: Mapping[str, Any]) -> Iterable[Hashable]:

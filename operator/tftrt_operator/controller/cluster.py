@@ -4,7 +4,7 @@ Writes are idempotent: names are deterministic, applies are server-side with our
 object already there say so.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +26,10 @@ WATCH_SECONDS = 300
 """After that the API server ends a watch, and the next one goes on at the last bookmark."""
 WATCH_SILENCE_SECONDS = 360
 PAGE = 500
+
+Namespaces = Sequence[str | None]
+"""Where to list and watch."""
+EVERYWHERE: Namespaces = (None,)
 
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _COLLECTIONS = {
@@ -78,14 +82,19 @@ class Cluster:
         self._api = api
 
     @classmethod
-    async def connect(cls) -> "Cluster":
-        """Return a connection by the Pod's service account, or by $KUBECONFIG outside a cluster."""
+    async def connect(cls, watched: int = 1) -> "Cluster":
+        """Return a connection by the Pod's service account, or by $KUBECONFIG outside a cluster.
+
+        Args:
+            watched: in how many places every kind is watched.
+        """
         configuration = client.Configuration()
         try:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
             await config.load_kube_config(client_configuration=configuration)
-        configuration.connection_pool_maxsize = 128  # one for each worker, and a dozen watches that are held open
+        # One for each worker, and the watches that are held open.
+        configuration.connection_pool_maxsize = 112 + 16 * watched
         api = client.ApiClient(configuration)
         api.user_agent = FIELD_MANAGER
         return cls(api)
@@ -194,28 +203,28 @@ class Cluster:
         items = [{**item, "apiVersion": data.get("apiVersion", ""), "kind": kind} for item in data.get("items") or ()]
         return Page(items, metadata["resourceVersion"], metadata.get("continue", ""))
 
-    async def list_metadata(self, kind: str) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield the metadata of all objects of a kind, in all namespaces.
+    async def list_metadata(self, kind: str, namespace: str | None) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield the metadata of all objects of a kind, of a namespace or of all.
 
         Raises:
             ApiError: refused.
         """
         query = {"limit": str(PAGE)}
         while True:
-            data = await self._request("GET", _collection(kind, None), query, accept=_METADATA_LIST)
+            data = await self._request("GET", _collection(kind, namespace), query, accept=_METADATA_LIST)
             for item in data.get("items") or ():
                 yield item["metadata"]
             if not (further := (data.get("metadata") or {}).get("continue")):
                 return
             query["continue"] = further
 
-    async def count(self, kind: str) -> int:
-        """Return how many objects of a kind there are, in all namespaces.
+    async def count(self, kind: str, namespace: str | None) -> int:
+        """Return how many objects of a kind there are, in a namespace or in all.
 
         Raises:
             ApiError: refused.
         """
-        data = await self._request("GET", _collection(kind, None), {"limit": "1"}, accept=_METADATA_LIST)
+        data = await self._request("GET", _collection(kind, namespace), {"limit": "1"}, accept=_METADATA_LIST)
         return len(data.get("items") or ()) + int((data.get("metadata") or {}).get("remainingItemCount") or 0)
 
     async def answers(self) -> bool:
@@ -226,7 +235,9 @@ class Cluster:
             return error.status not in (0, 502, 503, 504)
         return True
 
-    async def watch(self, kind: str, selector: str, resource_version: str) -> AsyncIterator[WatchEvent]:
+    async def watch(
+        self, kind: str, selector: str, resource_version: str, namespace: str | None = None
+    ) -> AsyncIterator[WatchEvent]:
         """Yield what happens after a resource version, until the API server ends the watch.
 
         Raises:
@@ -242,7 +253,7 @@ class Cluster:
             "timeoutSeconds": str(WATCH_SECONDS),
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=WATCH_SILENCE_SECONDS)
-        response = await self._send("GET", _collection(kind, None), query, timeout=timeout)
+        response = await self._send("GET", _collection(kind, namespace), query, timeout=timeout)
         try:
             if response.status >= 400:
                 raise _error(response.status, await response.read())

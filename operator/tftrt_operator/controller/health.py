@@ -6,7 +6,7 @@ waited for; a restart would not bring it back. Ready: everything has been seen, 
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -25,10 +25,10 @@ Answer = tuple[bool, str]
 class Health:
     """What `/healthz` and `/readyz` answer."""
 
-    def __init__(self, cluster: Cluster, workers: Workers, watch: ModelWatch) -> None:
+    def __init__(self, cluster: Cluster, workers: Workers, watches: Sequence[ModelWatch]) -> None:
         self._cluster = cluster
         self._workers = workers
-        self._watch = watch
+        self._watches = watches
         self._last_away = float("-inf")
 
     @asynccontextmanager
@@ -48,7 +48,7 @@ class Health:
     async def is_alive(self) -> Answer:
         """Return whether the process does its work, as far as that is its own affair, and a sentence."""
         silence = self._workers.caches.silence_seconds()
-        if silence <= MOST_SILENCE_SECONDS and not self._watch.is_deaf:
+        if silence <= MOST_SILENCE_SECONDS and not self._is_deaf:
             return True, "alive"
         if not await self._api_server_answers():
             return True, "the API server does not answer, and is waited for"
@@ -56,20 +56,26 @@ class Health:
         silence = min(silence, time.monotonic() - self._last_away)
         if silence > MOST_SILENCE_SECONDS:
             return False, f"a watch has had neither event nor bookmark for {silence:.0f} s"
-        if self._watch.is_deaf:
+        if self._is_deaf:
             return False, "the watch of TRTModels misses some of them, and was started again in vain"
         return True, "the watches come back"
 
     async def is_ready(self) -> Answer:
         """Return whether everything has been seen and the API server answers, and a sentence."""
-        if self._watch.waits_for:
-            return False, self._watch.waits_for
+        for watch in self._watches:
+            if watch.waits_for:
+                return False, watch.waits_for
         caches = self._workers.caches
-        if not (caches.is_synced and self._watch.synced):
-            return False, "not everything has been seen yet"
+        unseen = [*caches.unseen, *(watch.what for watch in self._watches if not watch.synced)]
+        if unseen:
+            return False, f"not everything has been seen yet: {', '.join(unseen)}"
         if not await self._api_server_answers():
             return False, "the API server does not answer"
         return True, f"{len(caches.seen_models())} models, {len(self._workers.queue)} wait"
+
+    @property
+    def _is_deaf(self) -> bool:
+        return any(watch.is_deaf for watch in self._watches)
 
     async def _api_server_answers(self) -> bool:
         answers = await self._cluster.answers()

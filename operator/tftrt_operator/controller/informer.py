@@ -28,11 +28,12 @@ SHORTEST_WATCH_SECONDS = 1.0
 
 
 class Informer(Generic[T]):
-    """All objects of a kind that a label selector selects, parsed, indexed, and kept up to date.
+    """All objects of a kind in one place that a label selector selects, parsed, indexed, and kept up to date.
 
     Args:
         cluster: the connection.
         kind: the kind to watch.
+        namespace: where to watch it; None for everywhere.
         selector: a label selector.
         parse: from the API server's object to ours; whatever it raises leaves the object out.
         index: the keys under which an object is found.
@@ -43,15 +44,18 @@ class Informer(Generic[T]):
         self,
         cluster: Cluster,
         kind: str,
+        namespace: str | None,
         selector: str,
         parse: Callable[[Mapping[str, Any]], T],
         index: Callable[[Mapping[str, Any]], Iterable[Hashable]],
         changed: Callable[[Iterable[Hashable]], None],
     ) -> None:
-        self.kind = kind
+        self.what = kind if namespace is None else f"{kind} in {namespace}"
         self.synced = asyncio.Event()
         self.last_heard = time.monotonic()
         self._cluster = cluster
+        self.kind = kind
+        self._namespace = namespace
         self._selector = selector
         self._parse = parse
         self._index = index
@@ -63,6 +67,10 @@ class Informer(Generic[T]):
         """Why an object cannot be read, by its UID."""
         self._by_key: dict[Hashable, dict[str, None]] = {}
         self._tombstones: OrderedDict[str, None] = OrderedDict()
+
+    def covers(self, namespace: str) -> bool:
+        """Return whether a namespace's objects are here."""
+        return self._namespace in (None, namespace)
 
     def find(self, key: Hashable) -> tuple[T, ...]:
         """Return the objects under an index key."""
@@ -94,7 +102,7 @@ class Informer(Generic[T]):
                 if not resource_version:
                     resource_version = await self._list()
                     self.synced.set()
-                async for event in self._cluster.watch(self.kind, self._selector, resource_version):
+                async for event in self._cluster.watch(self.kind, self._selector, resource_version, self._namespace):
                     self.last_heard = time.monotonic()
                     if self.last_heard - began >= SHORTEST_WATCH_SECONDS:
                         pause = FIRST_PAUSE_SECONDS
@@ -105,18 +113,20 @@ class Informer(Generic[T]):
                         self._changed(self._objects[event.object["metadata"]["uid"]][2])
             except ApiError as error:
                 if error.status in _EXPIRED:
-                    logger.info("Watching %s: the resource version is of no use, listing again: %s", self.kind, error)
+                    logger.info("Watching %s: the resource version is of no use, listing again: %s", self.what, error)
                     resource_version = ""
                 else:
-                    logger.warning("Watching %s: %s", self.kind, error)
+                    logger.warning("Watching %s: %s", self.what, error)
+                if error.status == 403:
+                    self.last_heard = time.monotonic()  # no silence: the namespace, or its Role, has gone
                 pause = await _rest(pause)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 # The connection broke, in the middle of a line perhaps: the resource version is still good.
-                logger.warning("Watching %s: %s: %s", self.kind, type(error).__name__, error)
+                logger.warning("Watching %s: %s: %s", self.what, type(error).__name__, error)
                 pause = await _rest(pause)
             except Exception:
                 # Whatever one object or one answer brings, it ends no watch; what was missed is in the next list.
-                logger.exception("Watching %s: listing again", self.kind)
+                logger.exception("Watching %s: listing again", self.what)
                 resource_version = ""
                 pause = await _rest(pause)
             else:
@@ -126,13 +136,13 @@ class Informer(Generic[T]):
     async def _list(self) -> str:
         found: dict[str, Mapping[str, Any]] = {}
         written = self._written = set()
-        page = await self._cluster.list_page(self.kind, self._selector)
+        page = await self._cluster.list_page(self.kind, self._selector, "", self._namespace)
         while True:
             for item in page.items:
                 found[item["metadata"]["uid"]] = item
             if not page.next_page:
                 break
-            page = await self._cluster.list_page(self.kind, self._selector, page.next_page)
+            page = await self._cluster.list_page(self.kind, self._selector, page.next_page, self._namespace)
         self.last_heard = time.monotonic()
         # What we wrote while the pages came is in none of them, and is not gone.
         gone = [uid for uid in self._objects if uid not in found and uid not in written]

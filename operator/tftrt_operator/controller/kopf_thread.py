@@ -29,10 +29,12 @@ class KopfThread:
 
     Args:
         take: called in the event loop that starts the run, with each event in its order.
+        namespace: where to watch; None for everywhere.
     """
 
-    def __init__(self, take: Callable[[kopf.RawEvent], None]) -> None:
+    def __init__(self, take: Callable[[kopf.RawEvent], None], namespace: str | None = None) -> None:
         self._take = take
+        self._namespace = namespace
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
         self.ended = asyncio.Event()
@@ -66,7 +68,8 @@ class KopfThread:
                 registry=self._registry(),
                 settings=_settings(),
                 standalone=True,
-                clusterwide=True,
+                clusterwide=self._namespace is None,
+                namespaces=() if self._namespace is None else (self._namespace,),
                 # Without one kopf looks up the user's name, and a container's user has none.
                 identity=socket.gethostname(),  # type: ignore[arg-type]
                 stop_flag=self._stop,

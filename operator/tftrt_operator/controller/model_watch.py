@@ -37,10 +37,12 @@ LONGEST_PAUSE_SECONDS = 30.0
 
 
 class ModelWatch:
-    """Feeds the caches with TRTModels."""
+    """Feeds the caches with the TRTModels of a namespace, or of all."""
 
-    def __init__(self, cluster: Cluster, caches: Caches) -> None:
+    def __init__(self, cluster: Cluster, caches: Caches, namespace: str | None = None) -> None:
         self._cluster = cluster
+        self._namespace = namespace
+        self.what = KIND if namespace is None else f"{KIND} in {namespace}"
         self._caches = caches
         self._last_event = time.monotonic()
         self._has_listed = False
@@ -62,7 +64,7 @@ class ModelWatch:
         """Watch, for ever."""
         while True:
             await self._wait_until_served()
-            run = KopfThread(self._take)
+            run = KopfThread(self._take, self._namespace)
             self._last_event, self._has_listed, self._has_brought = time.monotonic(), True, False
             run.start()
             checking = asyncio.create_task(self._check(), name="check the watch of TRTModels")
@@ -95,11 +97,13 @@ class ModelWatch:
         self._caches.see_model(body)
 
     async def _wait_until_served(self) -> None:
-        """Wait until the API server serves TRTModels: the CRD may come later, and an API server that is away, too."""
+        """Wait until the API server serves TRTModels: the CRD, a namespace's Role or the API server may come later."""
         told = ""
         while True:
             try:
                 if await self._cluster.serves(API_VERSION, PLURAL):
+                    if self._namespace is not None:  # it, or its Role, may be gone, and kopf would end again and again
+                        await self._cluster.count(KIND, self._namespace)
                     self.waits_for = ""
                     return
                 why = f"{PLURAL} of {API_VERSION} are not served: install the CRD (helm, or kubectl apply -f crds/)"
@@ -112,7 +116,7 @@ class ModelWatch:
             await asyncio.sleep(LOOK_FOR_CRD_SECONDS)
 
     def _forget_all(self) -> None:
-        for key, (uid, _) in self._caches.seen_models().items():
+        for key, (uid, _) in self._seen().items():
             self._caches.forget_model(key, uid)
 
     async def _check(self) -> None:
@@ -121,7 +125,8 @@ class ModelWatch:
         while True:
             try:
                 if not (self._has_listed or time.monotonic() - compared > COMPARE_SECONDS):
-                    differs = await self._cluster.count(KIND) != len(self._caches.seen_models())
+                    count = await self._cluster.count(KIND, self._namespace)
+                    differs = count != len(self._seen())
                     # Once may be an event that is under way.
                     self._has_listed |= differs and differed
                     differed = differs
@@ -138,6 +143,9 @@ class ModelWatch:
                 logger.log(logging.DEBUG if error.status == 0 else logging.WARNING, "Counting TRTModels: %s", error)
             await asyncio.sleep(COUNT_SECONDS)
 
+    def _seen(self) -> dict[Key, tuple[str, int]]:
+        return self._caches.seen_models(self._namespace)
+
     async def _compare(self) -> bool:
         """Forget what is gone, and take in what kopf has missed. Returns whether it has missed nothing.
 
@@ -145,10 +153,10 @@ class ModelWatch:
             ApiError: the API server could not say.
         """
         self._gone.clear()
-        before = self._caches.seen_models()
+        before = self._seen()
         there = {
             (metadata["namespace"], metadata["name"]): (metadata["uid"], int(metadata["resourceVersion"]))
-            async for metadata in self._cluster.list_metadata(KIND)
+            async for metadata in self._cluster.list_metadata(KIND, self._namespace)
         }
         for key, (uid, version) in before.items():
             # A version that goes back is that of a store that was restored: what was seen is not so any more.
@@ -174,7 +182,7 @@ class ModelWatch:
 
     def _missing(self, there: Mapping[Key, tuple[str, int]]) -> list[Key]:
         """Return those that have not been seen as they were in the list, or later."""
-        seen = self._caches.seen_models()
+        seen = self._seen()
         return [
             key
             for key, (uid, version) in there.items()

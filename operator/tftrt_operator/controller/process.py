@@ -3,8 +3,8 @@
 import asyncio
 import signal
 
-from ..domain.runtime import Catalogue
-from .cluster import Cluster
+from ..config import Configuration
+from .cluster import EVERYWHERE, Cluster
 from .health import Health
 from .model_watch import ModelWatch
 from .worker import Workers
@@ -14,23 +14,24 @@ class EndedByItselfError(Exception):
     """A part ended that runs for ever: a new process is better than one that does half of its work."""
 
 
-async def run(catalogue: Catalogue, health_port: int) -> None:
+async def run(configuration: Configuration, health_port: int) -> None:
     """Run until a signal ends the process.
 
     Raises:
         EndedByItselfError: a part ended without a signal.
     """
-    cluster = await Cluster.connect()
-    workers = Workers(cluster, catalogue)
-    watch = ModelWatch(cluster, workers.caches)
+    namespaces = configuration.watch_namespaces or EVERYWHERE
+    cluster = await Cluster.connect(len(namespaces))
+    workers = Workers(cluster, configuration.catalogue, namespaces)
+    watches = [ModelWatch(cluster, workers.caches, namespace) for namespace in namespaces]
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     try:
-        async with Health(cluster, workers, watch).answering(health_port):
+        async with Health(cluster, workers, watches).answering(health_port):
             parts = [
                 asyncio.create_task(workers.run(), name="workers"),
-                asyncio.create_task(watch.run(), name="watch of TRTModels"),
+                *(asyncio.create_task(watch.run(), name="watch of TRTModels") for watch in watches),
             ]
             signalled = asyncio.create_task(stopping.wait(), name="signal")
             done, _ = await asyncio.wait({*parts, signalled}, return_when=asyncio.FIRST_COMPLETED)

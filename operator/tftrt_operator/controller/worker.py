@@ -5,7 +5,7 @@ import logging
 
 from ..domain.runtime import Catalogue
 from .caches import Caches, Key
-from .cluster import ApiError, Cluster
+from .cluster import EVERYWHERE, ApiError, Cluster, Namespaces
 from .obstacles import ModelGoneError
 from .queue import WorkQueue
 from .reconciler import Reconciler
@@ -20,17 +20,16 @@ WORKERS_OF_A_NAMESPACE = 8
 class Workers:
     """The engine room: caches that watch, a queue that they fill, and workers that empty it."""
 
-    def __init__(self, cluster: Cluster, catalogue: Catalogue) -> None:
+    def __init__(self, cluster: Cluster, catalogue: Catalogue, namespaces: Namespaces = EVERYWHERE) -> None:
         self.queue: WorkQueue[Key] = WorkQueue(lambda key: key[0], WORKERS_OF_A_NAMESPACE)
-        self.caches = Caches(cluster, catalogue, self.queue.add)
+        self.caches = Caches(cluster, catalogue, self.queue.add, namespaces)
         self._reconciler = Reconciler(cluster, catalogue, self.caches, self.queue)
 
     async def run(self) -> None:
         """Watch and reconcile, for ever."""
         async with asyncio.TaskGroup() as tasks:
             for informer in self.caches.informers:
-                tasks.create_task(informer.run(), name=f"watch {informer.kind}")
-            await self.caches.wait_until_synced()
+                tasks.create_task(informer.run(), name=f"watch {informer.what}")
             for number in range(WORKERS):
                 tasks.create_task(self._work(), name=f"worker {number}")
 
@@ -38,6 +37,7 @@ class Workers:
         while True:
             key = await self.queue.get()
             try:
+                await self.caches.wait_until_synced(key[0])
                 await self.work_on(key)
             finally:
                 self.queue.done(key)
