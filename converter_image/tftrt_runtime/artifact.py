@@ -236,13 +236,29 @@ def parse_manifest(text: bytes, place: str) -> Manifest:
         ) from error
 
 
-def check_files(manifest: Manifest, folder: Path) -> Path:
-    """The build's folder, once every file in it has been found to be what the manifest says.
+def expect_identity(manifest: Manifest, fingerprint: str, product: str, place: str) -> Manifest:
+    """The manifest, held to be of the artifact that it lies with: what it says of itself is not what makes it so.
 
     Raises:
-        ArtifactCorrupt: one is missing or differs; its name and both hashes are told.
+        ArtifactCorrupt: it is of another one.
+    """
+    summary = manifest.summary
+    if (summary.fingerprint, summary.product) != (fingerprint, product):
+        raise ArtifactCorrupt(
+            f"{place} is of the artifact {summary.fingerprint!r} for {summary.product!r}, and lies where that of "
+            f"{fingerprint!r} for {product!r} belongs. Delete its folder to convert again."
+        )
+    return manifest
+
+
+def check_files(manifest: Manifest, folder: Path) -> Path:
+    """The build's folder, once its files have been found to be what the manifest says, and its model to have no others.
+
+    Raises:
+        ArtifactCorrupt: one is missing, differs or is not listed; its name is told, and both hashes.
     """
     build = folder / BUILDS / manifest.build
+    _expect_nothing_else(manifest, build, folder)
     for file in manifest.files:
         try:
             found = of_file(build / file.path, file.path)
@@ -256,3 +272,15 @@ def check_files(manifest: Manifest, folder: Path) -> Path:
                 f"says {file.size} bytes of {file.sha256[:12]}... Delete the folder {folder} to convert again."
             )
     return build
+
+
+def _expect_nothing_else(manifest: Manifest, build: Path, folder: Path) -> None:
+    """Hold that there is nothing for TensorFlow to find that the manifest does not list, by a link or otherwise."""
+    listed = {build / file.path for file in manifest.files}
+    for place, folders, files in os.walk(build / MODEL):
+        links = {Path(place, name) for name in folders if Path(place, name).is_symlink()}
+        if others := sorted(({Path(place, name) for name in files} - listed) | links):
+            raise ArtifactCorrupt(
+                f"{others[0]} is not in the manifest of its build: what nobody vouches for is not loaded. Delete it, or "
+                f"the folder {folder} to convert again."
+            )

@@ -49,13 +49,20 @@ def _gs(keys: Keys, role: Role) -> dict[str, Any]:
     if "GOOGLE_ENDPOINT_URL" in keys:
         found["endpoint_url"] = keys["GOOGLE_ENDPOINT_URL"]
     if "key.json" in keys:
-        try:
-            found["token"] = dict(json.loads(keys["key.json"]))
-        except (TypeError, ValueError) as error:
-            raise SecretUnfit(f"key.json in the Secret for the {role} is no service account's key; {HELP}.") from error
+        found["token"] = _object(keys["key.json"])
+        if found["token"] is None:
+            raise SecretUnfit(f"key.json in the Secret for the {role} is no service account's key; {HELP}.")
     elif "GOOGLE_APPLICATION_CREDENTIALS" not in os.environ and "GOOGLE_ENDPOINT_URL" in keys:
         found["token"] = "anon"
     return found
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _az(keys: Keys, role: Role) -> dict[str, Any]:
