@@ -182,6 +182,7 @@ class WebServer:
 
     `breaks`: how many of the first answers end in the middle. `authorization`: the header that it asks for.
     `authority`: who vouches for it; without one, it speaks plain HTTP. `leads_to`: where every request is sent on to.
+    `refuses`: the status of every answer.
     """
 
     content: bytes
@@ -190,10 +191,16 @@ class WebServer:
     authorization: str | None = None
     authority: Authority | None = None
     leads_to: str | None = None
+    refuses: int | None = None
     requests: list[str] = field(default_factory=list)  # the Range of each GET, or "whole"
     headers: list[dict[str, str]] = field(default_factory=list)  # of every request
     paths: list[str] = field(default_factory=list)
     url: str = ""
+
+    @property
+    def base(self) -> str:
+        """Its URL, without a path."""
+        return self.url.rpartition("/")[0]
 
     @property
     def host(self) -> str:
@@ -222,6 +229,11 @@ class WebServer:
             def _answer(self, *, body: bool) -> None:
                 told.headers.append({name.lower(): value for name, value in self.headers.items()})
                 told.paths.append(self.path)
+                if told.refuses is not None:
+                    self.send_response(told.refuses)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 if told.leads_to is not None:
                     self.send_response(307)
                     self.send_header("Location", told.leads_to)

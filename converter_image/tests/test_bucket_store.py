@@ -242,3 +242,11 @@ def test_a_bucket_that_is_not_there_and_a_store_that_is_not_reached_are_told(box
     ended = box.run("lookup")
     assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable")
     assert "cannot be reached" in ended.message
+
+
+def test_a_manifest_of_another_artifact_is_not_pulled(box: Box, s3: ObjectStore) -> None:
+    box.run("publish")
+    s3.put(f"{PRODUCT}/manifest.json", s3.get(f"{PRODUCT}/manifest.json").replace(FINGERPRINT.encode(), b"f" * 32))
+    ended = pull(box)
+    assert (ended.code, ended.termination["reason"]) == (22, "ArtifactCorrupt")
+    assert not (box.product / "manifest.json").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.authority import Authority
 from tests.box import FINGERPRINT, Box
 from tests.object_store import WebServer, secret
+from tests.planted import ACCOUNT_KEY, leaked
 from tests.test_bucket_store import pull, run
 from tests.test_publish import DIGEST, prepare
 from tftrt_runtime.errors import Failure, NotAModel, SecretUnfit, SourceNotFound
 from tftrt_runtime.fetching.trees import open_tree
 
 MODEL = "model.tar"
-ACCOUNT_KEY = base64.b64encode(b"planted-account-key").decode()
 IDENTITY = {"authorization", "cookie", "x-amz-security-token", "x-amz-date", "x-ms-date"}
 
 
@@ -37,20 +36,20 @@ def account(token_uri: str) -> str:
 
 def amazon(server: WebServer) -> tuple[str, dict[str, str]]:
     keys = {"AWS_ACCESS_KEY_ID": "planted-id", "AWS_SECRET_ACCESS_KEY": "planted-key", "AWS_SESSION_TOKEN": "planted"}
-    return "s3://bucket/model", keys | {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": base(server)}
+    return "s3://bucket/model", keys | {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": server.base}
 
 
 def google(server: WebServer) -> tuple[str, dict[str, str]]:
-    return "gs://bucket/model", {"GOOGLE_ENDPOINT_URL": base(server), "key.json": account(f"{base(server)}/token")}
+    return "gs://bucket/model", {"GOOGLE_ENDPOINT_URL": server.base, "key.json": account(f"{server.base}/token")}
 
 
 def azure(server: WebServer) -> tuple[str, dict[str, str]]:
-    text = f"AccountName=account;AccountKey={ACCOUNT_KEY};BlobEndpoint={base(server)}/account"
+    text = f"AccountName=account;AccountKey={ACCOUNT_KEY};BlobEndpoint={server.base}/account"
     return "az://bucket/model", {"AZURE_STORAGE_CONNECTION_STRING": text}
 
 
 def signed_azure(server: WebServer) -> tuple[str, dict[str, str]]:
-    text = f"BlobEndpoint={base(server)}/account;SharedAccessSignature=sv=2021-06-08&sig=planted-signature"
+    text = f"BlobEndpoint={server.base}/account;SharedAccessSignature=sv=2021-06-08&sig=planted-signature"
     return "az://bucket/model", {"AZURE_STORAGE_CONNECTION_STRING": text}
 
 
@@ -59,11 +58,7 @@ def bearer(server: WebServer) -> tuple[str, dict[str, str]]:
 
 
 def password(server: WebServer) -> tuple[str, dict[str, str]]:
-    return server.url, {"username": "me", "password": "planted-password"}
-
-
-def base(server: WebServer) -> str:
-    return server.url.rpartition("/")[0]
+    return server.url, {"username": "planted-user", "password": "planted-password"}
 
 
 Asked = Callable[[str, dict[str, str]], Failure]
@@ -88,10 +83,13 @@ def elsewhere(authority: Authority) -> Iterator[WebServer]:
 
 @pytest.fixture
 def asked(box: Box, monkeypatch: pytest.MonkeyPatch) -> Asked:
-    """A function that asks for a URI with a Secret, as `tftrt fetch` does; how it failed, as nothing is there."""
+    """A function that asks for a URI with a Secret, as `tftrt fetch` does; how it failed, for nothing is there."""
     monkeypatch.setenv("TFTRT_SECRETS", str(box.secrets))
-    # gcsfs tries again for half a minute, whatever the answer.
+    # Google's client tries again for half a minute and Azure's for two, whatever the answer.
     monkeypatch.setattr("gcsfs.retry.is_retriable", lambda _error: False)
+    monkeypatch.setattr(
+        "azure.storage.blob._shared.policies_async.ExponentialRetry.get_backoff_time", lambda *_arguments: 0
+    )
 
     def ask(uri: str, keys: dict[str, str]) -> Failure:
         shutil.rmtree(box.secrets, ignore_errors=True)
@@ -135,6 +133,7 @@ def test_a_secret_never_goes_over_plain_http(asked: Asked, kind: Kind) -> None:
 @every_kind
 def test_a_host_that_is_named_gets_it(asked: Asked, authority: Authority, server: WebServer, kind: Kind) -> None:
     uri, keys = kind(server)
+    server.refuses = None if kind is google else 404
     asked(uri, keys | {"hosts": server.host, "ca.crt": authority.text})
     assert identities(server) or any("sig=planted-signature" in path for path in server.paths)
 
@@ -166,7 +165,7 @@ def test_where_googles_token_comes_from_is_asked_for_as_well(
     asked: Asked, authority: Authority, server: WebServer, elsewhere: WebServer
 ) -> None:
     uri, keys = google(server)
-    keys |= {"key.json": account(f"{base(elsewhere)}/token"), "hosts": server.host, "ca.crt": authority.text}
+    keys |= {"key.json": account(f"{elsewhere.base}/token"), "hosts": server.host, "ca.crt": authority.text}
     failure = asked(uri, keys)
     assert isinstance(failure, SecretUnfit)
     assert f"add the line {elsewhere.host}" in failure.message
@@ -197,7 +196,7 @@ def test_each_step_that_opens_the_store_asks_whom_the_secret_is_for(box: Box, se
 def test_a_redirect_takes_nothing_along(
     asked: Asked, authority: Authority, server: WebServer, elsewhere: WebServer, kind: Kind
 ) -> None:
-    server.leads_to = f"{base(elsewhere)}/elsewhere"
+    server.leads_to = f"{elsewhere.base}/elsewhere"
     uri, keys = kind(server)
     for named in (server.host, f"{server.host}\n{elsewhere.host}"):
         asked(uri, keys | {"hosts": named, "ca.crt": authority.text})
@@ -210,9 +209,9 @@ def test_a_redirect_of_a_store_at_google_takes_no_token_along(
     asked: Asked, authority: Authority, server: WebServer, elsewhere: WebServer
 ) -> None:
     with WebServer(b"", authority=authority).running(MODEL) as store:
-        store.leads_to = f"{base(elsewhere)}/elsewhere"
+        store.leads_to = f"{elsewhere.base}/elsewhere"
         uri, keys = google(store)
-        keys |= {"key.json": account(f"{base(server)}/token"), "ca.crt": authority.text}
+        keys |= {"key.json": account(f"{server.base}/token"), "ca.crt": authority.text}
         asked(uri, keys | {"hosts": f"{server.host} {store.host} {elsewhere.host}"})
         assert "Bearer planted-token" in str(store.headers)
     assert identities(elsewhere) == []
@@ -223,7 +222,7 @@ def test_what_a_redirect_leads_to_is_fetched_without_the_keys(
 ) -> None:
     """As a web server does whose files are in an object store."""
     elsewhere.content = (b"x" * 100) + bytes(512)
-    server.leads_to = f"{base(elsewhere)}/x?X-Amz-Signature=of-its-own"
+    server.leads_to = f"{elsewhere.base}/x?X-Amz-Signature=of-its-own"
     box.spec["verification"] = {"uri": server.url}
     secret(box, "verification", {"token": "planted", "hosts": server.host, "ca.crt": authority.text})
     (box.pvc / "models/model").mkdir(parents=True)
@@ -253,8 +252,26 @@ def test_what_a_netrc_says_is_sent_to_nobody(
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NETRC", raising=False)
-    for kind in (signed_azure, google):
+    for kind, status in ((signed_azure, 404), (google, None)):
         uri, keys = kind(server)
+        server.refuses = status
         asked(uri, keys | {"hosts": server.host, "ca.crt": authority.text})
     assert server.headers
     assert "Basic" not in str(server.headers)
+
+
+@every_kind
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_no_answer_of_a_server_has_a_client_tell_it(
+    asked: Asked,
+    authority: Authority,
+    server: WebServer,
+    kind: Kind,
+    status: int,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    server.refuses = status
+    uri, keys = kind(server)
+    failure = asked(uri, keys | {"hosts": server.host, "ca.crt": authority.text})
+    assert leaked(failure.message.encode()) == []
+    assert leaked("".join(capfd.readouterr()).encode()) == []

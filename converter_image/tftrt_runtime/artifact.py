@@ -22,6 +22,7 @@ MANIFEST = "manifest.json"
 BUILDS = "builds"
 MODEL = "model"  # the SavedModel's folder in a build
 REPORT = "report.html"
+NAME = r"^[A-Za-z0-9][-A-Za-z0-9_.]*$"  # of a build and of a product, which are folders
 CPU = "cpu"  # the product of an artifact that needs no GPU
 
 
@@ -157,7 +158,7 @@ class Summary(Frozen):
     result: Literal["Published", "Reused"]
     fingerprint: str
     build: str
-    product: str
+    product: Annotated[str, Field(pattern=NAME)]
     artifact: str
     sourceDigest: str
     device: Device
@@ -194,7 +195,7 @@ class Manifest(Frozen):
     """`manifest.json`."""
 
     version: Literal[1] = 1
-    build: Annotated[str, Field(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]*$")]
+    build: Annotated[str, Field(pattern=NAME)]
     sourceDigest: str
     calibrationDigest: Optional[str] = None
     summary: Summary
@@ -281,6 +282,6 @@ def _expect_nothing_else(manifest: Manifest, build: Path, folder: Path) -> None:
         links = {Path(place, name) for name in folders if Path(place, name).is_symlink()}
         if others := sorted(({Path(place, name) for name in files} - listed) | links):
             raise ArtifactCorrupt(
-                f"{others[0]} is not in the manifest of its build: what nobody vouches for is not loaded. Delete it, or "
-                f"the folder {folder} to convert again."
+                f"{others[0]} is not in the manifest of its build: what nobody vouches for is not loaded. Delete it, "
+                f"or the folder {folder} to convert again."
             )

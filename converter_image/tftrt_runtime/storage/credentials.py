@@ -5,6 +5,7 @@ Without a Secret a request is anonymous, or has what the environment grants (a w
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Callable
@@ -91,9 +92,8 @@ def _http(keys: Keys, role: Role) -> dict[str, Any]:
     if "token" in keys:
         return {"headers": {"Authorization": f"Bearer {keys['token']}"}}
     if "username" in keys:
-        import aiohttp
-
-        return {"auth": aiohttp.BasicAuth(keys["username"], keys["password"])}
+        pair = base64.b64encode(f"{keys['username']}:{keys['password']}".encode()).decode()
+        return {"headers": {"Authorization": f"Basic {pair}"}}
     return {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -116,5 +117,9 @@ _CREDENTIAL_FAULTS = {
 
 def _words(error: Exception) -> str:
     """The error's text in one line, without what a URL may hold beyond its path."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text.partition("?")[0][:300]
+    text = (str(error).splitlines() or [type(error).__name__])[0].partition("?")[0][:300]
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _chain(error)):
+        return (
+            f"{text} (no authority that is trusted here vouches for it: one of your own goes into a Secret as ca.crt)"
+        )
+    return text
