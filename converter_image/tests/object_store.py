@@ -181,8 +181,8 @@ class WebServer:
     """One file on a web server.
 
     `breaks`: how many of the first answers end in the middle. `authorization`: the header that it asks for.
-    `authority`: who vouches for it; without one, it speaks plain HTTP. `leads_to`: where every request is sent on to.
-    `refuses`: the status of every answer.
+    `authority`: who vouches for it; without one, it speaks plain HTTP. `leads_to`: where every request is sent on to,
+    with a cookie. `refuses`: the status of every answer.
     """
 
     content: bytes
@@ -237,6 +237,7 @@ class WebServer:
                 if told.leads_to is not None:
                     self.send_response(307)
                     self.send_header("Location", told.leads_to)
+                    self.send_header("Set-Cookie", "session=planted")
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return

@@ -202,7 +202,8 @@ def test_a_redirect_takes_nothing_along(
         asked(uri, keys | {"hosts": named, "ca.crt": authority.text})
     assert server.headers
     assert identities(elsewhere) == []
-    assert not any("planted" in path for path in elsewhere.paths)
+    if kind not in (bearer, password):
+        assert elsewhere.headers == [], "nothing of a store is elsewhere"
 
 
 def test_a_redirect_of_a_store_at_google_takes_no_token_along(
@@ -222,9 +223,11 @@ def test_what_a_redirect_leads_to_is_fetched_without_the_keys(
 ) -> None:
     """As a web server does whose files are in an object store."""
     elsewhere.content = (b"x" * 100) + bytes(512)
-    server.leads_to = f"{elsewhere.base}/x?X-Amz-Signature=of-its-own"
-    box.spec["verification"] = {"uri": server.url}
-    secret(box, "verification", {"token": "planted", "hosts": server.host, "ca.crt": authority.text})
+    # By one name at two ports, for which one jar would keep the cookies.
+    uri, host = server.url.replace("127.0.0.1", "localhost"), server.host.replace("127.0.0.1", "localhost")
+    server.leads_to = f"{elsewhere.base}/x?X-Amz-Signature=of-its-own".replace("127.0.0.1", "localhost")
+    box.spec["verification"] = {"uri": uri}
+    secret(box, "verification", {"token": "planted", "hosts": host, "ca.crt": authority.text})
     (box.pvc / "models/model").mkdir(parents=True)
     (box.pvc / "models/model/saved_model.pb").write_bytes(b"model")
     ended = box.run("fetch")

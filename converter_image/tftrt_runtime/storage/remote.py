@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tftrt_runtime.errors import Failure, UsageError
-from tftrt_runtime.storage import clients
 from tftrt_runtime.storage.secret import Role
 from tftrt_runtime.told_uri import told_uri
 
@@ -62,6 +61,8 @@ def open_remote(uri: str, role: Role) -> Remote:
         raise UsageError(
             f"{told_uri(uri)!r} cannot be reached: it must begin with pvc://, s3://, gs://, az:// or https://."
         )
+    from tftrt_runtime.storage import clients  # takes a while, and claims need none
+
     return Remote(told_uri(uri), clients.of(uri, role), uri if scheme in WEB else rest.rstrip("/"))
 
 

@@ -17,12 +17,13 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from yarl import URL
+from typing import TYPE_CHECKING, Literal
 
 from tftrt_runtime.errors import SecretUnfit
 from tftrt_runtime.storage import hosts
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 DEFAULT_ROOT = "/mnt/secrets"
 HOSTS = "hosts"
