@@ -19,6 +19,7 @@ from tests.test_bucket_store import pull, run
 from tests.test_publish import DIGEST, prepare
 from tftrt_runtime.errors import Failure, NotAModel, SecretUnfit, SourceNotFound
 from tftrt_runtime.fetching.trees import open_tree
+from tftrt_runtime.told_uri import told_text
 
 MODEL = "model.tar"
 IDENTITY = {"authorization", "cookie", "x-amz-security-token", "x-amz-date", "x-ms-date"}
@@ -278,3 +279,20 @@ def test_no_answer_of_a_server_has_a_client_tell_it(
     failure = asked(uri, keys | {"hosts": server.host, "ca.crt": authority.text})
     assert leaked(failure.message.encode()) == []
     assert leaked("".join(capfd.readouterr()).encode()) == []
+
+
+def test_an_address_that_is_none_is_told_without_its_query(asked: Asked) -> None:
+    failure = asked("https://models.example.com:no-port/x?sig=planted", {"token": "t", "hosts": "models.example.com"})
+    assert isinstance(failure, SourceNotFound)
+    assert "models.example.com:no-port" in failure.message
+    assert "planted" not in failure.message
+
+
+def test_a_traceback_has_no_query_of_an_address() -> None:
+    said = (
+        "ClientError: 404, url=URL('https://host/x?sig=planted&b=1')\n  (https://host/y?sig=planted) of http://host/z"
+    )
+    told = told_text(said)
+    assert "planted" not in told
+    assert "https://host/x?sha256=" in told
+    assert told.endswith(" of http://host/z")

@@ -4,6 +4,7 @@ import hashlib
 import re
 
 DIGITS = 16
+_SIGNED = re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\")>]+")
 _TOLD = re.compile(rf"sha256=[0-9a-f]{{{DIGITS}}}")
 
 
@@ -17,3 +18,8 @@ def told_uri(uri: str) -> str:
     if not mark or not uri.startswith(("http://", "https://")) or _TOLD.fullmatch(query):
         return uri
     return f"{address}?sha256={hashlib.sha256(query.encode()).hexdigest()[:DIGITS]}"
+
+
+def told_text(text: str) -> str:
+    """What a library says, such as a traceback, without the queries of the addresses in it."""
+    return _SIGNED.sub(lambda found: told_uri(found[0]), text)

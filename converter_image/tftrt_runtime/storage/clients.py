@@ -11,10 +11,11 @@ from typing import Any
 
 from yarl import URL
 
-from tftrt_runtime.errors import SecretUnfit
+from tftrt_runtime.errors import SecretUnfit, SourceNotFound
 from tftrt_runtime.storage import credentials, transport
 from tftrt_runtime.storage.secret import HELP, Role, Secret, read
 from tftrt_runtime.storage.transport import StoreGuard, WebGuard
+from tftrt_runtime.told_uri import told_uri
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
@@ -27,6 +28,7 @@ def of(uri: str, role: Role) -> Any:
 
     Raises:
         SecretUnfit: the role's Secret does not fit.
+        SourceNotFound: it is no URI of a web server.
     """
     # Libraries that know of proxies look for a .netrc as well, and send what it says; a Secret is the only way here.
     os.environ["NETRC"] = os.devnull
@@ -34,7 +36,11 @@ def of(uri: str, role: Role) -> Any:
     secret = read(role, scheme)
     options = credentials.options(secret, role, scheme) | _COMMON
     if scheme in ("http", "https"):
-        return _web(secret, URL(uri), options)
+        try:
+            address = URL(uri)
+        except ValueError as error:
+            raise SourceNotFound(f"{told_uri(uri)} is no address of a web server: correct the URI.") from error
+        return _web(secret, address, options)
     guard = StoreGuard(secret, rest.partition("/")[0])
     return {"s3": _s3, "gs": _gs, "az": _az}[scheme](secret, guard, options)
 
