@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.authority import Authority
 from tests.box import Box, Mount, Server
 from tests.object_store import ObjectStore
 
@@ -70,8 +71,14 @@ def mount() -> Iterator[Mount]:
 
 
 @pytest.fixture(scope="session")
-def _object_store() -> Iterator[ObjectStore]:
-    store = ObjectStore()
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who vouches for the tests' servers, and for nobody else."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def _object_store(authority: Authority) -> Iterator[ObjectStore]:
+    store = ObjectStore(authority)
     yield store
     store.close()
 

@@ -1,4 +1,4 @@
-"""A real S3 endpoint over HTTP, and web servers that behave as web servers do on a bad day."""
+"""A real S3 endpoint over TLS, and web servers that behave as web servers do on a bad day."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from typing import Any
 
 import boto3
 
+from tests.authority import Authority
 from tests.box import Box, free_ports, until
 
 KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests-secret", "AWS_REGION": "us-east-1"}
@@ -32,14 +33,17 @@ BUCKET = "bucket"
 class ObjectStore:
     """moto's S3 server in a process of its own, with one bucket."""
 
-    def __init__(self) -> None:
+    def __init__(self, authority: Authority) -> None:
         (port,) = free_ports(1)
-        self.endpoint = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
+        self.authority = authority
+        self.endpoint = f"https://127.0.0.1:{port}"
+        place = ["--host", "127.0.0.1", "--port", str(port)]
+        tls = ["--ssl-cert", str(authority.certificate), "--ssl-key", str(authority.key)]
+        command = [sys.executable, "-m", "moto.server", *place, *tls]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for _ in until("moto's answer"):
             try:
-                urllib.request.urlopen(self.endpoint, timeout=1).close()
+                urllib.request.urlopen(self.endpoint, timeout=1, context=authority.trusted()).close()
                 break
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 continue
@@ -47,8 +51,10 @@ class ObjectStore:
             "aws_access_key_id": KEYS["AWS_ACCESS_KEY_ID"],
             "aws_secret_access_key": KEYS["AWS_SECRET_ACCESS_KEY"],
             "region_name": KEYS["AWS_REGION"],
+            "endpoint_url": self.endpoint,
+            "verify": str(authority.file),
         }
-        self.client: Any = boto3.client("s3", endpoint_url=self.endpoint, **self._keys)
+        self.client: Any = boto3.client("s3", **self._keys)
         self.client.create_bucket(Bucket=BUCKET)
 
     def close(self) -> None:
@@ -76,12 +82,17 @@ class ObjectStore:
     def secret(self, box: Box, *roles: str) -> None:
         """Mount the Secret that opens the store where these roles have theirs."""
         for role in roles:
-            secret(box, role, KEYS | {"AWS_ENDPOINT_URL": self.endpoint})
+            secret(box, role, KEYS | self.place(self.endpoint))
+
+    def place(self, endpoint: str) -> dict[str, str]:
+        """The keys of a Secret that say where the store is, and that it is the one meant."""
+        host = endpoint.removeprefix("https://")
+        return {"AWS_ENDPOINT_URL": endpoint, "hosts": host, "ca.crt": self.authority.text}
 
     @contextmanager
     def reader(self) -> Iterator[dict[str, str]]:
         """The keys of a user who may read and not write, in a store that asks for them."""
-        iam = boto3.client("iam", endpoint_url=self.endpoint, **self._keys)
+        iam = boto3.client("iam", **self._keys)
         iam.create_user(UserName="reader")
         policy = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [policy]})
@@ -100,7 +111,7 @@ class ObjectStore:
         """Have moto hold users to their policies, after so many requests."""
         place, plain = f"{self.endpoint}/moto-api/reset-auth", {"Content-Type": "text/plain"}
         request = urllib.request.Request(place, data=str(after).encode(), headers=plain)
-        urllib.request.urlopen(request, timeout=5).close()
+        urllib.request.urlopen(request, timeout=5, context=self.authority.trusted()).close()
 
 
 def secret(box: Box, role: str, keys: dict[str, str]) -> None:
@@ -114,7 +125,7 @@ def secret(box: Box, role: str, keys: dict[str, str]) -> None:
 class Line:
     """A connection to a server that is cut: `cuts` times, each when the client has sent `after` bytes over it."""
 
-    endpoint: str  # http://host:port
+    endpoint: str  # https://host:port
     cuts: int
     after: int
     url: str = ""
@@ -122,7 +133,7 @@ class Line:
     @contextmanager
     def running(self) -> Iterator[Line]:
         told = self
-        host, _, port = self.endpoint.removeprefix("http://").partition(":")
+        host, _, port = self.endpoint.removeprefix("https://").partition(":")
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
@@ -157,7 +168,7 @@ class Line:
             server.daemon_threads = True
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
             thread.start()
-            self.url = f"http://127.0.0.1:{server.server_address[1]}"
+            self.url = f"https://127.0.0.1:{server.server_address[1]}"
             try:
                 yield self
             finally:
@@ -170,14 +181,31 @@ class WebServer:
     """One file on a web server.
 
     `breaks`: how many of the first answers end in the middle. `authorization`: the header that it asks for.
+    `authority`: who vouches for it; without one, it speaks plain HTTP. `leads_to`: where every request is sent on to,
+    with a cookie. `refuses`: the status of every answer.
     """
 
     content: bytes
     ranges: bool = True
     breaks: int = 0
     authorization: str | None = None
+    authority: Authority | None = None
+    leads_to: str | None = None
+    refuses: int | None = None
     requests: list[str] = field(default_factory=list)  # the Range of each GET, or "whole"
+    headers: list[dict[str, str]] = field(default_factory=list)  # of every request
+    paths: list[str] = field(default_factory=list)
     url: str = ""
+
+    @property
+    def base(self) -> str:
+        """Its URL, without a path."""
+        return self.url.rpartition("/")[0]
+
+    @property
+    def host(self) -> str:
+        """With its port: what `hosts` of a Secret has to name."""
+        return self.url.partition("://")[2].partition("/")[0]
 
     @contextmanager
     def running(self, name: str) -> Iterator[WebServer]:
@@ -192,7 +220,27 @@ class WebServer:
             def do_GET(self) -> None:
                 self._answer(body=True)
 
+            def do_PUT(self) -> None:
+                self._answer(body=True)
+
+            def do_POST(self) -> None:
+                self._answer(body=True)
+
             def _answer(self, *, body: bool) -> None:
+                told.headers.append({name.lower(): value for name, value in self.headers.items()})
+                told.paths.append(self.path)
+                if told.refuses is not None:
+                    self.send_response(told.refuses)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                if told.leads_to is not None:
+                    self.send_response(307)
+                    self.send_header("Location", told.leads_to)
+                    self.send_header("Set-Cookie", "session=planted")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 if told.authorization is not None and self.headers.get("Authorization") != told.authorization:
                     self.send_response(401)
                     self.send_header("Content-Length", "0")
@@ -221,9 +269,12 @@ class WebServer:
                 pass
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if self.authority is not None:
+            server.socket = self.authority.serving().wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        self.url = f"http://127.0.0.1:{server.server_address[1]}/{name}"
+        scheme = "http" if self.authority is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{server.server_address[1]}/{name}"
         try:
             yield self
         finally:

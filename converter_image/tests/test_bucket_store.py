@@ -141,7 +141,7 @@ def test_an_attempt_that_was_given_up_and_lives_on_publishes_nothing_half(box: B
 
 def test_an_upload_that_is_cut_off_is_begun_again(box: Box, s3: ObjectStore) -> None:
     with Line(s3.endpoint, cuts=2, after=100_000).running() as line:
-        secret(box, "artifacts", KEYS | {"AWS_ENDPOINT_URL": line.url})
+        secret(box, "artifacts", KEYS | s3.place(line.url))
         ended = box.run("publish")
         assert ended.code == 0, ended.log
         assert line.cuts == 0
@@ -152,7 +152,7 @@ def test_a_connection_that_is_always_cut_off_is_a_passing_fault_and_nothing_half
     box: Box, s3: ObjectStore
 ) -> None:
     with Line(s3.endpoint, cuts=1000, after=100_000).running() as line:
-        secret(box, "artifacts", KEYS | {"AWS_ENDPOINT_URL": line.url})
+        secret(box, "artifacts", KEYS | s3.place(line.url))
         ended = box.run("publish")
     assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable"), ended.log
     assert f"{STORE}/default" in ended.message
@@ -164,7 +164,7 @@ def test_a_connection_that_is_always_cut_off_is_a_passing_fault_and_nothing_half
 
 def test_a_bucket_that_may_only_be_read_is_told_with_the_secret_to_look_at(box: Box, s3: ObjectStore) -> None:
     with s3.reader() as keys:
-        secret(box, "artifacts", KEYS | keys | {"AWS_ENDPOINT_URL": s3.endpoint})
+        secret(box, "artifacts", KEYS | keys | s3.place(s3.endpoint))
         assert box.run("lookup").code == 0
         ended = box.run("publish")
     assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable"), ended.log
@@ -238,7 +238,15 @@ def test_a_bucket_that_is_not_there_and_a_store_that_is_not_reached_are_told(box
     ended = box.run("publish")
     assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable")
     assert "no such bucket" in ended.message
-    secret(box, "artifacts", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    secret(box, "artifacts", {"AWS_ENDPOINT_URL": "https://127.0.0.1:9", "hosts": "127.0.0.1:9"})
     ended = box.run("lookup")
     assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable")
     assert "cannot be reached" in ended.message
+
+
+def test_a_manifest_of_another_artifact_is_not_pulled(box: Box, s3: ObjectStore) -> None:
+    box.run("publish")
+    s3.put(f"{PRODUCT}/manifest.json", s3.get(f"{PRODUCT}/manifest.json").replace(FINGERPRINT.encode(), b"f" * 32))
+    ended = pull(box)
+    assert (ended.code, ended.termination["reason"]) == (22, "ArtifactCorrupt")
+    assert not (box.product / "manifest.json").exists()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tftrt_runtime.errors import UsageError
-from tftrt_runtime.storage import credentials
+from tftrt_runtime.errors import SecretUnfit
+from tftrt_runtime.storage import credentials, secret
 
 
 @pytest.fixture
-def secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the store's Secret; the environment knows no account."""
     monkeypatch.setenv("TFTRT_SECRETS", str(tmp_path))
     for name in ("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_NAME"):
@@ -19,34 +22,87 @@ def secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "artifacts"
 
 
-def test_an_azure_uri_without_an_account_is_refused_in_words(secret: Path) -> None:
-    with pytest.raises(UsageError, match="give the artifacts a Secret with at least AZURE_STORAGE_ACCOUNT"):
-        credentials.options("artifacts", "az")
-    secret.mkdir()
-    (secret / "AZURE_STORAGE_KEY").write_text("a-key")
-    with pytest.raises(UsageError, match="has no AZURE_STORAGE_ACCOUNT"):
-        credentials.options("artifacts", "az")
+def put(folder: Path, **keys: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, value in keys.items():
+        (folder / name).write_text(f"{value}\n")
+
+
+def options(scheme: str) -> dict[str, Any]:
+    return credentials.options(secret.read("artifacts", scheme), "artifacts", scheme)
+
+
+def token(claims: dict[str, object]) -> str:
+    """A JWT."""
+    parts = [json.dumps(part).encode() for part in ({"alg": "RS256"}, claims)]
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (*parts, b"signature"))
+
+
+def test_an_azure_uri_without_an_account_is_refused_in_words(mounted: Path) -> None:
+    with pytest.raises(SecretUnfit, match="give the artifacts a Secret with at least AZURE_STORAGE_ACCOUNT"):
+        options("az")
+    put(mounted, AZURE_STORAGE_KEY="a-key")
+    with pytest.raises(SecretUnfit, match="has no AZURE_STORAGE_ACCOUNT"):
+        options("az")
 
 
 def test_an_azure_account_is_named_by_the_secret_or_by_the_nodes_environment(
-    secret: Path, monkeypatch: pytest.MonkeyPatch
+    mounted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "of-the-node")
-    assert credentials.options("artifacts", "az")["account_name"] == "of-the-node"
-    secret.mkdir()
-    (secret / "AZURE_STORAGE_ACCOUNT").write_text("of-the-secret\n")
-    assert credentials.options("artifacts", "az")["account_name"] == "of-the-secret"
+    assert options("az")["account_name"] == "of-the-node"
+    put(mounted, AZURE_STORAGE_ACCOUNT="of-the-secret")
+    assert options("az")["account_name"] == "of-the-secret"
 
 
-def test_half_of_a_pair_of_keys_is_refused(secret: Path) -> None:
-    secret.mkdir()
-    (secret / "AWS_ACCESS_KEY_ID").write_text("an-id")
-    with pytest.raises(UsageError, match="has no AWS_SECRET_ACCESS_KEY"):
-        credentials.options("artifacts", "s3")
+def test_half_of_a_pair_of_keys_is_refused(mounted: Path) -> None:
+    put(mounted, AWS_ACCESS_KEY_ID="an-id")
+    with pytest.raises(SecretUnfit, match="has no AWS_SECRET_ACCESS_KEY"):
+        options("s3")
 
 
-def test_a_secret_of_other_keys_names_those_that_there_are(secret: Path) -> None:
-    secret.mkdir()
-    (secret / "password.txt").write_text("x")
-    with pytest.raises(UsageError, match=r"has password\.txt, and gs:// takes key\.json"):
-        credentials.options("artifacts", "gs")
+def test_a_secret_of_other_keys_names_those_that_there_are(mounted: Path) -> None:
+    put(mounted, **{"password.txt": "x"})
+    with pytest.raises(SecretUnfit, match=r"has password\.txt, and gs:// takes key\.json"):
+        secret.read("artifacts", "gs")
+
+
+@pytest.mark.parametrize("value", ["no JSON", "[]", '{"type": "authorized_user"', "7"])
+def test_a_google_key_that_is_none_is_refused_and_not_repeated(mounted: Path, value: str) -> None:
+    put(mounted, **{"key.json": value})
+    with pytest.raises(SecretUnfit, match=r"key\.json in the Secret for the artifacts is no service account's") as told:
+        options("gs")
+    assert value not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"token": "any", "namespace": "default", "ca.crt": "any"},
+        {"token": token({"sub": "system:serviceaccount:default:default"})},
+        {"username": "me", "password": token({"sub": "system:serviceaccount:kube-system:admin"})},
+    ],
+)
+def test_a_service_accounts_token_is_no_credential_whatever_hosts_says(mounted: Path, keys: dict[str, str]) -> None:
+    put(mounted, hosts="models.example.com", **keys)
+    with pytest.raises(SecretUnfit, match="is a ServiceAccount's token"):
+        secret.read("artifacts", "https")
+
+
+@pytest.mark.parametrize(
+    "value", [token({"sub": "a-user"}), "a.b.c", "no-jwt", token({"aud": "system:serviceaccount:"})]
+)
+def test_any_other_token_is_one(mounted: Path, value: str) -> None:
+    put(mounted, hosts="models.example.com", token=value)
+    assert options("https")["headers"]["Authorization"] == f"Bearer {value}"
+
+
+def test_an_authority_that_is_none_and_hosts_that_are_none_are_refused_and_not_repeated(mounted: Path) -> None:
+    put(mounted, hosts="models.example.com", token="a", **{"ca.crt": "planted"})
+    with pytest.raises(SecretUnfit, match=r"ca\.crt in the Secret for the artifacts is no certificate") as told:
+        secret.read("artifacts", "https")
+    assert "planted" not in str(told.value)
+    (mounted / "ca.crt").unlink()
+    put(mounted, hosts="*")
+    with pytest.raises(SecretUnfit, match="entry 1 of `hosts` is none"):
+        secret.read("artifacts", "https")

@@ -1,4 +1,4 @@
-"""Sources and data from object stores and web servers, over HTTP."""
+"""Sources and data from object stores and web servers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.authority import Authority
 from tests.box import Box
 from tests.object_store import BUCKET, KEYS, ObjectStore, WebServer, basic, secret
 
@@ -100,11 +101,11 @@ def test_a_server_that_always_breaks_off_is_a_passing_fault(box: Box, source: Pa
 
 @pytest.mark.parametrize("keys", [{"username": "me", "password": "secret"}, {"token": "secret"}])
 def test_a_web_server_is_told_who_asks_and_the_keys_are_told_to_nobody(
-    box: Box, source: Path, keys: dict[str, str]
+    box: Box, source: Path, authority: Authority, keys: dict[str, str]
 ) -> None:
     wanted = f"Bearer {keys['token']}" if "token" in keys else basic("me", "secret")
-    with WebServer(tarred(source), authorization=wanted).running("model.tar.gz") as server:
-        secret(box, "source", keys)
+    with WebServer(tarred(source), authorization=wanted, authority=authority).running("model.tar.gz") as server:
+        secret(box, "source", keys | {"hosts": server.host, "ca.crt": authority.text})
         box.spec["source"]["uri"] = server.url
         ended = box.run("fetch")
         assert ended.code == 0, ended.log
@@ -122,7 +123,7 @@ def test_what_is_not_there_is_told_apart_from_what_cannot_be_reached(box: Box, s
         ended = box.run("fetch")
         assert (ended.code, ended.termination["reason"]) == (11, "SourceNotFound")
         assert uri in ended.message
-    secret(box, "source", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    secret(box, "source", {"AWS_ENDPOINT_URL": "https://127.0.0.1:9", "hosts": "127.0.0.1:9"})
     ended = box.run("fetch")
     assert (ended.code, ended.termination["reason"]) == (36, "SourceUnavailable")
 
@@ -131,7 +132,7 @@ def test_a_secret_that_opens_nothing_is_told_with_its_keys(box: Box) -> None:
     box.spec["source"]["uri"] = f"s3://{BUCKET}/model"
     secret(box, "source", {"accessKey": "x"})
     ended = box.run("fetch")
-    assert ended.code == 2
+    assert (ended.code, ended.termination["reason"]) == (26, "SecretUnfit")
     assert "accessKey" in ended.message
     assert "AWS_ACCESS_KEY_ID" in ended.message
     secret(box, "source", {"AWS_ACCESS_KEY_ID": "x"})

@@ -14,10 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from adlfs import AzureBlobFileSystem
+from azure.storage.blob.aio import BlobServiceClient
+from fsspec.asyn import get_loop, sync
 from gcsfs.core import GCSFileSystem
 
+from tests.authority import Authority
 from tests.box import FINGERPRINT, Box, free_ports, until
 from tests.object_store import secret
 from tests.test_bucket_store import FILES, pull, run
@@ -26,16 +30,15 @@ from tests.test_publish import DIGEST, prepare
 # Azurite's one account, of which its documentation tells the key.
 ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+UNCACHED = {"use_listings_cache": False, "skip_instance_cache": True}
 PLACE = f"bucket/tftrt/default/{FINGERPRINT}/cpu"
 
 
 class Emulator:
-    """One that runs: the scheme it stands for, the Secret that leads to it, and fsspec's arguments for it."""
+    """One that runs: the scheme it stands for, the Secret that leads to it, and a client of the tests' own."""
 
-    def __init__(self, scheme: str, keys: dict[str, str], **options: Any) -> None:
-        self.scheme, self.keys = scheme, keys
-        kind = GCSFileSystem if scheme == "gs" else AzureBlobFileSystem
-        self.filesystem = kind(use_listings_cache=False, skip_instance_cache=True, **options)
+    def __init__(self, scheme: str, keys: dict[str, str], filesystem: Any) -> None:
+        self.scheme, self.keys, self.filesystem = scheme, keys, filesystem
 
     def box(self, root: Path, build: str = "build-1") -> Box:
         """A box as `convert` leaves it, whose store is here."""
@@ -56,17 +59,19 @@ def listens(port: int) -> None:
 
 
 @pytest.fixture(params=["az", "gs"])
-def emulator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Emulator]:
+def emulator(request: pytest.FixtureRequest, authority: Authority, tmp_path: Path) -> Iterator[Emulator]:
     (port,) = free_ports(1)
-    endpoint = f"http://127.0.0.1:{port}"
+    endpoint, place = f"https://127.0.0.1:{port}", {"hosts": f"127.0.0.1:{port}", "ca.crt": authority.text}
     if request.param == "az":
         program = shutil.which("azurite-blob")
-        place = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(tmp_path / "azurite")]
-        arguments = [*place, "--silent", "--skipApiVersionCheck"]
+        tls = ["--cert", str(authority.certificate), "--key", str(authority.key)]
+        address = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(tmp_path / "azurite")]
+        arguments = [*address, *tls, "--silent", "--skipApiVersionCheck"]
     else:
         program = shutil.which("fake-gcs-server")
-        place = ["-host", "127.0.0.1", "-port", str(port), "-public-host", f"127.0.0.1:{port}"]
-        arguments = [*place, "-scheme", "http", "-backend", "memory", "-external-url", endpoint]
+        tls = ["-cert-location", str(authority.certificate), "-private-key-location", str(authority.key)]
+        address = ["-host", "127.0.0.1", "-port", str(port), "-public-host", f"127.0.0.1:{port}"]
+        arguments = [*address, *tls, "-backend", "memory", "-external-url", endpoint]
     if program is None:
         pytest.skip(f"the emulator of {request.param}:// is not installed")
     process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -74,20 +79,35 @@ def emulator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Emulato
         listens(port)
         if request.param == "az":
             parts = {"AccountName": ACCOUNT, "AccountKey": ACCOUNT_KEY, "BlobEndpoint": f"{endpoint}/{ACCOUNT}"}
-            text = "DefaultEndpointsProtocol=http;" + ";".join(f"{name}={value}" for name, value in parts.items())
-            made = Emulator("az", {"AZURE_STORAGE_CONNECTION_STRING": text}, connection_string=text)
+            text = ";".join(f"{name}={value}" for name, value in parts.items())
+            made = Emulator("az", {"AZURE_STORAGE_CONNECTION_STRING": text} | place, azure(text, authority))
             made.filesystem.mkdir("bucket")
         else:
             body = json.dumps({"name": "bucket"}).encode()
             create = urllib.request.Request(
                 f"{endpoint}/storage/v1/b?project=tests", body, {"Content-Type": "application/json"}
             )
-            urllib.request.urlopen(create, timeout=10).close()
-            made = Emulator("gs", {"GOOGLE_ENDPOINT_URL": endpoint}, endpoint_url=endpoint, token="anon")
+            urllib.request.urlopen(create, timeout=10, context=authority.trusted()).close()
+            made = Emulator("gs", {"GOOGLE_ENDPOINT_URL": endpoint} | place, google(endpoint, authority))
         yield made
     finally:
         process.terminate()
         process.wait(10)
+
+
+def azure(connection_string: str, authority: Authority) -> Any:
+    made = AzureBlobFileSystem(connection_string=connection_string, **UNCACHED)
+    verify = str(authority.file)
+    made.service_client = BlobServiceClient.from_connection_string(connection_string, connection_verify=verify)
+    return made
+
+
+def google(endpoint: str, authority: Authority) -> Any:
+    async def connector() -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(ssl=authority.trusted())
+
+    kept = {"connector": sync(get_loop(), connector)}
+    return GCSFileSystem(endpoint_url=endpoint, token="anon", session_kwargs=kept, **UNCACHED)
 
 
 def keys(emulator: Emulator) -> list[str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.box import Box, Mount
-from tftrt_runtime import artifact, log, publish
+from tests.box import FINGERPRINT, Box, Mount
+from tftrt_runtime import artifact, log, lookup, publish
 from tftrt_runtime.artifact import Conversion, Device, Manifest, Tensor, Versions
+from tftrt_runtime.convert import step
+from tftrt_runtime.errors import ArtifactCorrupt
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.storage import claim_store
 from tftrt_runtime.workspace import Converted, Fetched, Workspace
@@ -243,6 +246,54 @@ def test_a_manifest_that_is_no_manifest_is_told_with_its_path(box: Box) -> None:
     ended = box.run("publish")
     assert (ended.code, ended.termination["reason"]) == (22, "ArtifactCorrupt")
     assert str(box.product / "manifest.json") in ended.message
+
+
+@pytest.mark.parametrize(("field", "other"), [("fingerprint", "f" * 32), ("product", "NVIDIA-A10")])
+def test_a_manifest_of_another_artifact_is_told_by_whoever_reads_it(
+    box: Box, monkeypatch: pytest.MonkeyPatch, field: str, other: str
+) -> None:
+    box.run("publish")
+    forged = box.manifest
+    forged["summary"][field] = other
+    (box.product / "manifest.json").write_text(json.dumps(forged))
+    box.spec["verification"] = {"uri": "pvc://models/held-out"}
+    for name, value in box.environment(box.root / "termination").items():
+        monkeypatch.setenv(name, value)
+    spec, workspace = JobSpec.model_validate_json(json.dumps(box.spec)), Workspace(box.workspace)
+    with pytest.raises(ArtifactCorrupt, match=other):
+        publish.run(spec, workspace)
+    lookup.run(spec, workspace)
+    assert not workspace.published.exists(), "what is to be compared is brought, and it is not"
+    with pytest.raises(ArtifactCorrupt, match=other):
+        step.run(spec, workspace)
+
+
+def test_what_lies_beside_the_listed_files_is_not_loaded(box: Box, tmp_path: Path) -> None:
+    box.run("publish")
+    manifest = Manifest.model_validate(box.manifest)
+    (box.published / "model/assets").mkdir()
+    artifact.check_files(manifest, box.product)
+    for planted in ("variables/variables.data-00001-of-00002", "assets/vocabulary.txt", "saved_model.pbtxt"):
+        (box.published / "model" / planted).write_bytes(b"planted")
+        with pytest.raises(ArtifactCorrupt, match=re.escape(planted)):
+            artifact.check_files(manifest, box.product)
+        (box.published / "model" / planted).unlink()
+    (box.published / "model/assets.extra").symlink_to(tmp_path)
+    with pytest.raises(ArtifactCorrupt, match=r"assets\.extra"):
+        artifact.check_files(manifest, box.product)
+
+
+def test_what_lies_beside_the_listed_files_is_not_brought_to_be_compared(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.run("publish")
+    (box.published / "model/assets").mkdir()
+    (box.published / "model/assets/planted").write_bytes(b"planted")
+    monkeypatch.setenv("TFTRT_PVC_ROOT", str(box.pvc))
+    manifest = Manifest.model_validate(box.manifest)
+    claim_store.ClaimStore("pvc://store/tftrt", "default", FINGERPRINT).bring("cpu", manifest, tmp_path / "brought")
+    artifact.check_files(manifest, tmp_path / "brought")
+    assert not list((tmp_path / "brought").rglob("planted"))
 
 
 def test_a_store_without_hard_links_is_written_exclusively_too(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -265,6 +265,14 @@ def test_an_artifact_with_a_file_missing_is_not_served(converted: Callable[..., 
     assert box.serve().ended().code == 22
 
 
+def test_an_artifact_with_a_file_too_many_is_not_served(converted: Callable[..., Box], tmp_path: Path) -> None:
+    box = copy_of(converted("cnn"), tmp_path)
+    (box.published / "model/variables/planted").write_bytes(b"planted")
+    ended = box.serve().ended()
+    assert (ended.code, ended.termination["reason"]) == (22, "ArtifactCorrupt")
+    assert "variables/planted" in ended.message
+
+
 def test_no_artifact_is_told_as_such(box: Box) -> None:
     ended = box.serve().ended()
     assert (ended.code, ended.termination["reason"]) == (23, "ArtifactNotFound")

@@ -22,6 +22,7 @@ MANIFEST = "manifest.json"
 BUILDS = "builds"
 MODEL = "model"  # the SavedModel's folder in a build
 REPORT = "report.html"
+NAME = r"^[A-Za-z0-9][-A-Za-z0-9_.]*$"  # of a build and of a product, which are folders
 CPU = "cpu"  # the product of an artifact that needs no GPU
 
 
@@ -157,7 +158,7 @@ class Summary(Frozen):
     result: Literal["Published", "Reused"]
     fingerprint: str
     build: str
-    product: str
+    product: Annotated[str, Field(pattern=NAME)]
     artifact: str
     sourceDigest: str
     device: Device
@@ -194,7 +195,7 @@ class Manifest(Frozen):
     """`manifest.json`."""
 
     version: Literal[1] = 1
-    build: Annotated[str, Field(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]*$")]
+    build: Annotated[str, Field(pattern=NAME)]
     sourceDigest: str
     calibrationDigest: Optional[str] = None
     summary: Summary
@@ -236,13 +237,29 @@ def parse_manifest(text: bytes, place: str) -> Manifest:
         ) from error
 
 
-def check_files(manifest: Manifest, folder: Path) -> Path:
-    """The build's folder, once every file in it has been found to be what the manifest says.
+def expect_identity(manifest: Manifest, fingerprint: str, product: str, place: str) -> Manifest:
+    """The manifest, held to be of the artifact that it lies with: what it says of itself is not what makes it so.
 
     Raises:
-        ArtifactCorrupt: one is missing or differs; its name and both hashes are told.
+        ArtifactCorrupt: it is of another one.
+    """
+    summary = manifest.summary
+    if (summary.fingerprint, summary.product) != (fingerprint, product):
+        raise ArtifactCorrupt(
+            f"{place} is of the artifact {summary.fingerprint!r} for {summary.product!r}, and lies where that of "
+            f"{fingerprint!r} for {product!r} belongs. Delete its folder to convert again."
+        )
+    return manifest
+
+
+def check_files(manifest: Manifest, folder: Path) -> Path:
+    """The build's folder, once its files have been found to be what the manifest says, and its model to have no others.
+
+    Raises:
+        ArtifactCorrupt: one is missing, differs or is not listed; its name is told, and both hashes.
     """
     build = folder / BUILDS / manifest.build
+    _expect_nothing_else(manifest, build, folder)
     for file in manifest.files:
         try:
             found = of_file(build / file.path, file.path)
@@ -256,3 +273,15 @@ def check_files(manifest: Manifest, folder: Path) -> Path:
                 f"says {file.size} bytes of {file.sha256[:12]}... Delete the folder {folder} to convert again."
             )
     return build
+
+
+def _expect_nothing_else(manifest: Manifest, build: Path, folder: Path) -> None:
+    """Hold that there is nothing for TensorFlow to find that the manifest does not list, by a link or otherwise."""
+    listed = {build / file.path for file in manifest.files}
+    for place, folders, files in os.walk(build / MODEL):
+        links = {Path(place, name) for name in folders if Path(place, name).is_symlink()}
+        if others := sorted(({Path(place, name) for name in files} - listed) | links):
+            raise ArtifactCorrupt(
+                f"{others[0]} is not in the manifest of its build: what nobody vouches for is not loaded. Delete it, "
+                f"or the folder {folder} to convert again."
+            )

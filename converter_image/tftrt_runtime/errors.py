@@ -120,6 +120,12 @@ class SourceTooLarge(Failure):
     code = 25
 
 
+class SecretUnfit(Failure):
+    """The Secret is not for the host that its keys would go to, or has not the keys that it should have."""
+
+    code = 26
+
+
 class Internal(Failure):
     """Something that nobody foresaw."""
 

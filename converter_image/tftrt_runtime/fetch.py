@@ -16,7 +16,7 @@ from tftrt_runtime.fetching import archives, models
 from tftrt_runtime.fetching.budget import Budget
 from tftrt_runtime.fetching.trees import Entry, Tree, open_tree
 from tftrt_runtime.spec import JobSpec
-from tftrt_runtime.storage.credentials import Role
+from tftrt_runtime.storage.secret import Role
 from tftrt_runtime.workspace import Fetched, Workspace
 
 FILES_AT_A_TIME = 4
@@ -29,7 +29,7 @@ def run(spec: JobSpec, workspace: Workspace, opened: Open = open_tree) -> Fetche
     """Copy everything that the conversion reads, and write `fetch.json`; `opened` knows which places may be read.
 
     Raises:
-        SourceNotFound, NotAModel, SourceTooLarge: the user's to fix.
+        SourceNotFound, SecretUnfit, NotAModel, SourceTooLarge: the user's to fix.
         DigestMismatch: the source is not the one that is pinned.
         SourceUnavailable: a server is not reached, or breaks off.
         StoreUnavailable: the workspace cannot be written.
@@ -44,7 +44,7 @@ def run(spec: JobSpec, workspace: Workspace, opened: Open = open_tree) -> Fetche
         source = _source(source_tree, spec.source.format == "FrozenGraph", workspace, budget)
         if spec.source.digest is not None and digest.of_tree(source) != spec.source.digest:
             raise DigestMismatch(
-                f"{spec.source.uri} has the digest {digest.of_tree(source)}, and spec.source.digest pins "
+                f"{source_tree.uri} has the digest {digest.of_tree(source)}, and spec.source.digest pins "
                 f"{spec.source.digest}: correct the one or the other."
             )
         calibration, verification = spec.conversion.calibration, spec.verification.uri
@@ -72,7 +72,7 @@ def source(uri: str, workspace: Workspace, opened: Open) -> str:
         Failure: as `run` has it.
     """
     tree = opened(uri, "source")
-    with log.timed("fetch", "Fetched", uri=uri):
+    with log.timed("fetch", "Fetched", uri=tree.uri):
         return digest.of_tree(_source(tree, uri.endswith(".pb"), workspace, Budget(workspace.root)))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 
 from tftrt_runtime import log
-from tftrt_runtime.artifact import Manifest, parse_manifest
+from tftrt_runtime.artifact import Manifest, expect_identity, parse_manifest
 from tftrt_runtime.errors import ArtifactCorrupt, StoreUnavailable
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.storage.store import Store
@@ -30,7 +30,7 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
         workspace.manifests.mkdir(parents=True)
         for product, text in found.items():
             (workspace.manifests / f"{product}.json").write_bytes(text)
-            manifest = _readable(text, store.uri(product))
+            manifest = _readable(spec, text, product, store.uri(product))
             if manifest is not None and is_verified_elsewhere(spec, manifest):
                 with log.timed("lookup", "Brought an artifact to verify", product=product):
                     _bring(store, product, manifest, workspace)
@@ -45,9 +45,9 @@ def is_verified_elsewhere(spec: JobSpec, manifest: Manifest) -> bool:
     return spec.verification.uri is not None and (measured is None or measured.uri != spec.verification.uri)
 
 
-def _readable(text: bytes, place: str) -> Manifest | None:
+def _readable(spec: JobSpec, text: bytes, product: str, place: str) -> Manifest | None:
     try:
-        return parse_manifest(text, place)
+        return expect_identity(parse_manifest(text, place), spec.fingerprint, product, place)
     except ArtifactCorrupt:
         return None  # told by the step that would use it
 

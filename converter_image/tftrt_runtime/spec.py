@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Optional, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tftrt_runtime.errors import UsageError
+from tftrt_runtime.told_uri import told_uri
 
 DEFAULT_PATH = Path("/etc/tftrt/spec.json")
 
@@ -153,6 +154,20 @@ class JobSpec(Frozen):
     verification: VerificationData = VerificationData()
     runtime: Runtime
     artifacts: Artifacts
+
+    def told(self) -> "JobSpec":
+        """The same for all who fetch nothing, and write of what they do: without the queries of its URIs."""
+        source = self.source.model_copy(update={"uri": told_uri(self.source.uri)})
+        calibration, data = self.conversion.calibration, self.verification.uri
+        if calibration is not None:
+            calibration = calibration.model_copy(update={"uri": told_uri(calibration.uri)})
+        return self.model_copy(
+            update={
+                "source": source,
+                "conversion": self.conversion.model_copy(update={"calibration": calibration}),
+                "verification": VerificationData(uri=None if data is None else told_uri(data)),
+            }
+        )
 
 
 class DeleteSpec(Frozen):

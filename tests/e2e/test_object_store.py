@@ -1,4 +1,4 @@
-"""Models from S3 and engines in S3, over HTTP, with keys from Secrets."""
+"""Models from S3 and engines in S3, over TLS, with keys from Secrets."""
 
 import base64
 from collections.abc import Iterator
@@ -126,6 +126,23 @@ def test_a_bucket_that_is_not_there_is_named(workspace: Workspace, bucket: Bucke
     api.create(trtmodel("tiny", source=bucket.source(uri="s3://no-such-bucket/tiny")))
     eventually(lambda: stalled(api, "SourceNotFound"), seconds=120)
     assert "no-such-bucket" in message(api, "Stalled", "tiny")
+
+
+def test_a_secret_that_does_not_name_the_store_is_not_shown_to_it_and_a_line_more_is_all_it_takes(
+    workspace: Workspace, bucket: Bucket
+) -> None:
+    api = workspace.api
+    keys = bucket.store.secret()
+    host = keys.pop("hosts")
+    secret(api, "another", keys)
+    api.create(trtmodel("tiny", source=bucket.source(secretName="another")))
+    eventually(lambda: stalled(api, "SecretUnfit"), seconds=120)
+    assert f"add the line {host} to its key hosts" in message(api, "Stalled", "tiny")
+
+    line = base64.b64encode(host.encode()).decode()
+    workspace.kubectl("patch", "secret", "another", "--patch", f'{{"data": {{"hosts": "{line}"}}}}')
+    workspace.kubectl("annotate", "trtmodel", "tiny", "tftrt.dev/retry=1")
+    eventually(lambda: is_serving(api, "tiny"), seconds=180)
 
 
 def test_other_verification_data_measures_the_same_engine_again(workspace: Workspace, bucket: Bucket) -> None:

@@ -1,7 +1,6 @@
 """A real admission webhook on this machine, which an API server asks over HTTPS."""
 
 import base64
-import ipaddress
 import json
 import ssl
 import tempfile
@@ -9,15 +8,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from .certificates import self_signed
 
 Json = dict[str, Any]
 Review = Callable[[Json], Json]
@@ -76,7 +71,7 @@ def webhook(address: str, review: Review) -> Iterator[Webhook]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    certificate, key = _self_signed(address)
+    certificate, key = self_signed(address)
     with _Server((address, 0), Handler) as server:
         # The handshake is the handling thread's: the next call need not wait for it.
         server.socket = _context(certificate, key).wrap_socket(
@@ -95,29 +90,6 @@ def patching(*operations: Json) -> Json:
     """Return the response that allows what is asked, changed by these operations of a JSON patch."""
     patch = base64.b64encode(json.dumps(operations).encode()).decode()
     return {"allowed": True, "patchType": "JSONPatch", "patch": patch}
-
-
-def _self_signed(address: str) -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "webhook.tftrt.example")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return certificate.public_bytes(encoding), private
 
 
 def _context(certificate: bytes, key: bytes) -> ssl.SSLContext:

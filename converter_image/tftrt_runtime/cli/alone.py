@@ -19,6 +19,7 @@ from tftrt_runtime.errors import GPUUnfit, NothingConvertible, SourceChanged, St
 from tftrt_runtime.fetching import trees
 from tftrt_runtime.report import data
 from tftrt_runtime.report.data import Report
+from tftrt_runtime.told_uri import told_uri
 from tftrt_runtime.workspace import Workspace
 
 
@@ -42,7 +43,7 @@ def convert(options: ConvertOptions) -> Report:
         )
     with _workspace(target.parent) as workspace:
         fetch.run(spec, workspace, trees.open_here)
-        step.run(spec, workspace)
+        step.run(spec.told(), workspace)
         workspace.artifact.rename(target)
     return read(target)
 
@@ -87,7 +88,7 @@ def verify(folder: Path, source: str | None, samples: str | None) -> CheckAnswer
     _expect_device(report)
     uri = report.spec.verification.uri if samples is None else place(samples)
     with _fetched(report, source, folder, uri) as (unconverted, workspace):
-        compared = None if uri is None else ComparisonData(uri=uri, folder=str(workspace.verification))
+        compared = None if uri is None else ComparisonData(uri=told_uri(uri), folder=str(workspace.verification))
         places = (unconverted, folder / MODEL)
         return comparison.run(report.spec, *places, conversion.inputs, conversion.outputs, compared, workspace.root)
 
@@ -159,10 +160,10 @@ def _fetched(report: Report, source: str | None, folder: Path, samples: str | No
         fetched = fetch.run(spec, workspace, trees.open_here)
         if fetched.sourceDigest != report.sourceDigest:
             raise SourceChanged(
-                f"{spec.source.uri} is not what {folder} was converted from: its digest is "
+                f"{told_uri(spec.source.uri)} is not what {folder} was converted from: its digest is "
                 f"{fetched.sourceDigest[:19]}... instead of {report.sourceDigest[:19]}... Convert it again."
             )
-        yield sources.saved_model(spec, workspace.source, workspace.root / "saved_model"), workspace
+        yield sources.saved_model(spec.told(), workspace.source, workspace.root / "saved_model"), workspace
 
 
 @contextlib.contextmanager

@@ -154,7 +154,7 @@ def convert(
     if not _is_a_persons(context, source, target):
         from tftrt_runtime.convert import step
 
-        step.run(spec.read(spec_path, spec.JobSpec), Workspace(workspace_path))
+        step.run(spec.read(spec_path, spec.JobSpec).told(), Workspace(workspace_path))
         return
     assert source is not None and target is not None
     from tftrt_runtime.cli import alone, console
@@ -302,7 +302,7 @@ def lookup(spec_path: Path, workspace_path: Path) -> None:
     """See which artifacts of this fingerprint the store has."""
     from tftrt_runtime import lookup
 
-    lookup.run(spec.read(spec_path, spec.JobSpec), Workspace(workspace_path))
+    lookup.run(spec.read(spec_path, spec.JobSpec).told(), Workspace(workspace_path))
 
 
 @cli.command()
@@ -312,7 +312,7 @@ def publish(spec_path: Path, workspace_path: Path) -> None:
     """Put the artifact into the store and print the summary."""
     from tftrt_runtime import publish
 
-    summary = publish.run(spec.read(spec_path, spec.JobSpec), Workspace(workspace_path))
+    summary = publish.run(spec.read(spec_path, spec.JobSpec).told(), Workspace(workspace_path))
     text = termination.of_summary(summary.model_dump())
     termination.write(text)
     click.echo(text)

@@ -89,7 +89,7 @@ def spec_of(options: ConvertOptions, runtime: dict[str, str]) -> JobSpec:
 
 def name_of(source: str) -> str:
     """What to call the model: its file's or folder's name, as far as that can be a name."""
-    name = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(source).name.partition(".")[0].lower())
+    name = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(source.partition("?")[0]).name.partition(".")[0].lower())
     return name[:MAX_NAME].strip("-") or "model"
 
 

@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Optional
 
 from tftrt_runtime import log
-from tftrt_runtime.artifact import MODEL, REPORT, Conversion, Manifest, Verification, check_files, read_manifest
+from tftrt_runtime.artifact import (
+    MANIFEST,
+    MODEL,
+    REPORT,
+    Conversion,
+    Manifest,
+    Verification,
+    check_files,
+    expect_identity,
+    read_manifest,
+)
 from tftrt_runtime.convert import for_cpu, for_gpu, sources, verify
 from tftrt_runtime.convert.messages import ComparisonData
 from tftrt_runtime.errors import StoreUnavailable, UsageError
@@ -75,11 +85,14 @@ def _published(spec: JobSpec, workspace: Workspace, fetched: Fetched, product: s
     """The manifest of the artifact, if the store had it when the Job began.
 
     Raises:
+        ArtifactCorrupt: what the store has there cannot be read, or is another artifact's.
         SourceChanged: it has one, made from other bytes.
     """
+    place = "/".join((spec.artifacts.uri.rstrip("/"), spec.model.namespace, spec.fingerprint, product))
     manifest = read_manifest(workspace.manifests / f"{product}.json")
     if manifest is not None:
-        expect_unchanged(spec, manifest.summary.artifact, manifest, fetched)
+        expect_identity(manifest, spec.fingerprint, product, f"{place}/{MANIFEST}")
+        expect_unchanged(spec, place, manifest, fetched)
     return manifest
 
 

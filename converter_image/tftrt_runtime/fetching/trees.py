@@ -15,9 +15,10 @@ from tftrt_runtime.digest import FileDigest
 from tftrt_runtime.errors import Failure, NotAModel, SourceNotFound, SourceUnavailable
 from tftrt_runtime.fetching.budget import Budget
 from tftrt_runtime.storage import claims
-from tftrt_runtime.storage.credentials import KNOWN, Role
 from tftrt_runtime.storage.download import download
 from tftrt_runtime.storage.remote import WEB, Forbidden, NotThere, Remote, Unavailable, open_remote, scheme_of, told
+from tftrt_runtime.storage.secret import KNOWN, Role
+from tftrt_runtime.told_uri import told_uri
 
 TOLD_NAMES = 5
 
@@ -76,6 +77,7 @@ def open_here(uri: str, role: Role) -> Tree:
 
 def failure(error: Exception, uri: str, role: Role) -> Failure:
     """The failure that a server's answer amounts to."""
+    uri = told_uri(uri)
     if isinstance(error, NotThere):
         return SourceNotFound(f"{uri} was not found: {error}. Correct the URI, or upload the files.")
     if isinstance(error, Forbidden):
@@ -153,7 +155,7 @@ def _bucket_tree(remote: Remote, role: Role) -> Tree:
 def _web_tree(remote: Remote, role: Role) -> Tree:
     with told():
         info = remote.filesystem.info(remote.path)
-    name = PurePosixPath(unquote(urlsplit(remote.uri).path)).name
+    name = PurePosixPath(unquote(urlsplit(remote.path).path)).name
     if name in {"", ".", ".."}:
         raise NotAModel(f"{remote.uri} names no file: a web server has no folders, so name an archive or a file.")
     return RemoteTree(remote.uri, True, (Entry(PurePosixPath(name), info.get("size"), remote.path),), remote, role)

@@ -16,7 +16,7 @@ from typing import TypeVar
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from tftrt_runtime import digest, log
-from tftrt_runtime.artifact import BUILDS, MANIFEST, File, Manifest, parse_manifest
+from tftrt_runtime.artifact import BUILDS, MANIFEST, File, Manifest, expect_identity, parse_manifest
 from tftrt_runtime.errors import StoreUnavailable
 from tftrt_runtime.storage.download import download
 from tftrt_runtime.storage.remote import Forbidden, NotThere, Remote, Unavailable, open_remote, told
@@ -29,7 +29,7 @@ Answer = TypeVar("Answer")
 
 
 class BucketStore:
-    """The artifacts below one URI: `<uri>/<product>/`."""
+    """The artifacts of one fingerprint: `<uri>/<product>/`, where the URI ends in the fingerprint."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
@@ -51,7 +51,10 @@ class BucketStore:
     def manifest(self, product: str) -> Manifest | None:
         """A product's manifest, or None."""
         text = self._read(self._remote.child(f"{product}/{MANIFEST}"))
-        return None if text is None else parse_manifest(text, f"{self.uri(product)}/{MANIFEST}")
+        if text is None:
+            return None
+        place = f"{self.uri(product)}/{MANIFEST}"
+        return expect_identity(parse_manifest(text, place), self._uri.rpartition("/")[2], product, place)
 
     def publish(self, artifact: Path, build: str, product: str, make_manifest: MakeManifest) -> None:
         """Upload the build under a name of this attempt's own, and then the manifest, exclusively."""

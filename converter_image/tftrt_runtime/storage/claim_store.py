@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tftrt_runtime import digest, log
-from tftrt_runtime.artifact import BUILDS, MANIFEST, File, Manifest, read_manifest
+from tftrt_runtime.artifact import BUILDS, MANIFEST, File, Manifest, expect_identity, read_manifest
 from tftrt_runtime.errors import ArtifactCorrupt, StoreUnavailable
 from tftrt_runtime.storage import claims
 from tftrt_runtime.storage.store import MakeManifest
@@ -42,6 +42,7 @@ class ClaimStore:
         self._claim = claims.claim_root(store)
         self._folder = claims.folder(store) / namespace / fingerprint
         self._uri = f"{store.rstrip('/')}/{namespace}/{fingerprint}"
+        self._fingerprint = fingerprint
 
     def uri(self, product: str) -> str:
         """The URI of a product's artifact."""
@@ -54,8 +55,10 @@ class ClaimStore:
 
     def manifest(self, product: str) -> Manifest | None:
         """A product's manifest, or None."""
+        place = self._folder / product / MANIFEST
         with _told(self._store, self._claim):
-            return read_manifest(self._folder / product / MANIFEST)
+            found = read_manifest(place)
+        return found and expect_identity(found, self._fingerprint, product, str(place))
 
     def publish(self, artifact: Path, build: str, product: str, make_manifest: MakeManifest) -> None:
         """Write the build and its manifest, unless another writer's manifest is there first."""
@@ -71,11 +74,13 @@ class ClaimStore:
                     _clear(leftover, folder)
 
     def bring(self, product: str, manifest: Manifest, target: Path) -> None:
-        """Copy the artifact."""
+        """Copy the artifact's files, and no others that lie with them; one that is missing, the next step tells."""
         build = Path(BUILDS, manifest.build)
         with _told(self._store, self._claim):
-            _copy(self._folder / product / build, target / build)
-            shutil.copyfile(self._folder / product / MANIFEST, target / MANIFEST)
+            for file in manifest.files:
+                with contextlib.suppress(FileNotFoundError):
+                    digest.copy_file(self._folder / product / build / file.path, target / build / file.path, file.path)
+            (target / MANIFEST).write_text(manifest.model_dump_json(indent=1))
 
 
 def delete(store: str, namespace: str, fingerprints: Sequence[str]) -> None:

@@ -1,66 +1,27 @@
-"""The keys to a URI: a Kubernetes Secret, mounted as a folder with one file a key.
+"""The arguments of a client of each scheme that say who asks, and whom.
 
-    <TFTRT_SECRETS>/<role>/<key>        TFTRT_SECRETS is /mnt/secrets unless it is set
-
-Where the folder is absent a request is anonymous, or has what the environment grants (a workload identity). What is
-read here goes into a client's arguments and nowhere else: not into the environment, which child processes inherit.
+Without a Secret a request is anonymous, or has what the environment grants (a workload identity).
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
-from tftrt_runtime.errors import UsageError
-
-DEFAULT_ROOT = "/mnt/secrets"
-
-Role = Literal["source", "calibration", "verification", "artifacts"]
-Keys = Mapping[str, str]
-
-KNOWN: dict[str, tuple[str, ...]] = {
-    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"),
-    "gs": ("key.json", "GOOGLE_ENDPOINT_URL"),
-    "az": (
-        "AZURE_STORAGE_CONNECTION_STRING",
-        "AZURE_STORAGE_ACCOUNT",
-        "AZURE_STORAGE_KEY",
-        "AZURE_STORAGE_SAS_TOKEN",
-    ),
-    "http": ("username", "password", "token"),
-}
-KNOWN["https"] = KNOWN["http"]
+from tftrt_runtime.errors import SecretUnfit
+from tftrt_runtime.storage.secret import HELP, Keys, Role, Secret
 
 
-def read(role: Role, scheme: str) -> Keys:
-    """The keys that the Secret of this role has for a scheme; none where no Secret is mounted.
+def options(secret: Secret | None, role: Role, scheme: str) -> dict[str, Any]:
+    """The arguments of fsspec's implementation for a scheme.
 
     Raises:
-        UsageError: there is a Secret, and it has no key that the scheme knows.
+        SecretUnfit: the Secret has half of what belongs together or not what there must be, or a key cannot be read.
     """
-    folder = Path(os.environ.get("TFTRT_SECRETS", DEFAULT_ROOT), role)
-    if not folder.is_dir():
-        return {}
-    found = {name: (folder / name).read_text().strip() for name in KNOWN[scheme] if (folder / name).is_file()}
-    if not found:
-        there = ", ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))) or "nothing"
-        raise UsageError(
-            f"The Secret for the {role} has {there}, and {scheme}:// takes {', '.join(KNOWN[scheme])}: see "
-            "docs/storage.md."
-        )
-    return found
-
-
-def options(role: Role, scheme: str) -> dict[str, Any]:
-    """The arguments of fsspec's implementation for a scheme that say who asks, and whom.
-
-    Raises:
-        UsageError: the Secret has half of what belongs together or not what there must be, or a key cannot be read.
-    """
-    return _OPTIONS[scheme](read(role, scheme), role)
+    return _OPTIONS[scheme]({} if secret is None else secret.keys, role)
 
 
 def _s3(keys: Keys, role: Role) -> dict[str, Any]:
@@ -89,27 +50,34 @@ def _gs(keys: Keys, role: Role) -> dict[str, Any]:
     if "GOOGLE_ENDPOINT_URL" in keys:
         found["endpoint_url"] = keys["GOOGLE_ENDPOINT_URL"]
     if "key.json" in keys:
-        try:
-            found["token"] = json.loads(keys["key.json"])
-        except ValueError as error:
-            raise UsageError(f"key.json in the Secret for the {role} is no service account's key: {error}.") from error
+        found["token"] = _object(keys["key.json"])
+        if found["token"] is None:
+            raise SecretUnfit(f"key.json in the Secret for the {role} is no service account's key; {HELP}.")
     elif "GOOGLE_APPLICATION_CREDENTIALS" not in os.environ and "GOOGLE_ENDPOINT_URL" in keys:
         found["token"] = "anon"
     return found
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _az(keys: Keys, role: Role) -> dict[str, Any]:
     if "AZURE_STORAGE_CONNECTION_STRING" in keys:
         return {"connection_string": keys["AZURE_STORAGE_CONNECTION_STRING"]}
     if keys and "AZURE_STORAGE_ACCOUNT" not in keys:
-        raise UsageError(f"The Secret for the {role} has no AZURE_STORAGE_ACCOUNT: see docs/storage.md.")
+        raise SecretUnfit(f"The Secret for the {role} has no AZURE_STORAGE_ACCOUNT; {HELP}.")
     if "AZURE_STORAGE_CONNECTION_STRING" in os.environ and not keys:
         return {"connection_string": os.environ["AZURE_STORAGE_CONNECTION_STRING"]}
     account = keys.get("AZURE_STORAGE_ACCOUNT") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
     if account is None:
-        raise UsageError(
+        raise SecretUnfit(
             f"An az:// URI does not say whose storage it is: give the {role} a Secret with at least "
-            "AZURE_STORAGE_ACCOUNT, see docs/storage.md."
+            f"AZURE_STORAGE_ACCOUNT; {HELP}."
         )
     return {
         "account_name": account,
@@ -124,16 +92,15 @@ def _http(keys: Keys, role: Role) -> dict[str, Any]:
     if "token" in keys:
         return {"headers": {"Authorization": f"Bearer {keys['token']}"}}
     if "username" in keys:
-        import aiohttp
-
-        return {"auth": aiohttp.BasicAuth(keys["username"], keys["password"])}
+        pair = base64.b64encode(f"{keys['username']}:{keys['password']}".encode()).decode()
+        return {"headers": {"Authorization": f"Basic {pair}"}}
     return {}
 
 
 def _together(keys: Keys, names: tuple[str, str], role: Role) -> None:
     missing = [name for name in names if name not in keys]
     if len(missing) == 1:
-        raise UsageError(f"The Secret for the {role} has no {missing[0]}, which belongs to its other keys.")
+        raise SecretUnfit(f"The Secret for the {role} has no {missing[0]}, which belongs to its other keys; {HELP}.")
 
 
 _OPTIONS: dict[str, Callable[[Keys, Role], dict[str, Any]]] = {

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tftrt_runtime.errors import UsageError
-from tftrt_runtime.storage import credentials
-from tftrt_runtime.storage.credentials import Role
+from tftrt_runtime.errors import Failure, UsageError
+from tftrt_runtime.storage.secret import Role
+from tftrt_runtime.told_uri import told_uri
 
-CONNECT_SECONDS = 10
-READ_SECONDS = 60
 WEB = ("http", "https")
 BUCKETS = ("s3", "gs", "az")
 
@@ -31,7 +30,10 @@ class Unavailable(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Remote:
-    """A place behind a URI: the file system, and the path in it as that spells it (for a web server, the URL)."""
+    """A place behind a URI: the file system, and the path in it as that spells it (for a web server, the URL).
+
+    `uri` is for words: without the query, by which a pre-signed address is a key.
+    """
 
     uri: str
     filesystem: Any
@@ -51,47 +53,33 @@ def open_remote(uri: str, role: Role) -> Remote:
     """The place behind a URI, with the credentials of its role.
 
     Raises:
-        UsageError: no such scheme, or a Secret that does not fit it.
+        UsageError: no such scheme.
+        SecretUnfit: the role's Secret does not fit.
     """
     scheme, _, rest = uri.partition("://")
     if scheme not in (*BUCKETS, *WEB):
-        raise UsageError(f"{uri!r} cannot be reached: it must begin with pvc://, s3://, gs://, az:// or https://.")
-    options = credentials.options(role, scheme)
-    common = {"skip_instance_cache": True, "use_listings_cache": False}
-    if scheme == "s3":
-        import s3fs
+        raise UsageError(
+            f"{told_uri(uri)!r} cannot be reached: it must begin with pvc://, s3://, gs://, az:// or https://."
+        )
+    from tftrt_runtime.storage import clients  # takes a while, and claims need none
 
-        config = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": {"max_attempts": 1}}
-        return Remote(uri, s3fs.S3FileSystem(**options, **common, config_kwargs=config), rest.rstrip("/"))
-    if scheme == "gs":
-        # Not the class that fsspec names for gs://, which asks gRPC first of what kind a bucket is: where only the
-        # JSON interface is reached (a proxy, a firewall, an endpoint of one's own), that hangs.
-        from gcsfs.core import GCSFileSystem
-
-        return Remote(uri, GCSFileSystem(**options, **common), rest.rstrip("/"))
-    if scheme == "az":
-        import adlfs
-
-        timeouts = {"connection_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
-        return Remote(uri, adlfs.AzureBlobFileSystem(**options, **common, **timeouts), rest.rstrip("/"))
-    import aiohttp
-    from fsspec.implementations.http import HTTPFileSystem
-
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
-    return Remote(uri, HTTPFileSystem(**options, **common, client_kwargs={"timeout": timeout}), uri)
+    return Remote(told_uri(uri), clients.of(uri, role), uri if scheme in WEB else rest.rstrip("/"))
 
 
 @contextlib.contextmanager
 def told() -> Iterator[None]:
     """Raise NotThere, Forbidden or Unavailable for whatever a file system raises.
 
-    FileExistsError is left as it is: it answers an exclusive creation.
+    FileExistsError is left as it is: it answers an exclusive creation. So is a failure of ours, such as a Secret that
+    is not for the host, whatever a library on the way made of it.
     """
     try:
         yield
-    except (FileExistsError, UsageError, NotThere, Forbidden, Unavailable):
+    except (FileExistsError, NotThere, Forbidden, Unavailable):
         raise
     except Exception as error:  # each implementation has libraries of its own, and those have theirs
+        if ours := next((cause for cause in _chain(error) if isinstance(cause, Failure)), None):
+            raise ours from None
         raise _kind(error)(_words(error)) from error
 
 
@@ -130,5 +118,9 @@ _CREDENTIAL_FAULTS = {
 
 def _words(error: Exception) -> str:
     """The error's text in one line, without what a URL may hold beyond its path."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text.partition("?")[0][:300]
+    text = (str(error).splitlines() or [type(error).__name__])[0].partition("?")[0][:300]
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _chain(error)):
+        return (
+            f"{text} (no authority that is trusted here vouches for it: one of your own goes into a Secret as ca.crt)"
+        )
+    return text

@@ -30,7 +30,7 @@ class Store(Protocol):
         """A product's manifest, or None.
 
         Raises:
-            ArtifactCorrupt: it cannot be read.
+            ArtifactCorrupt: it cannot be read, or is another artifact's.
         """
         ...
 

@@ -13,7 +13,8 @@ def open_store(artifacts: Artifacts, model: ModelName, fingerprint: str) -> Stor
     """The store behind `artifacts.uri`.
 
     Raises:
-        UsageError: no such scheme, or a Secret that does not fit it.
+        UsageError: no such scheme.
+        SecretUnfit: the Secret for the artifacts does not fit it.
     """
     if scheme_of(artifacts.uri) == "pvc":
         from tftrt_runtime.storage.claim_store import ClaimStore

@@ -26,6 +26,7 @@ CONTAINER_REASONS = frozenset(
         "NotAModel",
         "NothingConvertible",
         "OutOfMemory",
+        "SecretUnfit",
         "ServerFailed",
         "SignatureNotFound",
         "SourceChanged",

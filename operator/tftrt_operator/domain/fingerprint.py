@@ -7,13 +7,14 @@ a golden test holds it. An input added later gets a default here, and is left ou
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from ..api.conversion import Calibration
 from ..api.gpu import GPU
 from ..api.quantity import quantity_bytes
 from ..api.trtmodel import TRTModelSpec
 from .runtime import Accelerator, Runtime
+from .told_uri import told_uri
 
 CANONICAL_FORM_VERSION = 1
 FINGERPRINT_DIGITS = 32  # a label value ends at 63 characters, so a whole SHA-256 in hex is none
@@ -101,6 +102,12 @@ def canonical_form(inputs: EngineInputs) -> str:
 def fingerprint(inputs: EngineInputs) -> str:
     """Return the 32 hex digits that name these inputs."""
     return hashlib.sha256(canonical_form(inputs).encode()).hexdigest()[:FINGERPRINT_DIGITS]
+
+
+def told(inputs: EngineInputs) -> EngineInputs:
+    """Return the inputs as they may be told: what a pre-signed address is signed with makes an engine, and is a key."""
+    calibration = inputs.calibration and (told_uri(inputs.calibration[0]), *inputs.calibration[1:])
+    return replace(inputs, source_uri=told_uri(inputs.source_uri), calibration=calibration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,4 +243,5 @@ CHECKS: tuple[Callable[[EngineInputs, EngineInputs], Change | None], ...] = (
 
 def changes(old: EngineInputs, new: EngineInputs) -> tuple[Change, ...]:
     """Return why the engine of `old` cannot be used for `new`: empty exactly when the fingerprints are equal."""
-    return tuple(change for check in CHECKS if (change := check(old, new)) is not None)
+    before, now = told(old), told(new)
+    return tuple(change for check in CHECKS if (change := check(before, now)) is not None)

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from ..api.schema import ApiModel
-from .fingerprint import EngineInputs
+from .fingerprint import EngineInputs, told
 
 T = TypeVar("T")
 RECORD_KEY = "record.json"
@@ -118,7 +118,7 @@ class EngineKey:
     fingerprint: str
     store: str
     verification_uri: str | None = None
-    """None is input that the converter makes up."""
+    """As it is told (`told_uri`); None is input that the converter makes up."""
 
     @property
     def engine(self) -> str:
@@ -163,7 +163,7 @@ def record_text(record: EngineRecord) -> str:
             "fingerprint": record.key.fingerprint,
             "store": record.key.store,
             "verificationUri": record.key.verification_uri,
-            "inputs": asdict(record.inputs),
+            "inputs": asdict(told(record.inputs)),
             "summary": record.summary.model_dump(by_alias=True, mode="json"),
             "reason": record.reason,
             "jobName": record.job_name,

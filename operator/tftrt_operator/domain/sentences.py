@@ -1,6 +1,7 @@
 """What a conversion has shown, in sentences: for conditions and Events."""
 
 from .record import Summary
+from .told_uri import told_uri
 
 
 def engines(summary: Summary) -> str:
@@ -25,7 +26,7 @@ def measured(summary: Summary) -> str:
             parts.append(f"largest relative error {compared.max_relative_error}")
         if compared.top1_agreement:
             parts.append(f"top-1 agreement {compared.top1_agreement}")
-        parts.append(f"on {compared.samples} samples of {compared.uri or 'seeded input'}")
+        parts.append(f"on {compared.samples} samples of {told_uri(compared.uri or 'seeded input')}")
     if timed is not None:
         parts.append(f"{timed.speedup} times as fast at batch size {timed.batch_size}")
     return ", ".join(parts)

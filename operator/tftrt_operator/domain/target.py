@@ -7,6 +7,7 @@ from ..api.trtmodel import TRTModel
 from .fingerprint import EngineInputs, engine_inputs, fingerprint, normalized_uri
 from .record import EngineKey
 from .runtime import Accelerator, Catalogue, Network, Runtime
+from .told_uri import told_uri
 from .verdict import Verdict, stalled
 
 
@@ -44,7 +45,8 @@ def target_of(model: TRTModel, catalogue: Catalogue) -> Target | Verdict:
         )
     inputs = engine_inputs(spec, runtime)
     data = spec.verification.data_uri
-    key = EngineKey(fingerprint(inputs), normalized_uri(store), None if data is None else normalized_uri(data))
+    told = None if data is None else told_uri(normalized_uri(data))
+    key = EngineKey(fingerprint(inputs), normalized_uri(store), told)
     return Target(runtime=runtime, inputs=inputs, key=key, network=catalogue.network)
 
 

@@ -190,7 +190,7 @@ def _inputs(model: TRTModel) -> pods.Access:
 
 
 def _task(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str, Any]:
-    spec = model.spec
+    spec, data = model.spec, model.spec.verification.data_uri
     return {
         "version": 1,
         "model": {"namespace": model.metadata.namespace, "name": model.metadata.name},
@@ -212,7 +212,7 @@ def _task(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str, Any]:
             "inputShapes": {name: shape.model_dump() for name, shape in spec.conversion.input_shapes.items()},
             "calibration": _calibration(spec.conversion.calibration),
         },
-        "verification": {"uri": key.verification_uri},
+        "verification": {"uri": None if data is None else normalized_uri(data)},
         "runtime": pods.runtime_task(runtime),
         "artifacts": {"uri": key.store},
     }
