@@ -111,11 +111,14 @@ class Cluster:
         kubectl's own wait fails where it looks before there is any condition.
         """
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
-        path = "{.items[*].status.conditions[?(@.type=='Established')].status}"
 
         def established() -> bool:
-            states = self.kubectl("get", "crds", "-o", f"jsonpath={path}").split()
-            return bool(states) and set(states) == {"True"}
+            # Not by a jsonpath, which fails on a CRD that has no conditions yet.
+            crds = json.loads(self.kubectl("get", "crds", "-o", "json"))["items"]
+            told = [(crd.get("status") or {}).get("conditions") or () for crd in crds]
+            return bool(told) and all(
+                ("Established", "True") in {(c["type"], c["status"]) for c in one} for one in told
+            )
 
         wait_for("the CRDs are established", established, 60)
 

@@ -21,7 +21,7 @@ RBAC = "rbac.authorization.k8s.io"
 POLICY = f"{RELEASE}-service-accounts"
 TEMPLATE = "service-account-policy"
 RULE = f'{{apiGroups: [""], resources: [serviceaccounts], resourceNames: [{ACCOUNT}], verbs: [use]}}'
-STAGES = ("serving",)
+STAGES = ("conversion", "serving")
 USE = {"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": [ACCOUNT], "verbs": ["use"]}
 
 
