@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.authority import Authority
 from tests.box import FINGERPRINT, Box
+from tests.forward_proxy import ForwardProxy
 from tests.object_store import WebServer, secret
 from tests.planted import ACCOUNT_KEY, leaked
 from tests.test_bucket_store import pull, run
@@ -137,6 +138,23 @@ def test_a_host_that_is_named_gets_it(asked: Asked, authority: Authority, server
     server.refuses = None if kind is google else 404
     asked(uri, keys | {"hosts": server.host, "ca.crt": authority.text})
     assert identities(server) or any("sig=planted-signature" in path for path in server.paths)
+
+
+@every_kind
+def test_it_is_reached_through_the_proxy_of_the_environment(
+    asked: Asked, authority: Authority, server: WebServer, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, keys = kind(server)
+    server.refuses = None if kind is google else 404
+    with ForwardProxy().running() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        asked(uri, keys | {"hosts": server.host, "ca.crt": authority.text})
+        assert set(proxy.asked_for) == {server.host}
+        assert server.headers
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        proxy.asked_for.clear()
+        asked(uri, keys | {"hosts": server.host, "ca.crt": authority.text})
+        assert proxy.asked_for == []
 
 
 @every_kind

@@ -138,7 +138,7 @@ def _az(secret: Secret | None, guard: StoreGuard, options: dict[str, Any]) -> An
 
     async def made() -> Any:
         # As the transport would make it itself: it undoes encodings where they are to be undone.
-        return transport.session(secret, guard, trust_env=True, cookie_jar=DummyCookieJar(), auto_decompress=False)
+        return transport.session(secret, guard, cookie_jar=DummyCookieJar(), auto_decompress=False)
 
     class Guarded(AzureBlobFileSystem):  # type: ignore[misc]
         def do_connect(self) -> None:

@@ -69,8 +69,11 @@ class WebGuard:
 
 
 def session(secret: Secret | None, guard: StoreGuard | WebGuard, **more: Any) -> aiohttp.ClientSession:
-    """A session whose requests pass the guard, with the Secret's authority; to be made where fsspec's loop runs."""
-    return aiohttp.ClientSession(connector=_connector(secret), middlewares=(guard,), **more)
+    """A session whose requests pass the guard, with the Secret's authority and through the environment's proxy.
+
+    It is to be made where fsspec's loop runs.
+    """
+    return aiohttp.ClientSession(connector=_connector(secret), middlewares=(guard,), trust_env=True, **more)
 
 
 def session_arguments(secret: Secret | None, guard: StoreGuard | WebGuard) -> dict[str, Any]:
