@@ -19,6 +19,7 @@ from .conftest import Workspace
 from .test_served_model import is_serving, tiny
 
 HTTP, GRPC, METRICS = 8000, 8001, 8002
+AMOUNTS = {"cpu": "50m", "memory": "64Mi"}
 
 
 @pytest.fixture
@@ -59,6 +60,7 @@ class Client:
             "imagePullPolicy": "IfNotPresent",
             "command": ["python", "-c", "import signal; signal.pause()"],
             "securityContext": security,
+            "resources": {"requests": AMOUNTS, "limits": AMOUNTS},
         }
         spec = {"terminationGracePeriodSeconds": 0, "automountServiceAccountToken": False, "containers": [container]}
         api.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": spec})
