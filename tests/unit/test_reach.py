@@ -101,6 +101,23 @@ def test_a_server_gives_no_file_of_a_claim_to_its_group() -> None:
     assert claims(pulls) == {}
 
 
+def test_what_runs_the_model_shares_no_home_with_what_has_a_secret() -> None:
+    def homes(pod: dict[str, Any]) -> dict[str, str]:
+        containers = [*pod.get("initContainers", []), *pod["containers"]]
+        return {
+            container["name"]: mount["name"]
+            for container in containers
+            for mount in container["volumeMounts"]
+            if mount["mountPath"] == "/tmp"
+        }
+
+    for pod, runs_the_model in ((job(trtmodel(**EVERYWHERE)), "convert"), (server(trtmodel(**EVERYWHERE)), "server")):
+        found = homes(pod)
+        own = found.pop(runs_the_model)
+        assert own not in found.values()
+        assert {own, *found.values()} <= {volume["name"] for volume in pod["volumes"]}
+
+
 def test_claims_with_long_or_dotted_names_have_volumes_of_their_own() -> None:
     one, other = "models." + "a" * 80, "models." + "a" * 81
     pod = job(trtmodel(source={"uri": f"pvc://{one}/resnet50"}, artifacts={"uri": f"pvc://{other}/tftrt"}))

@@ -75,8 +75,10 @@ def _as_run(template: dict[str, Any], model: TRTModel, runtime: Runtime, key: En
     def container(asked: dict[str, Any]) -> dict[str, Any]:
         extended = pods.gpu_limit(model.spec, runtime) if asked["name"] == "convert" else {}
         needs = resources.requirements(model.spec.conversion.resources, resources.CONVERSION, extended)
-        proxy = [] if asked["name"] == "convert" else pods.proxy(runtime)
-        return {**asked, "resources": needs, "env": [*asked["env"], *proxy]}
+        if asked["name"] == "convert":
+            mounts = [mount for mount in asked["volumeMounts"] if mount != pods.TEMPORARY_MOUNT]
+            return {**asked, "resources": needs, "volumeMounts": [*mounts, pods.MODELS_TEMPORARY_MOUNT]}
+        return {**asked, "resources": needs, "env": [*asked["env"], *pods.proxy(runtime)]}
 
     written = pods.access("artifacts", key.store, "", read_only=False).volumes
 
@@ -92,7 +94,7 @@ def _as_run(template: dict[str, Any], model: TRTModel, runtime: Runtime, key: En
             **pod,
             "initContainers": [container(asked) for asked in pod["initContainers"]],
             "containers": [container(asked) for asked in pod["containers"]],
-            "volumes": [volume(asked) for asked in pod["volumes"]],
+            "volumes": [*(volume(asked) for asked in pod["volumes"]), pods.MODELS_TEMPORARY_VOLUME],
         },
     }
 

@@ -79,7 +79,7 @@ def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant
     mounts: list[dict[str, Any]] = [
         pods.TASK_MOUNT,
         reach.mount,
-        pods.TEMPORARY_MOUNT,
+        pods.TEMPORARY_MOUNT if reach.pull is None else pods.MODELS_TEMPORARY_MOUNT,
         {"name": "shared-memory", "mountPath": "/dev/shm"},
     ]
     volumes: list[dict[str, Any]] = [
@@ -93,6 +93,8 @@ def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant
         environment.append({"name": "CUDA_CACHE_PATH", "value": "/var/cache/cuda"})
         mounts.append({"name": "cuda-cache", "mountPath": "/var/cache/cuda"})
         volumes.append({"name": "cuda-cache", "emptyDir": {}})
+    if reach.pull is not None:
+        volumes.append(pods.MODELS_TEMPORARY_VOLUME)
 
     ready = {"httpGet": {"path": "/v2/health/ready", "port": "http"}, "periodSeconds": PROBE_PERIOD_SECONDS}
     container: dict[str, Any] = {

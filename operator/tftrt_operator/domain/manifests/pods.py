@@ -26,6 +26,9 @@ TASK_VOLUME: dict[str, Any] = {
 TASK_MOUNT: dict[str, Any] = {"name": "task", "mountPath": "/etc/tftrt", "readOnly": True}
 TEMPORARY_VOLUME: dict[str, Any] = {"name": "tmp", "emptyDir": {}}
 TEMPORARY_MOUNT: dict[str, Any] = {"name": "tmp", "mountPath": "/tmp"}
+MODELS_TEMPORARY_VOLUME: dict[str, Any] = {"name": "model-tmp", "emptyDir": {}}
+MODELS_TEMPORARY_MOUNT: dict[str, Any] = {"name": "model-tmp", "mountPath": "/tmp"}
+"""Of a container that runs a model, beside one with a Secret: libraries of clients read settings from their home."""
 
 OWN_USER: dict[str, Any] = {
     "runAsNonRoot": True,
