@@ -11,7 +11,7 @@ from tftrt_operator.domain.observation import ClaimAccess, Observation, Observed
 from tftrt_operator.domain.plan import Plan, plan
 from tftrt_operator.domain.stages.deletion import FINALIZER
 
-from .builders import CATALOGUE, observed_record, trtmodel
+from .builders import CATALOGUE, job, observed_record, pod, trtmodel
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 APART = trtmodel(source={"uri": "pvc://models/resnet50"}, artifacts={"uri": "pvc://store/tftrt"})
@@ -91,3 +91,29 @@ def test_artifacts_stay_in_a_claim_that_may_not_be_written_and_the_model_goes() 
 def test_a_label_with_a_value_that_is_none_of_ours_allows_nothing(label: str, access: str) -> None:
     body = {"metadata": {"name": "models", "labels": {"tftrt.dev/access": label}}}
     assert parse_claim(body) == ObservedClaim("models", ClaimAccess(access))
+
+
+def test_a_claim_that_only_a_record_names_is_not_written_to_unless_its_owner_says_so() -> None:
+    then = trtmodel(artifacts={"uri": "pvc://payroll-db/tftrt", "deletionPolicy": "Delete"})
+    now = trtmodel(
+        metadata={"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER]},
+        artifacts={"uri": "pvc://store/tftrt", "deletionPolicy": "Delete"},
+    )
+    recorded = Observation(records=(observed_record(then),))
+    made = planned(now, recorded)
+    assert not made.writes.creates
+    assert "PersistentVolumeClaim payroll-db would be written, but it has no label" in made.events[0].message
+    allowed = plan(
+        now, CATALOGUE, replace(recorded, claims=(ObservedClaim("payroll-db", ClaimAccess.READ_WRITE),)), NOW
+    )
+    assert [manifest.kind for manifest in allowed.writes.creates] == ["Job"]
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_run_that_has_not_begun_is_taken_back_and_one_that_has_goes_on(started: bool) -> None:
+    (made,) = planned(APART).writes.creates
+    run = job(APART, made.name)
+    found = Observation(jobs=(run,), pods=(pod(run.name, started=started),))
+    refused = planned(APART, found, models=ClaimAccess.NONE)
+    assert standing(refused)[0] == "ClaimForbidden"
+    assert [gone.name for gone in refused.writes.deletes] == ([] if started else [run.name])

@@ -151,8 +151,25 @@ def test_the_jobs_policy_is_there_before_the_first_job_and_selects_its_pods_alon
 
 def selects(policy: Manifest, labels: dict[str, str]) -> bool:
     selector = policy.body["spec"]["podSelector"]
-    (condition,) = selector["matchExpressions"]
-    return selector["matchLabels"].items() <= labels.items() and labels[condition["key"]] in condition["values"]
+    conditions = selector["matchExpressions"]
+    assert {condition["operator"] for condition in conditions} == {"In"}
+    return selector["matchLabels"].items() <= labels.items() and all(
+        labels[condition["key"]] in condition["values"] for condition in conditions
+    )
+
+
+def test_a_run_that_another_model_waits_for_stays_under_a_policy_when_its_own_model_goes() -> None:
+    first, twin = trtmodel(), trtmodel("twin", uid="uid-twin")
+    wanted = target(first)
+    body = conversion_job(first, wanted.runtime, wanted.key)
+    shared = job(first, body.name, instance="resnet50")
+    labels = body.body["spec"]["template"]["metadata"]["labels"]
+    before = planned(twin, jobs=(shared,))
+    assert not selects(before.writes.prerequisites[0], labels), "it is the other's alone until the twin waits for it"
+    joined = replace(shared, owners=(*shared.owners, twin.owner_reference(controller=False)))
+    (policy,) = planned(twin, jobs=(joined,)).writes.prerequisites
+    assert policy.name == "twin.jobs"
+    assert selects(policy, labels)
 
 
 @pytest.mark.parametrize(

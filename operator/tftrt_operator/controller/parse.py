@@ -77,6 +77,7 @@ def parse_job(body: Json) -> ObservedJob:
         evidence=labels.get(names.EVIDENCE, ""),
         fingerprint=labels.get(names.FINGERPRINT, ""),
         component=labels.get(names.COMPONENT, ""),
+        instance=labels.get(names.INSTANCE, ""),
         owners=owners_of(body),
         state=state,
         failed_attempts=status.get("failed") or 0,

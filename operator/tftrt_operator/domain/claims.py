@@ -35,17 +35,24 @@ def claims_of_cleanup(store: str) -> dict[str, bool]:
     return dict.fromkeys(_claims(store), True)
 
 
-def refusal(mounted: Mapping[str, bool], observation: Observation) -> Verdict | None:
-    """Return why claims may not be mounted, each with whether it would be written, or None where they may."""
+def refusal(
+    mounted: Mapping[str, bool], observation: Observation, unlabelled: ClaimAccess = ClaimAccess.READ_WRITE
+) -> Verdict | None:
+    """Return why claims may not be mounted, each with whether it would be written, or None where they may.
+
+    `unlabelled` is what a claim without the label allows.
+    """
     for claim, written in mounted.items():
-        access = observation.claim_access(claim)
+        access = observation.claim_access(claim, unlabelled)
         if access is ClaimAccess.READ_WRITE or (access is ClaimAccess.READ_ONLY and not written):
             continue
+        labelled = any(one.name == claim for one in observation.claims)
+        says = f"its label {ACCESS_LABEL} says {access}" if labelled else f"it has no label {ACCESS_LABEL}"
         needed = ClaimAccess.READ_WRITE if written else ClaimAccess.READ_ONLY
         return stalled(
             "ClaimForbidden",
-            f"PersistentVolumeClaim {claim} would be {'written' if written else 'read'}, but its label {ACCESS_LABEL}"
-            f" says {access}: use another claim, or have its owner label it {ACCESS_LABEL}={needed}",
+            f"PersistentVolumeClaim {claim} would be {'written' if written else 'read'}, but {says}:"
+            f" use another claim, or have its owner label it {ACCESS_LABEL}={needed}",
         )
     return None
 

@@ -40,6 +40,8 @@ class ObservedJob:
     component: str
     owners: tuple[OwnerReference, ...]
     state: JobState
+    instance: str = ""
+    """The name of the model that it was made for; others may wait for it."""
     failed_attempts: int = 0
     suspended: bool = False
     queue: str = ""
@@ -227,9 +229,9 @@ class Observation:
         """Return the record of that name, or None."""
         return next((record for record in self.records if record.name == name), None)
 
-    def claim_access(self, name: str) -> ClaimAccess:
-        """Return what may be done with the claim of that name."""
-        return next((claim.access for claim in self.claims if claim.name == name), ClaimAccess.READ_WRITE)
+    def claim_access(self, name: str, unlabelled: ClaimAccess) -> ClaimAccess:
+        """Return what may be done with the claim of that name, or what is so where it has no label."""
+        return next((claim.access for claim in self.claims if claim.name == name), unlabelled)
 
     def child(self, kind: str, name: str | None = None) -> ObservedChild | None:
         """Return our live object of that kind, or None. Of kinds that a model has two of, the name says which."""

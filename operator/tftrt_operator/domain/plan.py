@@ -10,7 +10,7 @@ from .gates import judge
 from .model_status import deleting_status, status_of
 from .observation import Observation
 from .runtime import Catalogue
-from .stages.conversion import convert, settle
+from .stages.conversion import convert, settle, withdraw
 from .stages.deletion import delete, guard, wait_for_deletion
 from .stages.jobs_network import jobs_network
 from .stages.rollout import keep_serving, roll_out
@@ -78,11 +78,12 @@ def _advance(model: TRTModel, target: Target, observation: Observation, now: dat
     if step is not None:
         return replace(step, writes=step.writes + keep_serving(model, target.network, observation))
     observed = observation.record(target.key.record_name)
-    mounted = claims_of_conversion(model, target) if observed is None else claims_of_server(target)
-    if (refused := refusal(mounted, observation)) is not None:
-        return Step(refused, keep_serving(model, target.network, observation))
     uris = (*read_uris(model), target.key.store)
     network = jobs_network(model, uris, target.network, observation, runs=observed is None)
+    mounted = claims_of_conversion(model, target) if observed is None else claims_of_server(target)
+    if (refused := refusal(mounted, observation)) is not None:
+        left = withdraw(model, target, observation) + keep_serving(model, target.network, observation)
+        return Step(refused, network + left)
     if observed is None:
         step = convert(model, target, observation, now)
         return replace(step, writes=network + step.writes + keep_serving(model, target.network, observation))

@@ -33,11 +33,17 @@ def network_policy(model: TRTModel, record: EngineRecord, network: Network) -> M
     return _policy(names.child_metadata(model, names.SERVER), spec)
 
 
-def jobs_network_policy(model: TRTModel, uris: Iterable[str], network: Network) -> Manifest:
-    """Return the policy of the Jobs' pods, which run the model's graph: nobody reaches them, and they these URIs."""
+def jobs_network_policy(
+    model: TRTModel, uris: Iterable[str], network: Network, shared_with: Iterable[str] = ()
+) -> Manifest:
+    """Return the policy of the Jobs' pods, which run the model's graph: nobody reaches them, and they these URIs.
+
+    `shared_with` are the models whose Job makes this one's engine, too: it runs on when they go, and their policy not.
+    """
     selector = {
-        "matchLabels": {names.INSTANCE: model.metadata.name, names.MANAGED_BY: names.OPERATOR},
+        "matchLabels": {names.MANAGED_BY: names.OPERATOR},
         "matchExpressions": [
+            {"key": names.INSTANCE, "operator": "In", "values": sorted({model.metadata.name, *shared_with})},
             {"key": names.COMPONENT, "operator": "In", "values": [names.CLEANUP, names.CONVERSION]},
         ],
     }

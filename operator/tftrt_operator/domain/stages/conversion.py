@@ -110,6 +110,17 @@ def settle(model: TRTModel, target: Target, observation: Observation, record: Ob
     return writes
 
 
+def withdraw(model: TRTModel, target: Target, observation: Observation) -> Writes:
+    """Return the writes that leave no run of ours which has not begun, and none that is no longer asked for."""
+    writes = _delete_stale_jobs(model, target, observation)
+    gone = {reference.uid for reference in writes.deletes}
+    for job in engine_jobs(target, observation):
+        waits = job.state is JobState.LIVE and not job.deleting and not _has_started(job, observation)
+        if waits and job.uid not in gone and sole_owner(model, job.owners):
+            writes += Writes(deletes=(job_reference(model, job),))
+    return writes
+
+
 def engine_jobs(target: Target, observation: Observation) -> list[ObservedJob]:
     """Return the conversion Jobs of the engine, of whichever model and data, newest last."""
     jobs = [job for job in observation.jobs if job.component == names.CONVERSION and job.engine == target.key.engine]
@@ -192,7 +203,10 @@ def _progress(model: TRTModel, job: ObservedJob, observation: Observation) -> Ve
     because = f"; the last attempt failed with {last.reason}: {last.message}" if last else ""
     current = pods[-1] if pods else None
     if current is None:
-        waits = f"no pod yet; if it stays so, kubectl describe -n {model.metadata.namespace} job {job.name} says why"
+        waits = (
+            f"no pod yet; if it stays so, kubectl describe -n {model.metadata.namespace} job {job.name} says why:"
+            " a quota or a LimitRange, for which spec.conversion.resources are too large, is one reason"
+        )
         return reconciling("ConversionPending", f"Job {job.name}, {attempt}, has {waits}{because}")
     if obstacle := current.unschedulable or current.waiting:
         return reconciling("ConversionPending", f"Job {job.name}, {attempt}, waits: {quote(obstacle)}{because}")

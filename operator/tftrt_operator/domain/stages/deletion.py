@@ -9,7 +9,7 @@ from ..claims import claims_of_cleanup, refusal
 from ..fingerprint import normalized_uri
 from ..manifests import names
 from ..manifests.cleanup_job import Store, cleanup_job, cleanup_job_name
-from ..observation import JobState, Observation, ObservedJob, Reference
+from ..observation import ClaimAccess, JobState, Observation, ObservedJob, Reference
 from ..record import EngineKey
 from ..runtime import Catalogue
 from ..step import Patch, Step, Writes
@@ -65,7 +65,10 @@ def delete(model: TRTModel, catalogue: Catalogue, observation: Observation, now:
         )
     artifacts = _own_artifacts(model, catalogue, observation)
     for store in artifacts:
-        if (refused := refusal(claims_of_cleanup(store.uri), observation)) is not None:
+        # A record is a ConfigMap: that it names a claim which the spec does not is no leave to write there.
+        named = store.uri == _store_of_now(model, catalogue)
+        unlabelled = ClaimAccess.READ_WRITE if named else ClaimAccess.NONE
+        if (refused := refusal(claims_of_cleanup(store.uri), observation, unlabelled)) is not None:
             return _release(model, _left(refused.message))
     deleted = {(store.uri, fingerprint) for store, prints in artifacts.items() for fingerprint in prints}
     jobs = {job.name: job for job in observation.jobs if job.component == names.CLEANUP}
@@ -153,7 +156,7 @@ def _own_artifacts(model: TRTModel, catalogue: Catalogue, observation: Observati
     Into the store that the spec names goes the Secret that it names, which may have changed since; into another the one
     that was used there. Records of before that was kept say nothing of it.
     """
-    current = normalized_uri(model.spec.artifacts.uri or catalogue.store or "")
+    current = _store_of_now(model, catalogue)
     now = model.spec.artifacts.secret_name
 
     def at(store: str, secret: str | None) -> Store:
@@ -173,6 +176,10 @@ def _own_artifacts(model: TRTModel, catalogue: Catalogue, observation: Observati
         if model.metadata.uid in uids and not (uids - {model.metadata.uid}) & observation.live_models:
             found.setdefault(store, []).append(key.fingerprint)
     return found
+
+
+def _store_of_now(model: TRTModel, catalogue: Catalogue) -> str:
+    return normalized_uri(model.spec.artifacts.uri or catalogue.store or "")
 
 
 def _users(key: EngineKey, observation: Observation) -> set[str]:
