@@ -101,7 +101,8 @@ def test_two_users_who_call_their_models_the_same_have_nothing_of_each_other(
             "data": {"record.json": json.dumps(forged)},
         }
     )
-    alice.create(tiny() | {"metadata": {"name": "thief"}, "spec": tiny()["spec"] | {"source": {"uri": his_artifact}}})
+    thief = tiny(source={"uri": his_artifact}, artifacts={"uri": "pvc://store/tftrt"})
+    alice.create(thief | {"metadata": {"name": "thief"}})
     eventually(lambda: conditions(alice, "thief").get("Stalled") == ("True", "SourceNotFound"), seconds=120)
     assert bob.namespace in message(alice, "Ready", "thief"), "it was looked for in her own claim of that name"
 
