@@ -115,6 +115,19 @@ def test_a_record_of_other_types_is_none(changes: dict[str, Any]) -> None:
         parse_record(json.dumps(written(**changes)))
 
 
+@pytest.mark.parametrize("text", ["", "null", "[]", "7", "[" * 100_000, '{"version": 1}', '{"version": 2}'])
+def test_what_is_no_record_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_record(text)
+
+
+def test_half_a_character_is_no_text() -> None:
+    """It can neither be hashed nor written, where what serves is compared with what is asked for."""
+    inputs = {"source_uri": "https://models.example.com/a?\ud800", "tensorflow": "2.14.1", "tensorrt": ""}
+    with pytest.raises(ValueError, match="hex escape"):
+        parse_record(json.dumps(written(inputs=inputs)))
+
+
 def test_what_a_record_tells_beside_its_engine_is_kept_only_where_it_can_be() -> None:
     told = {"jobName": "a b\x1b", "attempt": 10**30, "secretName": "../other"}
     found = parse_record(json.dumps(written(**told)))
