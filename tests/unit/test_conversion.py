@@ -147,6 +147,18 @@ def test_why_and_by_what_a_model_was_converted_is_told_for_as_long_as_the_engine
     assert (told.job_name, told.attempt) == (name, 2)
 
 
+def test_why_a_model_was_converted_is_told_on_one_line_whoever_wrote_it() -> None:
+    model = trtmodel()
+    record = replace(observed_record(model).record, reason="\x1b[2JConverted\n" + "a" * 900_000)
+    made = planned(model, records=(replace(observed_record(model), record=record),))
+    assert made.status is not None
+    assert made.status.conversion is not None
+    told = made.status.conversion.reason
+    assert told is not None
+    assert told.isprintable()
+    assert len(told) <= 2000
+
+
 def test_a_record_of_an_operator_that_kept_less_is_read() -> None:
     model = trtmodel()
     text = json.loads(record_text(observed_record(model).record))

@@ -33,7 +33,6 @@ def timed(speedup: str) -> Summary:
         ("1.0", "0.99", None),
         ("0.9899", "0.99", "AccuracyBelowThreshold"),
         ("NaN", "0.0", "AccuracyBelowThreshold"),
-        ("nonsense", "0.0", "AccuracyBelowThreshold"),
         (None, "0.5", "AccuracyUnknown"),
     ],
 )
@@ -48,6 +47,7 @@ def test_top1_agreement(agreement: str | None, gate: str, expected: str | None) 
         ("0.0101", "0.01", "AccuracyBelowThreshold"),
         ("NaN", "1e9", "AccuracyBelowThreshold"),
         ("inf", "1e9", "AccuracyBelowThreshold"),
+        ("Infinity", "1e9", "AccuracyBelowThreshold"),
         (None, "1", "AccuracyUnknown"),
     ],
 )

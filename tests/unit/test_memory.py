@@ -35,8 +35,17 @@ def test_memory_is_what_one_pod_may_use_of_a_larger_device() -> None:
 
 
 def test_an_explicit_fraction_wins_over_everything() -> None:
-    grant = memory_grant(gpu(memoryFraction="0.5", memory="1G"), 4_000_000_000, 12_000_000_000, None)
+    grant = memory_grant(gpu(memoryFraction="0.5", memory="8G"), 4_000_000_000, 12_000_000_000, None)
     assert grant == MemoryGrant(Decimal("0.5"), 6_000_000_000)
+    alone = memory_grant(gpu(memoryFraction="0.95"), 4_000_000_000, 12_000_000_000, None)
+    assert alone == MemoryGrant(Decimal("0.95"), 11_400_000_000), "nothing was measured that it leaves no room for"
+
+
+def test_an_explicit_fraction_leaves_room_in_the_memory_allowed_though_nothing_was_measured() -> None:
+    shortage = memory_grant(gpu(memoryFraction="0.5", memory="7G"), 1, 12_000_000_000, None)
+    assert isinstance(shortage, MemoryShortage)
+    assert f"a server takes {PROCESS_OVERHEAD} beside them, but gpu.memory is 7000000000" in shortage.message
+    assert "raise or drop gpu.memory" in shortage.message
 
 
 @pytest.mark.parametrize(("memory", "of"), [(None, "the device has 12000000000"), ("8G", "gpu.memory is 8000000000")])
@@ -64,8 +73,10 @@ def test_too_little_memory_is_refused_with_the_sum_written_out(memory: str) -> N
     assert "raise gpu.memory or lower conversion.maxWorkspaceSize" in shortage.message
 
 
-def test_more_memory_than_the_device_has_is_refused() -> None:
-    shortage = memory_grant(gpu(memory="24G"), 4_000_000_000, 12_000_000_000, None)
+@pytest.mark.parametrize("fraction", [None, "0.5"])
+@pytest.mark.parametrize("measured", [None, MeasuredPool(peak=10**9, overhead=5 * 10**8)])
+def test_more_memory_than_the_device_has_is_refused(fraction: str | None, measured: MeasuredPool | None) -> None:
+    shortage = memory_grant(gpu(memory="24G", memoryFraction=fraction), 4_000_000_000, 12_000_000_000, measured)
     assert isinstance(shortage, MemoryShortage)
     assert "24000000000 bytes, but the device has 12000000000" in shortage.message
 

@@ -3,6 +3,9 @@
 What the API server adds (defaults, status, other managers' fields) is no drift; what it leaves out because it is empty
 is none either. A field that was dropped from the manifest shows in the hash that the manifest carries. What a mutating
 webhook makes of an apply is no drift: it is known from the API server's answer, and conceded.
+
+The spec of a NetworkPolicy is compared whole. The API server adds nothing to one that says its policyTypes and its
+ports' protocols, as ours do, and there what is added opens or closes: `{}` among the rules lets everybody in.
 """
 
 import json
@@ -16,8 +19,9 @@ from .observation import Concession
 # Where Kubernetes writes quantities its own way: 1000m becomes 1. Anywhere else text is compared as text.
 QUANTITIES = frozenset({"limits", "requests", "sizeLimit", "target"})
 # By what an item of a list is found, since webhooks may have added others: what is unique in lists that Kubernetes
-# merges. The ports of a NetworkPolicy have neither key, and no room for others: a port more is a hole.
+# merges.
 KEYS = {"volumeMounts": ("mountPath",), "ports": ("containerPort", "name")}
+WHOLE = frozenset({("NetworkPolicy", "spec")})
 
 
 def drift(manifest: Manifest, live: Mapping[str, Any], conceded: Concession | None = None) -> frozenset[str]:
@@ -41,8 +45,22 @@ def _digest(manifest: Manifest) -> str:
 def _deviations_of(manifest: Manifest, live: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the path of each field that is not as the manifest says, with a digest of what it is."""
     for part, wanted in manifest.body.items():
-        if part != "status":
+        if (manifest.kind, part) in WHOLE:
+            yield from _differences(live.get(part), wanted, part)
+        elif part != "status":
             yield from _deviations(live.get(part), wanted, part, part)
+
+
+def _differences(live: Any, wanted: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the path of each value that is not the same, or that only one of both has. An empty list is as none."""
+    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+        for key in sorted({*live, *wanted}):
+            yield from _differences(live.get(key, []), wanted.get(key, []), f"{path}.{key}")
+    elif _is_list(wanted) and _is_list(live):
+        for place in range(max(len(live), len(wanted))):
+            yield from _differences(_at(live, place), _at(wanted, place), f"{path}[{place}]")
+    elif live != wanted:
+        yield path, _digest_of(live)
 
 
 def _deviations(
@@ -56,7 +74,11 @@ def _deviations(
         for part, mine, theirs in _pairs(live, wanted, field):
             yield from _deviations(theirs, mine, f"{path}[{part}]", "")
     elif not _is_same(live, wanted, quantities=quantities):
-        yield path, digest(json.dumps(live, sort_keys=True, default=str), 16)
+        yield path, _digest_of(live)
+
+
+def _digest_of(live: Any) -> str:
+    return digest(json.dumps(live, sort_keys=True, default=str), 16)
 
 
 def _is_list(value: Any) -> bool:

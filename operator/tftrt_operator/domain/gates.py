@@ -20,7 +20,7 @@ def _judge_accuracy(gates: Verification, measured: ReportedVerification | None) 
     if gates.min_top1_agreement is not None:
         if agreement is None:
             return _unknown("minTop1Agreement", "the model is no classifier with one output")
-        if not _number(agreement) >= float(gates.min_top1_agreement):
+        if not float(agreement) >= float(gates.min_top1_agreement):
             return stalled(
                 "AccuracyBelowThreshold",
                 f"top-1 agreement with the unconverted model is {agreement} of {samples} samples,"
@@ -29,7 +29,7 @@ def _judge_accuracy(gates: Verification, measured: ReportedVerification | None) 
     if gates.max_relative_error is not None:
         if error is None:
             return _unknown("maxRelativeError", "its answers could not be compared")
-        if not _number(error) <= float(gates.max_relative_error):
+        if not float(error) <= float(gates.max_relative_error):
             return stalled(
                 "AccuracyBelowThreshold",
                 f"the largest relative error against the unconverted model is {error} on {samples} samples,"
@@ -43,7 +43,7 @@ def _judge_speed(gates: Verification, measured: ReportedBenchmark | None) -> Ver
         return None
     if measured is None:
         return stalled("SpeedupUnknown", "verification.minSpeedup is set, but the model was not timed: drop the gate")
-    if _number(measured.speedup) >= float(gates.min_speedup):
+    if float(measured.speedup) >= float(gates.min_speedup):
         return None
     return stalled(
         "SpeedupBelowThreshold",
@@ -55,11 +55,3 @@ def _judge_speed(gates: Verification, measured: ReportedBenchmark | None) -> Ver
 
 def _unknown(gate: str, why: str) -> Verdict:
     return stalled("AccuracyUnknown", f"verification.{gate} is set, but {why}: drop the gate")
-
-
-def _number(text: str) -> float:
-    """Return the number. NaN, and what is no number at all, compares as false: it passes no gate."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

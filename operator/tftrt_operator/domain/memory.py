@@ -50,7 +50,8 @@ def memory_grant(
 ) -> MemoryGrant | MemoryShortage:
     """Return the fraction of a device of `device_memory` bytes, floored to four decimals so that it never exceeds.
 
-    An explicit `memoryFraction` wins, where it leaves room for what lies outside the pool.
+    An explicit `memoryFraction` wins, where it leaves room for what lies outside the pool: what was measured, or in
+    what `memory` allows what is assumed.
     `ReserveWorkspace` gives `(memory - reserve) / device`, where `reserve` is the larger of `max_workspace_size`
     (bytes) and what lies outside TensorFlow's pool, and `memory` defaults to the device.
     `Measured` gives `peak x 1.1 / device`. However it comes about, the pool must hold the measured peak.
@@ -68,14 +69,16 @@ def memory_grant(
 def _granted(
     gpu: GPU, max_workspace_size: int, device_memory: int, measured: MeasuredPool | None
 ) -> MemoryGrant | MemoryShortage:
-    if gpu.memory_fraction is not None:
-        return _explicit_grant(gpu, device_memory, measured)
     memory = device_memory if gpu.memory is None else quantity_bytes(gpu.memory)
     if memory > device_memory:
         return MemoryShortage(
             f"gpu.memory asks for {memory} bytes, but the device has {device_memory}: lower gpu.memory"
         )
     overhead = measured.overhead if measured is not None else PROCESS_OVERHEAD
+    if gpu.memory_fraction is not None:
+        # Of a fraction alone nothing is assumed: whoever names it knows the device, and may know the model.
+        known = measured is not None or gpu.memory is not None
+        return _explicit_grant(gpu, memory, device_memory, overhead if known else 0)
     if gpu.memory_policy is MemoryPolicy.MEASURED:
         return _measured_grant(memory, device_memory, measured)
     reserve = max(max_workspace_size, overhead)
@@ -88,15 +91,14 @@ def _granted(
     return _grant(Decimal(memory - reserve) / Decimal(device_memory), device_memory)
 
 
-def _explicit_grant(gpu: GPU, device_memory: int, measured: MeasuredPool | None) -> MemoryGrant | MemoryShortage:
-    """Return what the spec itself names, if what lies outside the pool is known to fit beside it."""
+def _explicit_grant(gpu: GPU, memory: int, device_memory: int, overhead: int) -> MemoryGrant | MemoryShortage:
+    """Return what the spec itself names, if what lies outside the pool fits beside it."""
     grant = _grant(Decimal(str(gpu.memory_fraction)), device_memory)
-    memory = device_memory if gpu.memory is None else quantity_bytes(gpu.memory)
-    if measured is not None and grant.limit_bytes + measured.overhead > memory:
+    if grant.limit_bytes + overhead > memory:
         of = "the device has" if gpu.memory is None else "gpu.memory is"
         return MemoryShortage(
             f"gpu.memoryFraction {gpu.memory_fraction} gives TensorFlow {grant.limit_bytes} bytes, and a server takes"
-            f" {measured.overhead} beside them, but {of} {memory}: lower gpu.memoryFraction"
+            f" {overhead} beside them, but {of} {memory}: lower gpu.memoryFraction"
             + ("" if gpu.memory is None else ", or raise or drop gpu.memory")
         )
     return grant

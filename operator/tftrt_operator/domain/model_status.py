@@ -27,7 +27,7 @@ from .stages.conversion import engine_jobs, why_convert
 from .stages.rollout import answering_replicas, servers
 from .target import Target
 from .verdict import Verdict
-from .words import quote
+from .words import printable, quote
 
 
 def status_of(
@@ -160,7 +160,7 @@ def _conversion(
         return ConversionStatus(
             job_name=record.job_name,
             attempt=record.attempt,
-            reason=record.reason,
+            reason=None if record.reason is None else printable(record.reason),
             started_at=summary.started_at,
             finished_at=summary.finished_at,
             device=Device(
@@ -187,14 +187,14 @@ def _conversion(
         return None
     jobs = engine_jobs(target, observation)
     if not jobs:
-        return ConversionStatus(reason=why_convert(target, observation))
+        return ConversionStatus(reason=printable(why_convert(target, observation)))
     job = jobs[-1]
     return ConversionStatus(
         job_name=job.name,
         attempt=job.failed_attempts + 1,
         started_at=job.started_at,
         finished_at=job.finished_at,
-        reason=why_convert(target, observation),
+        reason=printable(why_convert(target, observation)),
     )
 
 

@@ -2,22 +2,67 @@
 
 It is an immutable ConfigMap that each TRTModel using the engine owns. The operator decides from the spec, the records
 and what exists, never from its own status.
+
+Whoever may write ConfigMaps may write a record, and what runs a model's graph may write a termination message. What
+they say stands in columns, conditions and manifests, so that each part has the bounds of what the converter sends.
 """
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import from_json
 
 from ..api.schema import ApiModel
+from ..api.storage import STORE_PATTERN, SecretName
 from .fingerprint import EngineInputs, told
 
 T = TypeVar("T")
 RECORD_KEY = "record.json"
 RECORD_VERSION = 1
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable")
+    return text
+
+
+def _time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+_Printable = AfterValidator(_printable)
+_Word = Annotated[str, Field(max_length=64, pattern=r"^([A-Za-z0-9][-A-Za-z0-9_.+]*)?$")]
+_Folder = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]*$")]
+_Label = Annotated[str, Field(max_length=256), _Printable]
+_Uri = Annotated[str, Field(max_length=2048), _Printable]
+_StoredUri = Annotated[_Uri, Field(pattern=STORE_PATTERN)]
+_Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+_Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+# The converter writes no exponents: the largest numbers have 309 digits, the smallest more than that behind the point.
+_Decimal = Annotated[
+    str,
+    Field(max_length=400, pattern=r"^(-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?|-?([Ii]nf|Infinity)|nan|NaN)$"),
+]
+_Time = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?"
+        r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+    ),
+    AfterValidator(_time),
+]
+_Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+# A server asks for several times the artifact's size, and a quantity ends at 2**63.
+_ArtifactBytes = Annotated[int, Field(ge=0, le=2**60)]
+_BatchSize = Annotated[int, Field(ge=1, le=4096)]
+_Dimension = Annotated[int, Field(ge=-1, le=2**31 - 1)]
 
 
 class _Report(ApiModel):
@@ -27,80 +72,83 @@ class _Report(ApiModel):
 class Tensor(_Report):
     """An input or output of the served model; dtype in Triton's names, -1 for an open dimension."""
 
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
+    name: _Uri
+    dtype: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,15}$")]
+    shape: Annotated[tuple[_Dimension, ...], Field(max_length=32)]
+
+
+_Tensors = Annotated[tuple[Tensor, ...], Field(max_length=1024)]
 
 
 class ReportedDevice(_Report):
     """The device that the conversion saw; memory in bytes."""
 
-    name: str
-    compute_capability: str = ""
-    memory_bytes: int | None = None
-    driver: str = ""
+    name: _Label
+    compute_capability: _Word = ""
+    memory_bytes: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+    driver: _Word = ""
 
 
 class ReportedVersions(_Report):
     """The versions that built the engines."""
 
-    tensorflow: str
-    tensorrt: str = ""
-    runtime: str
+    tensorflow: _Word
+    tensorrt: _Word = ""
+    runtime: _Word
 
 
 class ReportedVerification(_Report):
     """How the converted model's answers compare with the unconverted one's; decimals, None where not measurable."""
 
-    samples: int
-    top1_agreement: str | None = None
-    max_relative_error: str | None = None
-    uri: str | None = None
+    samples: _Count
+    top1_agreement: _Decimal | None = None
+    max_relative_error: _Decimal | None = None
+    uri: _Uri | None = None
     """Of the data; None where it was made up."""
 
 
 class ReportedMemory(_Report):
     """GPU memory of one server, in bytes, from a fresh process that ran the largest batch."""
 
-    weights_bytes: int
-    peak_bytes: int
-    overhead_bytes: int
+    weights_bytes: _Count
+    peak_bytes: _Count
+    overhead_bytes: _Count
 
 
 class ReportedBenchmark(_Report):
     """One call at a time at the largest batch, input on the device; native is TensorFlow as it runs by default."""
 
-    batch_size: int
-    converted_p50_microseconds: int
-    native_p50_microseconds: int
-    speedup: str
+    batch_size: _BatchSize
+    converted_p50_microseconds: _Count
+    native_p50_microseconds: _Count
+    speedup: _Decimal
 
 
 class Summary(_Report):
     """What `tftrt publish` leaves in its termination message."""
 
-    result: str
-    fingerprint: str
-    build: str
-    product: str
-    artifact: str
-    source_digest: str
+    result: _Word
+    fingerprint: _Fingerprint
+    build: _Folder
+    product: _Folder
+    artifact: _StoredUri
+    source_digest: _Digest
     device: ReportedDevice
     versions: ReportedVersions
-    engines: int
-    converted_ops: int
-    total_ops: int
-    batch_sizes: tuple[int, ...]
-    inputs: tuple[Tensor, ...] | None = None
+    engines: _Count
+    converted_ops: _Count
+    total_ops: _Count
+    batch_sizes: Annotated[tuple[_BatchSize, ...], Field(min_length=1, max_length=4096)]
+    inputs: _Tensors | None = None
     """None where the signature is too long for a termination message; the artifact's manifest has it."""
-    outputs: tuple[Tensor, ...] | None = None
-    artifact_bytes: int
+    outputs: _Tensors | None = None
+    artifact_bytes: _ArtifactBytes
     verification: ReportedVerification | None = None
     memory: ReportedMemory | None = None
     benchmark: ReportedBenchmark | None = None
-    report_uri: str | None = None
-    started_at: str
-    finished_at: str
+    report_uri: _StoredUri | None = None
+    started_at: _Time
+    finished_at: _Time
 
 
 def parse_summary(termination_message: str) -> Summary | None:
@@ -155,6 +203,14 @@ class EngineRecord:
     """The Secret that the artifact was stored with, "" for none: whoever deletes it needs the same."""
 
 
+_INPUTS = TypeAdapter(EngineInputs)
+_TEXT = TypeAdapter(str)
+_KEY_URI = TypeAdapter(str | None)
+_JOB_NAME = TypeAdapter(Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")])
+_ATTEMPT = TypeAdapter(Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)])
+_SECRET_NAME = TypeAdapter(SecretName)
+
+
 def record_text(record: EngineRecord) -> str:
     """Return the record as the JSON text that its ConfigMap holds."""
     return json.dumps(
@@ -181,19 +237,26 @@ def parse_record(text: str) -> EngineRecord:
         ValueError: the text is no record of a version that this operator reads.
     """
     try:
-        data = json.loads(text)
+        data = from_json(text)  # which takes no half characters and no depths, unlike json
         if data["version"] != RECORD_VERSION:
             raise ValueError(f"record version {data['version']!r} is unknown")
-        known = {field.name for field in fields(EngineInputs)}
         return EngineRecord(
-            key=EngineKey(data["fingerprint"], data["store"], data.get("verificationUri")),
-            inputs=EngineInputs(**{name: _frozen(value) for name, value in data["inputs"].items() if name in known}),
+            key=EngineKey(
+                _TEXT.validate_python(data["fingerprint"]),
+                _TEXT.validate_python(data["store"]),
+                _KEY_URI.validate_python(data.get("verificationUri")),
+            ),
+            inputs=_INPUTS.validate_python(data["inputs"]),
             summary=Summary.model_validate(data["summary"]),
-            reason=_kept(data, "reason", str),
-            job_name=_kept(data, "jobName", str),
-            attempt=_kept(data, "attempt", int),
-            secret_name=_kept(data, "secretName", str),
+            reason=_kept(data, "reason", _TEXT),
+            job_name=_kept(data, "jobName", _JOB_NAME),
+            attempt=_kept(data, "attempt", _ATTEMPT),
+            secret_name=_kept(data, "secretName", _SECRET_NAME),
         )
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or first["type"]
+        raise ValueError(f"not an engine record: {where}: {first['msg']}") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not an engine record: {error}") from error
 
@@ -214,12 +277,9 @@ def misfit(record: EngineRecord, namespace: str, name: str) -> str:
     return ""
 
 
-def _kept(data: dict[str, Any], name: str, kind: type[T]) -> T | None:
+def _kept(data: dict[str, Any], name: str, kind: TypeAdapter[T]) -> T | None:
     """Return what an older operator did not write, and anyone may have written otherwise."""
-    value = data.get(name)
-    return value if isinstance(value, kind) and not isinstance(value, bool) else None
-
-
-def _frozen(value: Any) -> Any:
-    """Return JSON's lists as the tuples that they were."""
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+    try:
+        return kind.validate_python(data.get(name))
+    except ValidationError:
+        return None

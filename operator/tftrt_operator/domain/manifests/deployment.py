@@ -29,6 +29,7 @@ _BYTES = {"BOOL": 1, "UINT8": 1, "INT8": 1, "UINT16": 2, "INT16": 2, "FP16": 2, 
 _BYTES |= {"FP32": 4, "UINT64": 8, "INT64": 8, "FP64": 8}
 _STRING_BYTES = 1024  # a guess for a text of open length; the server says so when it is too small
 _OPEN_DIMENSION = 256  # likewise for a dimension that the signature leaves open
+_MOST_SHARED_MEMORY = 2**60  # no node has as much, and a quantity ends at 2**63
 
 
 def deployment(
@@ -213,12 +214,13 @@ def _resources(model: TRTModel, record: EngineRecord, extended: Mapping[str, str
 def shared_memory_bytes(record: EngineRecord) -> int:
     """Return the size of /dev/shm in bytes: the tensors of the batches in flight, at least Triton's usual 64 MiB.
 
-    `maxBatchSize x (input + output bytes of one sample) x requests in flight`, in whole MiB.
+    `maxBatchSize x (input + output bytes of one sample) x requests in flight`, in whole MiB. A signature of any shapes
+    makes a quantity that Kubernetes reads.
     """
     summary = record.summary
     sample = sum(_sample_bytes(tensor) for tensor in (*(summary.inputs or ()), *(summary.outputs or ())))
     needed = max(summary.batch_sizes) * sample * REQUESTS_IN_FLIGHT
-    return max(64, math.ceil(needed / 2**20)) * 2**20
+    return min(max(64, -(-needed // 2**20)) * 2**20, _MOST_SHARED_MEMORY)
 
 
 def _sample_bytes(tensor: Tensor) -> int:

@@ -1,0 +1,143 @@
+"""What is believed of a record and of a summary, whoever wrote them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tftrt_operator.domain.manifests.deployment import deployment, shared_memory_bytes
+from tftrt_operator.domain.record import parse_record, parse_summary, record_text
+
+from .builders import TRITON, engine_record, summary, trtmodel
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+MODEL = trtmodel()
+VERIFICATION = {"samples": 9, "top1Agreement": "1.0000", "maxRelativeError": "0.0001"}
+BENCHMARK = {"batchSize": 8, "convertedP50Microseconds": 2000, "nativeP50Microseconds": 5000, "speedup": "2.5"}
+TENSOR = {"name": "x", "dtype": "FP32", "shape": [-1, 224]}
+DEVICE = {"name": "NVIDIA A10", "memoryBytes": 12_000_000_000}
+VERSIONS = {"tensorflow": "2.14.1", "tensorrt": "8.5.3.1", "runtime": "triton"}
+
+
+def written(**changes: Any) -> dict[str, Any]:
+    """A record as anyone may have written it."""
+    return {**json.loads(record_text(engine_record(MODEL))), **changes}
+
+
+def message(**changes: Any) -> dict[str, Any]:
+    """A summary as anyone may have written it."""
+    found: dict[str, Any] = summary(MODEL).model_dump(by_alias=True, mode="json")
+    return found | changes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"benchmark": BENCHMARK | {"speedup": "9.99 see http://elsewhere.example"}},
+        {"benchmark": BENCHMARK | {"speedup": "2.5\n"}},
+        {"benchmark": BENCHMARK | {"batchSize": 0}},
+        {"benchmark": BENCHMARK | {"convertedP50Microseconds": 2**63}},
+        {"verification": VERIFICATION | {"maxRelativeError": "0, see http://elsewhere.example"}},
+        {"verification": VERIFICATION | {"top1Agreement": "nonsense"}},
+        {"verification": VERIFICATION | {"samples": -1}},
+        {"verification": VERIFICATION | {"uri": "pvc://models/\x1b[2J"}},
+        {"memory": {"weightsBytes": 1, "peakBytes": -1, "overheadBytes": 1}},
+        {"reportUri": "pvc://models/report.html\nReady"},
+        {"reportUri": "https://elsewhere.example/report.html"},
+        {"reportUri": "pvc://models/" + "a" * 2048},
+        {"sourceDigest": "sha256:\x1b[31m" + "0" * 59},
+        {"fingerprint": "0" * 31},
+        {"product": "../cpu"},
+        {"build": "a b"},
+        {"device": DEVICE | {"name": "a" * 900_000}},
+        {"device": DEVICE | {"name": "NVIDIA\nA10"}},
+        {"device": DEVICE | {"memoryBytes": 0}},
+        {"device": DEVICE | {"driver": "580 see http://elsewhere.example"}},
+        {"versions": VERSIONS | {"runtime": "triton), see http://elsewhere.example ("}},
+        {"versions": VERSIONS | {"tensorflow": "2.14.1\x1b[0m"}},
+        {"startedAt": "yesterday"},
+        {"startedAt": "2026-02-30T00:00:00Z"},
+        {"finishedAt": "2026-01-01 00:00:00"},
+        {"batchSizes": []},
+        {"batchSizes": [1, 4097]},
+        {"inputs": [TENSOR | {"shape": [-1, 2**31]}]},
+        {"inputs": [TENSOR | {"shape": [-2]}]},
+        {"inputs": [TENSOR | {"shape": [1] * 33}]},
+        {"inputs": [TENSOR | {"dtype": "a float"}]},
+        {"outputs": [TENSOR] * 1025},
+        {"artifactBytes": -1},
+        {"artifactBytes": 2**63},
+        {"engines": 10**40},
+    ],
+    ids=lambda changes: json.dumps(changes)[:60],
+)
+def test_a_summary_that_no_converter_makes_is_none(changes: dict[str, Any]) -> None:
+    assert parse_summary(json.dumps(message())) == summary(MODEL)
+    assert parse_summary(json.dumps(message(**changes))) is None
+    with pytest.raises(ValueError, match=r"^not an engine record: [^\x1b\n]{1,300}$"):
+        parse_record(json.dumps(written(summary=message(**changes))))
+
+
+@pytest.mark.parametrize(
+    "error", ["0", "0.00012", "1e-07", "1E+3", "inf", "Infinity", "NaN", "nan", "0." + "0" * 323 + "4941"]
+)
+def test_every_number_that_a_converter_writes_is_read(error: str) -> None:
+    found = parse_summary(json.dumps(message(verification=VERIFICATION | {"maxRelativeError": error})))
+    assert found is not None
+    assert found.verification is not None
+    assert found.verification.max_relative_error == error
+
+
+def test_the_summaries_of_real_conversions_are_read() -> None:
+    texts = [json.loads(path.read_text()) for path in RESULTS.glob("*/*-convert-*.json")]
+    found = [text["summary"] for text in texts if "summary" in text]
+    assert found
+    for one in found:
+        assert parse_summary(json.dumps(one)) is not None, one
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"store": {"a": 1}},
+        {"fingerprint": 7},
+        {"verificationUri": ["pvc://models/data.npz"]},
+        {"inputs": []},
+        {"inputs": {"source_uri": 7, "tensorflow": "2.14.1", "tensorrt": ""}},
+        {"inputs": {"source_uri": "pvc://a", "tensorflow": "2.14.1", "tensorrt": "", "calibration": ["pvc://a"]}},
+        {"summary": None},
+    ],
+    ids=str,
+)
+def test_a_record_of_other_types_is_none(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not an engine record"):
+        parse_record(json.dumps(written(**changes)))
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "7", "[" * 100_000, '{"version": 1}', '{"version": 2}'])
+def test_what_is_no_record_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_record(text)
+
+
+def test_half_a_character_is_no_text() -> None:
+    """It can neither be hashed nor written, where what serves is compared with what is asked for."""
+    inputs = {"source_uri": "https://models.example.com/a?\ud800", "tensorflow": "2.14.1", "tensorrt": ""}
+    with pytest.raises(ValueError, match="hex escape"):
+        parse_record(json.dumps(written(inputs=inputs)))
+
+
+def test_what_a_record_tells_beside_its_engine_is_kept_only_where_it_can_be() -> None:
+    told = {"jobName": "a b\x1b", "attempt": 10**30, "secretName": "../other"}
+    found = parse_record(json.dumps(written(**told)))
+    assert (found.job_name, found.attempt, found.secret_name) == (None, None, None)
+
+
+def test_the_memory_of_a_server_is_a_quantity_whatever_the_signature() -> None:
+    tensor = {"name": "x", "dtype": "FP32", "shape": [2**31 - 1] * 32}
+    record = engine_record(MODEL, inputs=[tensor] * 1024, artifactBytes=2**60)
+    assert shared_memory_bytes(record) == 2**60
+    body = deployment(MODEL, TRITON, record, None, 1).body
+    limits = body["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert int(limits["memory"]) < 2**63
