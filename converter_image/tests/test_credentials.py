@@ -41,7 +41,7 @@ def token(claims: dict[str, object]) -> str:
 def test_an_azure_uri_without_an_account_is_refused_in_words(mounted: Path) -> None:
     with pytest.raises(SecretUnfit, match="give the artifacts a Secret with at least AZURE_STORAGE_ACCOUNT"):
         options("az")
-    put(mounted, AZURE_STORAGE_KEY="a-key")
+    put(mounted, AZURE_STORAGE_KEY="YS1rZXk=")
     with pytest.raises(SecretUnfit, match="has no AZURE_STORAGE_ACCOUNT"):
         options("az")
 

@@ -33,7 +33,7 @@ class BucketStore:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._remote: Remote = open_remote(uri, "artifacts")
+        self._remote: Remote = self._write(lambda: open_remote(uri, "artifacts"))
 
     def uri(self, product: str) -> str:
         """The URI of a product's artifact."""
