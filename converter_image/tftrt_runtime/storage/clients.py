@@ -84,7 +84,8 @@ def _s3(secret: Secret | None, guard: StoreGuard, options: dict[str, Any]) -> An
         # What profiles of the environment say is not of this Secret: keys, commands that give some, endpoints.
         options["session"] = aiobotocore.session.AioSession()
         for name, value in (("profile", None), ("config_file", os.devnull), ("credentials_file", os.devnull)):
-            options["session"].set_config_variable(name, value)
+            # Not the session's own, for which None is "as the environment has it".
+            options["session"].get_component("config_store").set_config_variable(name, value)
         if secret.authority is not None:
             options["client_kwargs"] = options["client_kwargs"] | {"verify": str(secret.authority)}
     config = {
