@@ -20,7 +20,7 @@ from tftrt_runtime.artifact import Conversion, Device, Manifest, Tensor, Version
 from tftrt_runtime.convert import step
 from tftrt_runtime.errors import ArtifactCorrupt
 from tftrt_runtime.spec import JobSpec
-from tftrt_runtime.storage import claim_store
+from tftrt_runtime.storage import claim_store, stores
 from tftrt_runtime.workspace import Converted, Fetched, Workspace
 
 DIGEST = "sha256:" + "a" * 64
@@ -430,7 +430,7 @@ def test_a_manifest_that_is_too_large_to_be_one_is_not_read(store: Box, monkeypa
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(files, "NOTE_BYTES", 100)
     spec = JobSpec.model_validate_json(json.dumps(store.spec))
-    opened = publish.open_store(spec.artifacts, spec.model, spec.fingerprint)
+    opened = stores.open_store(spec.artifacts, spec.model, spec.fingerprint)
     for read in (opened.manifests, lambda: opened.manifest("cpu")):
         with pytest.raises(ArtifactCorrupt, match=r"manifest\.json has more than 100 bytes"):
             read()
