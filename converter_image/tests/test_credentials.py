@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from tftrt_runtime.errors import SecretUnfit
-from tftrt_runtime.storage import credentials, secret
+from tftrt_runtime.errors import SecretUnfit, SourceNotFound, StoreUnavailable
+from tftrt_runtime.fetching import trees
+from tftrt_runtime.storage import credentials, remote, secret
+from tftrt_runtime.storage.bucket_store import BucketStore
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def token(claims: dict[str, object]) -> str:
 def test_an_azure_uri_without_an_account_is_refused_in_words(mounted: Path) -> None:
     with pytest.raises(SecretUnfit, match="give the artifacts a Secret with at least AZURE_STORAGE_ACCOUNT"):
         options("az")
-    put(mounted, AZURE_STORAGE_KEY="a-key")
+    put(mounted, AZURE_STORAGE_KEY="YS1rZXk=")
     with pytest.raises(SecretUnfit, match="has no AZURE_STORAGE_ACCOUNT"):
         options("az")
 
@@ -106,3 +108,51 @@ def test_an_authority_that_is_none_and_hosts_that_are_none_are_refused_and_not_r
     put(mounted, hosts="*")
     with pytest.raises(SecretUnfit, match="entry 1 of `hosts` is none"):
         secret.read("artifacts", "https")
+
+
+@pytest.fixture
+def environments(mounted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that the environment's own program for credentials leaves, if anyone asks it for some; it gives none."""
+    asked, program = tmp_path / "asked", tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {asked}\nexit 1\n")
+    program.chmod(0o755)
+    (tmp_path / "config").write_text(f"[profile of-the-node]\ncredential_process = {program}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "of-the-node")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return asked
+
+
+@pytest.mark.parametrize("keys", [{}, {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"}])
+@pytest.mark.parametrize("profile", ["of-the-node", "nobody-has-it"])
+def test_with_a_secret_nothing_of_the_environments_profile_is_asked_for(
+    environments: Path, mounted: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, str], profile: str
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", profile)
+    put(mounted, AWS_ENDPOINT_URL="https://127.0.0.1:9", hosts="127.0.0.1:9", **keys)
+    with pytest.raises(remote.Unavailable, match="refused"), remote.told():
+        remote.open_remote("s3://bucket/model", "artifacts").filesystem.find("bucket/model")
+    assert not environments.exists()
+
+
+def test_a_profile_of_the_environment_that_gives_nothing_is_told(environments: Path) -> None:
+    with pytest.raises(SourceNotFound, match="s3://bucket/model may not be read"):
+        trees.open_tree("s3://bucket/model", "source")
+    with pytest.raises(StoreUnavailable, match="s3://bucket/tftrt"):
+        BucketStore("s3://bucket/tftrt")
+    assert environments.exists()
+
+
+def test_what_the_environment_says_of_azure_does_not_win_over_a_secret(
+    mounted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = "AccountName=ofthenode;AccountKey=dGhlaXJz;EndpointSuffix=core.windows.net"
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", theirs)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "dGhlaXJz")
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sig=theirs")
+    put(mounted, AZURE_STORAGE_ACCOUNT="ofthesecret", AZURE_STORAGE_SAS_TOKEN="sig=ours")
+    client = remote.open_remote("az://bucket/tftrt", "artifacts").filesystem
+    assert client.service_client.account_name == "ofthesecret"
+    assert (client.connection_string, client.account_key, client.sas_token) == (None, None, "sig=ours")

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tarfile
 import zipfile
@@ -18,6 +19,9 @@ import pytest
 from tests.authority import Authority
 from tests.box import Box
 from tests.object_store import BUCKET, KEYS, ObjectStore, WebServer, basic, secret
+from tftrt_runtime.errors import SourceUnavailable
+from tftrt_runtime.fetching.trees import open_tree
+from tftrt_runtime.storage import clients
 
 PIECE = 16 << 20  # of a download
 
@@ -97,6 +101,56 @@ def test_a_server_that_always_breaks_off_is_a_passing_fault(box: Box, source: Pa
         ended = box.run("fetch")
     assert (ended.code, ended.termination["reason"]) == (36, "SourceUnavailable")
     assert not (box.workspace / "fetch.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [("127.0.0.1:9", "the connection was refused"), ("nothing.invalid", "the name of the host is not known")],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_is_not_reached_is_a_passing_fault_and_why_is_told(
+    box: Box, scheme: str, host: str, words: str
+) -> None:
+    box.spec["source"]["uri"] = f"{scheme}://{host}/model.zip"
+    ended = box.run("fetch")
+    assert (ended.code, ended.termination["reason"]) == (36, "SourceUnavailable"), ended.log
+    assert ended.message.startswith(f"{scheme}://{host}/model.zip could not be fetched: ")
+    assert words in ended.message
+
+
+def test_a_proxy_that_is_not_reached_is_a_passing_fault(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    box.spec["source"]["uri"] = "https://models.example.com/model.zip"
+    ended = box.run("fetch")
+    assert (ended.code, ended.termination["reason"]) == (36, "SourceUnavailable"), ended.log
+    assert "the connection was refused" in ended.message
+
+
+def test_a_server_that_does_not_answer_is_a_passing_fault(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "READ_SECONDS", 0.2)
+    monkeypatch.setenv("TFTRT_SECRETS", str(box.secrets))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}/model.zip"
+        with pytest.raises(SourceUnavailable, match="it timed out"):
+            open_tree(uri, "source")
+
+
+def test_a_server_that_nobody_vouches_for_is_a_passing_fault(box: Box, source: Path, authority: Authority) -> None:
+    with WebServer(tarred(source), authority=authority).running("model.tar.gz") as server:
+        box.spec["source"]["uri"] = server.url
+        ended = box.run("fetch")
+    assert (ended.code, ended.termination["reason"]) == (36, "SourceUnavailable"), ended.log
+    assert "certificate verify failed" in ended.message
+    assert "ca.crt" in ended.message
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_file_that_a_server_does_not_have_is_not_found(box: Box, status: int) -> None:
+    with WebServer(b"", refuses=status).running("model.zip") as server:
+        box.spec["source"]["uri"] = server.url
+        ended = box.run("fetch")
+    assert (ended.code, ended.termination["reason"]) == (11, "SourceNotFound"), ended.log
 
 
 @pytest.mark.parametrize("keys", [{"username": "me", "password": "secret"}, {"token": "secret"}])

@@ -23,6 +23,11 @@ from tftrt_runtime.storage import hosts
         ("10.0.0.7:9000", "https://10.0.0.7:9000"),
         ("[fd00::7]:9000", "https://[fd00::7]:9000"),
         ("localhost:8443", "https://localhost:8443"),
+        ("models.example.com", "https://models.example.com./x.zip"),
+        ("models.example.com.", "https://models.example.com/x.zip"),
+        ("models.example.com.:8443", "https://models.example.com:8443"),
+        ("*.example.com.", "https://a.example.com./x.zip"),
+        ("s3.example.com", "https://bucket.s3.example.com./key"),
         ("xn--bcher-kva.example", "https://b\u00fccher.example/x"),
         # By the bucket's name, as Amazon's hosts are called.
         ("s3.eu-central-1.amazonaws.com", "https://bucket.s3.eu-central-1.amazonaws.com/key"),
@@ -48,6 +53,7 @@ def test_a_host_is_named_by_itself_or_by_a_domain_above_it(named: str, url: str)
         ("*.example.com", "https://attackerexample.com"),
         ("*.example.com", "https://a.example.com:8443"),
         ("s3.example.com", "https://other.s3.example.com"),
+        ("models.example.com", "https://models.example.com../x.zip"),
         ("s3.example.com", "https://a.bucket.s3.example.com"),
     ],
 )
@@ -76,7 +82,12 @@ def test_what_names_no_host_is_refused_and_not_repeated(entry: str) -> None:
 
 
 def test_the_line_that_names_a_host_is_told_as_it_is_to_be_written() -> None:
-    for url in ("https://a.example.com/x", "https://a.example.com:9000", "https://[fd00::7]:9000/x"):
+    for url in (
+        "https://a.example.com/x",
+        "https://a.example.com./x",
+        "https://a.example.com:9000",
+        "https://[fd00::7]:9000/x",
+    ):
         assert hosts.is_named(URL(url), hosts.parse(hosts.line_for(URL(url))), None)
     assert hosts.line_for(URL("https://a.example.com/x")) == "a.example.com"
     assert hosts.line_for(URL("https://a.example.com:9000/x")) == "a.example.com:9000"

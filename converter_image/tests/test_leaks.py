@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -15,7 +16,10 @@ import pytest
 from tests.authority import Authority
 from tests.box import Box, Ended
 from tests.object_store import BUCKET, ObjectStore, WebServer, secret
-from tests.planted import leaked
+from tests.planted import ACCOUNT_KEY, leaked
+from tftrt_runtime.errors import SecretUnfit
+from tftrt_runtime.fetching.trees import open_tree
+from tftrt_runtime.storage.secret import KNOWN
 
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "planted-id", "AWS_SECRET_ACCESS_KEY": "planted-key", "AWS_REGION": "us-east-1"}
 
@@ -147,4 +151,66 @@ def test_of_a_conversion_that_fails_nothing_tells_what_opens_it(box: Box, web: W
         ended = box.run("convert")
     assert ended.code != 0
     assert ended.message
+    if fault in (not_reached, not_trusted):
+        assert ended.termination["reason"] == "SourceUnavailable"
     expect_nothing_told(box, ended)
+
+
+PLACES = {
+    "s3": ("s3://bucket/model", S3_KEYS | {"AWS_ENDPOINT_URL": "https://127.0.0.1:9"}),
+    "gs": ("gs://bucket/model", {"GOOGLE_ENDPOINT_URL": "https://127.0.0.1:9"}),
+    "az": ("az://bucket/model", {"AZURE_STORAGE_ACCOUNT": "account", "AZURE_STORAGE_KEY": ACCOUNT_KEY}),
+    "https": ("https://127.0.0.1:9/model.zip", {"username": "planted", "password": "planted"}),
+}
+BAD_URLS = (
+    "planted",
+    "ftp://planted",
+    "https://127.0.0.1:planted",
+    "https://me:planted@127.0.0.1:9",
+    "https://127.0.0.1:9?sig=planted",
+    "https://127.0.0.1:9/#planted",
+)
+BAD_WORDS = ("planted key", "planted\nkey", "plantéd-planted")
+BAD = {
+    "AWS_ACCESS_KEY_ID": BAD_WORDS,
+    "AWS_SECRET_ACCESS_KEY": BAD_WORDS,
+    "AWS_SESSION_TOKEN": BAD_WORDS,
+    "AWS_REGION": ("planted region", "planted/key", "planted.attacker.example", ""),
+    "AWS_ENDPOINT_URL": BAD_URLS,
+    "GOOGLE_ENDPOINT_URL": BAD_URLS,
+    "key.json": (
+        "planted",
+        '{"client_email": "a", "private_key": "planted", "token_uri": "https://127.0.0.1:9/token"}',
+        '{"client_email": "a", "private_key": "a", "token_uri": "planted"}',
+        '{"client_email": "a", "private_key": ["planted"], "token_uri": "https://127.0.0.1:9/token"}',
+    ),
+    "AZURE_STORAGE_CONNECTION_STRING": (
+        "planted",
+        "AccountName=account;AccountKey=planted",
+        "AccountName=planted account;AccountKey=YQ==",
+        *(f"AccountName=account;AccountKey=YQ==;BlobEndpoint={url}" for url in BAD_URLS),
+    ),
+    "AZURE_STORAGE_ACCOUNT": ("planted account", "planted/account", "planted@attacker.example"),
+    "AZURE_STORAGE_KEY": ("planted", "planted key", "plantéd"),
+    "AZURE_STORAGE_SAS_TOKEN": BAD_WORDS,
+    "token": BAD_WORDS,
+}
+
+
+@pytest.mark.parametrize(("scheme", "name"), [(scheme, name) for scheme in PLACES for name in KNOWN[scheme]])
+def test_a_key_that_cannot_be_read_is_named_and_nothing_of_it_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], scheme: str, name: str
+) -> None:
+    monkeypatch.setenv("TFTRT_SECRETS", str(tmp_path / "secrets"))
+    uri, good = PLACES[scheme]
+    for value in BAD.get(name, ()):
+        folder = tmp_path / "secrets" / "source"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for key, text in (good | {"hosts": "127.0.0.1:9 account.blob.core.windows.net", name: value}).items():
+            (folder / key).write_text(text)
+        with pytest.raises(SecretUnfit, match=re.escape(name)) as failed:
+            open_tree(uri, "source")
+        assert leaked(failed.value.message.encode()) == []
+    assert leaked("".join(capfd.readouterr()).encode()) == []
+    assert name in BAD or name in ("username", "password"), "which may be any text"

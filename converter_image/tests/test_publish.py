@@ -7,17 +7,20 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.box import FINGERPRINT, Box, Mount
-from tftrt_runtime import artifact, log, lookup, publish
+from tests.object_store import BUCKET, KEYS, ObjectStore, secret
+from tftrt_runtime import artifact, files, log, lookup, publish
+from tftrt_runtime.__main__ import _exit_code
 from tftrt_runtime.artifact import Conversion, Device, Manifest, Tensor, Versions
 from tftrt_runtime.convert import step
 from tftrt_runtime.errors import ArtifactCorrupt
 from tftrt_runtime.spec import JobSpec
-from tftrt_runtime.storage import claim_store
+from tftrt_runtime.storage import claim_store, stores
 from tftrt_runtime.workspace import Converted, Fetched, Workspace
 
 DIGEST = "sha256:" + "a" * 64
@@ -322,3 +325,112 @@ def test_publish_without_a_build_name_is_a_usage_error(box: Box) -> None:
     ended = box.run("publish")
     assert ended.code == 2
     assert "TFTRT_BUILD" in ended.message
+
+
+KEY = "planted-key"
+
+
+@pytest.fixture(params=["claim", "bucket"])
+def store(request: pytest.FixtureRequest, box: Box, s3: ObjectStore) -> Box:
+    """The box with a store of each kind, and the Secret that opens it."""
+    keys = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": KEY}
+    if request.param == "bucket":
+        box.spec["artifacts"] = {"uri": f"s3://{BUCKET}/tftrt"}
+        keys |= KEYS | {"AWS_SECRET_ACCESS_KEY": KEY} | s3.place(s3.endpoint)
+    secret(box, "artifacts", keys)
+    return box
+
+
+def a_link_to_the_key(box: Box) -> Path:
+    (box.workspace / "artifact/model/assets").mkdir()
+    path = box.workspace / "artifact/model/assets/x"
+    path.symlink_to(box.secrets / "artifacts/AWS_SECRET_ACCESS_KEY")
+    return path
+
+
+def a_link_to_its_folder(box: Box) -> Path:
+    path = box.workspace / "artifact/model/assets"
+    path.symlink_to(box.secrets / "artifacts")
+    return path
+
+
+def a_link_in_place_of_all(box: Box) -> Path:
+    path = box.workspace / "artifact"
+    path.rename(box.workspace / "aside")
+    path.symlink_to(box.secrets / "artifacts")
+    return path
+
+
+def a_pipe(box: Box) -> Path:
+    path = box.workspace / "artifact/model/pipe"
+    os.mkfifo(path)
+    return path
+
+
+def a_link_in_place_of_a_note(box: Box) -> Path:
+    path = box.workspace / "convert.json"
+    path.unlink()
+    path.symlink_to(box.secrets / "artifacts/AWS_SECRET_ACCESS_KEY")
+    return path
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [a_link_to_the_key, a_link_to_its_folder, a_link_in_place_of_all, a_pipe, a_link_in_place_of_a_note],
+)
+def test_what_the_models_code_left_leads_nobody_to_the_secret(
+    store: Box, s3: ObjectStore, leave: Callable[[Box], Path]
+) -> None:
+    left = leave(store)
+    ended = store.run("publish")
+    assert (ended.code, ended.termination["reason"]) == (22, "ArtifactCorrupt"), ended.log
+    assert f"{left} is no " in ended.message
+    assert KEY not in ended.log + ended.output + ended.message
+    assert not list(store.pvc.rglob("model"))
+    if store.spec["artifacts"]["uri"].startswith("s3:"):
+        assert s3.keys() == []
+
+
+@pytest.mark.parametrize("change", [{"product": "../x"}, {"product": KEY + "/"}, {"conversion": KEY}])
+def test_a_note_that_is_none_is_refused_and_nothing_of_it_told(box: Box, change: dict[str, str]) -> None:
+    note = box.workspace / "convert.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | change))
+    ended = box.run("publish")
+    assert (ended.code, ended.termination["reason"]) == (22, "ArtifactCorrupt"), ended.log
+    assert f"{note} is not as `tftrt convert` writes it ({next(iter(change))}" in ended.message
+    assert KEY not in ended.log
+
+
+def test_an_unforeseen_fault_quotes_nothing_of_what_was_read(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFTRT_TERMINATION_LOG", str(tmp_path / "termination"))
+
+    def command() -> None:
+        Converted.model_validate_json(json.dumps({"product": "cpu", "conversion": KEY}))
+
+    assert _exit_code(command) == 30
+    told = (tmp_path / "termination").read_text() + "".join(capfd.readouterr())
+    assert "ValidationError: conversion: Input should be" in told
+    assert KEY not in told
+
+
+def test_a_listed_file_that_is_a_pipe_is_not_waited_for(box: Box) -> None:
+    box.run("publish")
+    listed = box.published / "model/saved_model.pb"
+    listed.unlink()
+    os.mkfifo(listed)
+    with pytest.raises(ArtifactCorrupt, match=re.escape(f"{listed} is no regular file")):
+        artifact.check_files(Manifest.model_validate(box.manifest), box.product)
+
+
+def test_a_manifest_that_is_too_large_to_be_one_is_not_read(store: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store.run("publish").code == 0
+    for name, value in store.environment(store.root / "termination").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(files, "NOTE_BYTES", 100)
+    spec = JobSpec.model_validate_json(json.dumps(store.spec))
+    opened = stores.open_store(spec.artifacts, spec.model, spec.fingerprint)
+    for read in (opened.manifests, lambda: opened.manifest("cpu")):
+        with pytest.raises(ArtifactCorrupt, match=r"manifest\.json has more than 100 bytes"):
+            read()

@@ -306,6 +306,21 @@ def test_an_address_that_is_none_is_told_without_its_query(asked: Asked) -> None
     assert "planted" not in failure.message
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "no https://host/x?a=(b)&sig=planted.",
+        "URL('https://host/x?a='b'&sig=planted')",
+        "HTTPS://HOST/x?sig=planted",
+        '<a href="Https://it\'s.example/x?sig=planted">',
+    ],
+)
+def test_no_query_is_told_whatever_is_in_it(said: str) -> None:
+    assert "planted" not in told_text(said)
+    assert "?sha256=" in told_text(said)
+    assert told_text(told_text(said)) == told_text(said)
+
+
 def test_a_traceback_has_no_query_of_an_address() -> None:
     said = (
         "ClientError: 404, url=URL('https://host/x?sig=planted&b=1')\n  (https://host/y?sig=planted) of http://host/z"

@@ -13,6 +13,7 @@ from tftrt_runtime import log, termination
 from tftrt_runtime.cli.commands import AnsweredError, cli
 from tftrt_runtime.errors import Failure, Internal, Terminated, UsageError
 from tftrt_runtime.told_uri import told_text
+from tftrt_runtime.validation import without_input
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:
@@ -43,11 +44,11 @@ def _exit_code(command: Callable[[], object]) -> int:
         log.event("exit", "Ended by a signal", signal=signal.Signals(terminated.args[0]).name)
         return 128 + int(terminated.args[0])
     except Exception as error:
-        last = told_text(f"{type(error).__name__}: {error}")
+        last = told_text(without_input(f"{type(error).__name__}: {error}", error))
         log.event("exit", "Unexpected error", error=last)
         import traceback
 
-        print(told_text(traceback.format_exc()), file=sys.stderr)
+        print(told_text(without_input(traceback.format_exc(), error)), file=sys.stderr)
         return _failed(Internal(f"Unexpected error: {last}"))
     return 0
 

@@ -14,9 +14,11 @@ from typing import Annotated, Literal, Optional
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from tftrt_runtime import files
 from tftrt_runtime.digest import FileDigest, of_file
 from tftrt_runtime.errors import ArtifactCorrupt
 from tftrt_runtime.spec import ShapeRange
+from tftrt_runtime.validation import fault
 
 MANIFEST = "manifest.json"
 BUILDS = "builds"
@@ -210,11 +212,11 @@ def read_manifest(path: Path) -> Optional[Manifest]:
     """The manifest at this path, or None where there is none.
 
     Raises:
-        ArtifactCorrupt: what lies there is no manifest of this version.
+        ArtifactCorrupt: what lies there is no manifest of this version, or a link.
         OSError: it cannot be read.
     """
     try:
-        text = path.read_bytes()
+        text = files.read(path)
     except FileNotFoundError:
         return None
     return parse_manifest(text, str(path))
@@ -229,11 +231,8 @@ def parse_manifest(text: bytes, place: str) -> Manifest:
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "manifest"
         raise ArtifactCorrupt(
-            f"{place} is no manifest that this version reads ({where}: {first['msg']}). "
-            "Delete its folder to convert again."
+            f"{place} is no manifest that this version reads ({fault(error)}). Delete its folder to convert again."
         ) from error
 
 
@@ -256,7 +255,7 @@ def check_files(manifest: Manifest, folder: Path) -> Path:
     """The build's folder, once its files have been found to be what the manifest says, and its model to have no others.
 
     Raises:
-        ArtifactCorrupt: one is missing, differs or is not listed; its name is told, and both hashes.
+        ArtifactCorrupt: one is missing, differs, is a link or is not listed; its name is told, and both hashes.
     """
     build = folder / BUILDS / manifest.build
     _expect_nothing_else(manifest, build, folder)
@@ -278,9 +277,9 @@ def check_files(manifest: Manifest, folder: Path) -> Path:
 def _expect_nothing_else(manifest: Manifest, build: Path, folder: Path) -> None:
     """Hold that there is nothing for TensorFlow to find that the manifest does not list, by a link or otherwise."""
     listed = {build / file.path for file in manifest.files}
-    for place, folders, files in os.walk(build / MODEL):
+    for place, folders, names in os.walk(build / MODEL):
         links = {Path(place, name) for name in folders if Path(place, name).is_symlink()}
-        if others := sorted(({Path(place, name) for name in files} - listed) | links):
+        if others := sorted(({Path(place, name) for name in names} - listed) | links):
             raise ArtifactCorrupt(
                 f"{others[0]} is not in the manifest of its build: what nobody vouches for is not loaded. Delete it, "
                 f"or the folder {folder} to convert again."

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from tftrt_runtime import files
+
 CHUNK_BYTES = 1 << 20
 
 
@@ -22,19 +24,19 @@ class FileDigest(BaseModel):
     sha256: str
 
 
-def of_tree(files: Iterable[FileDigest]) -> str:
+def of_tree(tree: Iterable[FileDigest]) -> str:
     """`sha256:...` over all paths, sizes and contents, whatever the order in which the files came."""
     total = hashlib.sha256()
-    for file in sorted(files, key=lambda file: os.fsencode(file.path)):
+    for file in sorted(tree, key=lambda file: os.fsencode(file.path)):
         total.update(b"%s\0%d\0%s\n" % (os.fsencode(file.path), file.size, file.sha256.encode()))
     return f"sha256:{total.hexdigest()}"
 
 
 def of_file(file: Path, path: str) -> FileDigest:
-    """The digest of one file, under the path that it has in its tree."""
+    """The digest of one regular file, under the path that it has in its tree."""
     content = hashlib.sha256()
     size = 0
-    with file.open("rb") as stream:
+    with files.opened(file) as stream:
         while chunk := stream.read(CHUNK_BYTES):
             content.update(chunk)
             size += len(chunk)
@@ -42,11 +44,11 @@ def of_file(file: Path, path: str) -> FileDigest:
 
 
 def copy_file(source: Path, target: Path, path: str) -> FileDigest:
-    """Copy a file and digest the bytes on the way; on return they are on the disk, not only in its cache."""
+    """Copy a regular file and digest the bytes on the way; on return they are on the disk, not only in its cache."""
     content = hashlib.sha256()
     size = 0
     target.parent.mkdir(parents=True, exist_ok=True)
-    with source.open("rb") as reader, target.open("wb") as writer:
+    with files.opened(source) as reader, target.open("wb") as writer:
         while chunk := reader.read(CHUNK_BYTES):
             content.update(chunk)
             size += writer.write(chunk)

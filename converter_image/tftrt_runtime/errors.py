@@ -97,7 +97,7 @@ class SourceChanged(Failure):
 
 
 class ArtifactCorrupt(Failure):
-    """What lies in the store is not what its manifest says."""
+    """What lies in the store is not what its manifest says, or what is to go there is not what a conversion leaves."""
 
     code = 22
 

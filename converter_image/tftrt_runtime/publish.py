@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 from tftrt_runtime import log
 from tftrt_runtime.artifact import REPORT, File, Manifest, Summary
@@ -15,7 +14,7 @@ from tftrt_runtime.errors import SourceChanged, StoreUnavailable, UsageError
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.storage.store import Store
 from tftrt_runtime.storage.stores import open_store
-from tftrt_runtime.workspace import Converted, Fetched, Workspace
+from tftrt_runtime.workspace import Converted, Fetched, Workspace, read_note
 
 
 def build_name() -> str:
@@ -35,11 +34,12 @@ def run(spec: JobSpec, workspace: Workspace) -> Summary:
 
     Raises:
         SourceChanged: the store has an artifact of this fingerprint made from other bytes.
+        ArtifactCorrupt: the workspace holds a link, or a note that is none.
         StoreUnavailable: the store cannot be written; nothing of this build is left in it.
     """
     build = build_name()
-    fetched = Fetched.model_validate_json(_note(workspace.fetched, "fetch"))
-    converted = Converted.model_validate_json(_note(workspace.converted, "convert"))
+    fetched = read_note(workspace.fetched, Fetched, "fetch")
+    converted = read_note(workspace.converted, Converted, "convert")
     store = open_store(spec.artifacts, spec.model, spec.fingerprint)
     place = store.uri(converted.product)
     there = store.manifest(converted.product)
@@ -131,12 +131,3 @@ def _manifest(
         segments=conversion.segments,
         files=files,
     )
-
-
-def _note(path: Path, step: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read ({error.strerror}): `tftrt {step}` comes before `tftrt publish`."
-        ) from error

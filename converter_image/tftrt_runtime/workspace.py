@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Optional, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tftrt_runtime.artifact import Conversion, Verification
+from tftrt_runtime import files
+from tftrt_runtime.artifact import NAME, Conversion, Verification
+from tftrt_runtime.errors import ArtifactCorrupt, UsageError
+from tftrt_runtime.validation import fault
 
 DEFAULT_PATH = Path("/workspace")
 
@@ -28,10 +31,30 @@ class Converted(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    product: str
+    product: str = Field(pattern=NAME)
     conversion: Optional[Conversion]
     # Of the artifact that the store has, on data that its own verification did not have.
     verification: Optional[Verification] = None
+
+
+Note = TypeVar("Note", Fetched, Converted)
+
+
+def read_note(path: Path, kind: type[Note], written_by: str) -> Note:
+    """The note that an earlier step left.
+
+    Raises:
+        UsageError: there is none.
+        ArtifactCorrupt: it is a link, or not what the step writes; what is in it is not told.
+    """
+    try:
+        return kind.model_validate_json(files.read(path))
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}): `tftrt {written_by}` comes before this step."
+        ) from error
+    except ValidationError as error:
+        raise ArtifactCorrupt(f"{path} is not as `tftrt {written_by}` writes it ({fault(error)}).") from None
 
 
 @dataclass(frozen=True)

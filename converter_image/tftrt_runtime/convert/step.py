@@ -23,12 +23,12 @@ from tftrt_runtime.artifact import (
 )
 from tftrt_runtime.convert import for_cpu, for_gpu, sources, verify
 from tftrt_runtime.convert.messages import ComparisonData
-from tftrt_runtime.errors import StoreUnavailable, UsageError
+from tftrt_runtime.errors import StoreUnavailable
 from tftrt_runtime.publish import expect_unchanged
 from tftrt_runtime.report import data, page
 from tftrt_runtime.report.data import Findings, Report
 from tftrt_runtime.spec import JobSpec
-from tftrt_runtime.workspace import Converted, Fetched, Workspace
+from tftrt_runtime.workspace import Converted, Fetched, Workspace, read_note
 
 # From the source, the place for the converted model, a folder for the unconverted one's answers, and the user's data.
 Convert = Callable[[Path, Path, Path, Optional[ComparisonData]], Findings]
@@ -43,7 +43,7 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
         Failure: the user's mistakes; OutOfMemory, ChildAborted or Internal for what befell TensorFlow.
     """
     product, convert = _recipe(spec, workspace)
-    fetched = _fetched(workspace)
+    fetched = read_note(workspace.fetched, Fetched, "fetch")
     try:
         workspace.converted.unlink(missing_ok=True)  # first: it says that the artifact is whole
         shutil.rmtree(workspace.artifact, ignore_errors=True)
@@ -70,15 +70,6 @@ def _recipe(spec: JobSpec, workspace: Workspace) -> tuple[str, Convert]:
         return for_cpu.product(spec), partial(for_cpu.convert, spec)
     device = for_gpu.look(spec)
     return for_gpu.product(device), partial(for_gpu.convert, spec, device, workspace.calibration)
-
-
-def _fetched(workspace: Workspace) -> Fetched:
-    try:
-        return Fetched.model_validate_json(workspace.fetched.read_bytes())
-    except OSError as error:
-        raise UsageError(
-            f"{workspace.fetched} cannot be read ({error.strerror}): `tftrt fetch` comes before `tftrt convert`."
-        ) from error
 
 
 def _published(spec: JobSpec, workspace: Workspace, fetched: Fetched, product: str) -> Manifest | None:

@@ -11,6 +11,7 @@ from tftrt_runtime.artifact import Conversion, Frozen
 from tftrt_runtime.benchmark.rows import Row
 from tftrt_runtime.errors import UsageError
 from tftrt_runtime.spec import JobSpec
+from tftrt_runtime.validation import fault
 
 FILE = "report.json"
 TENSORBOARD = "tensorboard"  # a folder with event files of the graph in `before` and `after`
@@ -88,6 +89,4 @@ def read(path: Path) -> Report:
     except OSError as error:
         raise UsageError(f"The report {path} cannot be read: {error.strerror}.") from error
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "report"
-        raise UsageError(f"{path} is no report that this version reads ({where}: {first['msg']}).") from error
+        raise UsageError(f"{path} is no report that this version reads ({fault(error)}).") from error

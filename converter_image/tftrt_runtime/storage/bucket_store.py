@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from tftrt_runtime import digest, log
+from tftrt_runtime import digest, files, log
 from tftrt_runtime.artifact import BUILDS, MANIFEST, File, Manifest, expect_identity, parse_manifest
 from tftrt_runtime.errors import StoreUnavailable
 from tftrt_runtime.storage.download import download
@@ -33,7 +33,7 @@ class BucketStore:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._remote: Remote = open_remote(uri, "artifacts")
+        self._remote: Remote = self._write(lambda: open_remote(uri, "artifacts"))
 
     def uri(self, product: str) -> str:
         """The URI of a product's artifact."""
@@ -61,8 +61,8 @@ class BucketStore:
         builds = self._remote.child(f"{product}/{BUILDS}")
         folder = f"{build}.{secrets.token_hex(4)}"
         try:
-            files = self._upload(artifact, f"{builds}/{folder}")
-            text = make_manifest(folder, files).model_dump_json(indent=1).encode()
+            uploaded = self._upload(artifact, f"{builds}/{folder}")
+            text = make_manifest(folder, uploaded).model_dump_json(indent=1).encode()
             won = self._create(self._remote.child(f"{product}/{MANIFEST}"), text)
         except BaseException:
             # The request may have been heard and only its answer lost.
@@ -111,7 +111,7 @@ class BucketStore:
             self._write(lambda: self._remote.filesystem.put_file(str(path), f"{place}/{relative}"))
             return File(**digest.of_file(path, relative).model_dump())
 
-        paths = [path for path in sorted(artifact.rglob("*")) if path.is_file()]
+        paths = [path for path in files.below(artifact) if path.is_file()]
         with ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
             return tuple(threads.map(one, paths))
 
@@ -147,6 +147,7 @@ class BucketStore:
 
     def _read(self, path: str) -> bytes | None:
         try:
+            files.expect_note(int(self._do(lambda: self._remote.filesystem.info(path))["size"] or 0), path)
             return bytes(self._do(lambda: self._remote.filesystem.cat_file(path)))
         except NotThere:
             return None

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tftrt_runtime import digest, log
+from tftrt_runtime import digest, files, log
 from tftrt_runtime.artifact import BUILDS, MANIFEST, File, Manifest, expect_identity, read_manifest
 from tftrt_runtime.errors import ArtifactCorrupt, StoreUnavailable
 from tftrt_runtime.storage import claims
@@ -51,7 +51,7 @@ class ClaimStore:
     def manifests(self) -> dict[str, bytes]:
         """The text of every manifest that there is, by product."""
         with _told(self._store, self._claim):
-            return {path.parent.name: path.read_bytes() for path in sorted(self._folder.glob(f"*/{MANIFEST}"))}
+            return {path.parent.name: files.read(path) for path in sorted(self._folder.glob(f"*/{MANIFEST}"))}
 
     def manifest(self, product: str) -> Manifest | None:
         """A product's manifest, or None."""
@@ -121,8 +121,8 @@ def _publish(artifact: Path, build: str, product: Path, claim: Path, make_manife
     # An attempt whose node was lost may still be writing: each attempt has a folder of its own.
     folder = Path(tempfile.mkdtemp(prefix=f"{build}.", dir=builds))
     try:
-        files = _copy(artifact, folder)
-        manifest = make_manifest(folder.name, files)
+        copied = _copy(artifact, folder)
+        manifest = make_manifest(folder.name, copied)
         _write(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
         _open_to_readers(folder)
         _sync_folder(builds)
@@ -162,15 +162,15 @@ def _is_named(folder: Path, product: Path) -> bool:
 
 def _copy(artifact: Path, target: Path) -> tuple[File, ...]:
     """Copy the artifact's files and folders (empty ones too: a SavedModel has some)."""
-    files = []
-    for path in sorted(artifact.rglob("*")):
+    made = []
+    for path in files.below(artifact):
         relative = path.relative_to(artifact)
         if path.is_dir():
             (target / relative).mkdir(parents=True, exist_ok=True)
         else:
             copied = digest.copy_file(path, target / relative, relative.as_posix())
-            files.append(File(**copied.model_dump()))
-    return tuple(files)
+            made.append(File(**copied.model_dump()))
+    return tuple(made)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -59,6 +59,7 @@ def _web(secret: Secret | None, address: URL, options: dict[str, Any]) -> Any:
 
 
 def _s3(secret: Secret | None, guard: StoreGuard, options: dict[str, Any]) -> Any:
+    import aiobotocore.session
     import s3fs
     from aiobotocore.httpsession import AIOHTTPSession
 
@@ -79,8 +80,14 @@ def _s3(secret: Secret | None, guard: StoreGuard, options: dict[str, Any]) -> An
         async def _get_session(self, proxy_url: Any) -> Any:
             return Direct(await super()._get_session(proxy_url))
 
-    if secret is not None and secret.authority is not None:
-        options["client_kwargs"] = options["client_kwargs"] | {"verify": str(secret.authority)}
+    if secret is not None:
+        # What profiles of the environment say is not of this Secret: keys, commands that give some, endpoints.
+        options["session"] = aiobotocore.session.AioSession()
+        for name, value in (("profile", None), ("config_file", os.devnull), ("credentials_file", os.devnull)):
+            # Not the session's own, for which None is "as the environment has it".
+            options["session"].get_component("config_store").set_config_variable(name, value)
+        if secret.authority is not None:
+            options["client_kwargs"] = options["client_kwargs"] | {"verify": str(secret.authority)}
     config = {
         "connect_timeout": CONNECT_SECONDS,
         "read_timeout": READ_SECONDS,
@@ -142,6 +149,10 @@ def _az(secret: Secret | None, guard: StoreGuard, options: dict[str, Any]) -> An
 
     class Guarded(AzureBlobFileSystem):  # type: ignore[misc]
         def do_connect(self) -> None:
+            if secret is not None:
+                # adlfs takes from the environment what it is not given.
+                names = ("connection_string", "account_key", "sas_token")
+                self.connection_string, self.account_key, self.sas_token = map(options.get, names)
             arguments = {
                 "transport": AioHttpTransport(
                     session=sync(get_loop(), made), connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS

@@ -1,15 +1,22 @@
 """The arguments of a client of each scheme that say who asks, and whom.
 
-Without a Secret a request is anonymous, or has what the environment grants (a workload identity).
+Without a Secret a request is anonymous, or has what the environment grants (a workload identity). With one it has what
+the Secret has, and nothing of the environment's but the identity that is let into an Azure account.
+
+Each key is parsed here, for a library that cannot read one quotes it.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import os
+import re
 from collections.abc import Callable
 from typing import Any
+
+from yarl import URL
 
 from tftrt_runtime.errors import SecretUnfit
 from tftrt_runtime.storage.secret import HELP, Keys, Role, Secret
@@ -21,7 +28,83 @@ def options(secret: Secret | None, role: Role, scheme: str) -> dict[str, Any]:
     Raises:
         SecretUnfit: the Secret has half of what belongs together or not what there must be, or a key cannot be read.
     """
-    return _OPTIONS[scheme]({} if secret is None else secret.keys, role)
+    if secret is None:
+        return _AMBIENT[scheme](role) if scheme in _AMBIENT else {}
+    for name, value in secret.keys.items():
+        what, is_one = _PARSED.get(name, ("", bool))
+        if what and not is_one(value):
+            raise SecretUnfit(f"{name} in the Secret for the {role} is no {what}; {HELP}.")
+    return _OPTIONS[scheme](secret.keys, role)
+
+
+def _is_word(text: str) -> bool:
+    return re.fullmatch(r"[!-~]*", text) is not None
+
+
+def _is_label(text: str) -> bool:
+    return re.fullmatch(r"[a-z0-9-]{1,63}", text) is not None
+
+
+def _is_endpoint(text: str) -> bool:
+    """Whether it is a URL without a user, a query and a fragment. That it is https is told where it is asked."""
+    try:
+        port = URL(text).port
+    except ValueError:
+        return False
+    return port is not None and re.fullmatch(r"(?i)https?://[-\w.:\[\]]+(/[-\w.~%/]*)?", text) is not None
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, validate=True)) > 0
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _is_connection_string(text: str) -> bool:
+    parts = [part.partition("=") for part in text.rstrip(";").split(";")]
+    checks = {name.lower(): is_one for name, is_one in _CONNECTION_STRING.items()}
+    return all(mark and checks.get(name.lower(), _is_word)(value) for name, mark, value in parts)
+
+
+_CONNECTION_STRING: dict[str, Callable[[str], bool]] = {
+    "DefaultEndpointsProtocol": _is_label,
+    "AccountName": _is_label,
+    "AccountKey": _is_base64,
+    "BlobEndpoint": _is_endpoint,
+    "BlobSecondaryEndpoint": _is_endpoint,
+    "EndpointSuffix": lambda text: re.fullmatch(r"[-\w.]+", text) is not None,
+}
+
+# What each key is, in words, and whether a text is one. Any text may be a user or a password.
+_PARSED: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "AWS_ACCESS_KEY_ID": ("word of ASCII", _is_word),
+    "AWS_SECRET_ACCESS_KEY": ("word of ASCII", _is_word),
+    "AWS_SESSION_TOKEN": ("word of ASCII", _is_word),
+    "AWS_REGION": ("name of a region", _is_label),
+    "AWS_ENDPOINT_URL": ("URL of https without a user or a query", _is_endpoint),
+    "GOOGLE_ENDPOINT_URL": ("URL of https without a user or a query", _is_endpoint),
+    "AZURE_STORAGE_CONNECTION_STRING": ("connection string", _is_connection_string),
+    "AZURE_STORAGE_ACCOUNT": ("name of an account", _is_label),
+    "AZURE_STORAGE_KEY": ("key of an account, which is in base64", _is_base64),
+    "AZURE_STORAGE_SAS_TOKEN": ("word of ASCII", _is_word),
+    "token": ("word of ASCII", _is_word),
+}
+
+
+def _ambient_s3(_role: Role) -> dict[str, Any]:
+    return {} if _environment_knows_s3() else {"anon": True}
+
+
+def _ambient_az(role: Role) -> dict[str, Any]:
+    if "AZURE_STORAGE_CONNECTION_STRING" in os.environ:
+        return {"connection_string": os.environ["AZURE_STORAGE_CONNECTION_STRING"]}
+    if "AZURE_STORAGE_ACCOUNT_NAME" in os.environ:
+        return {"account_name": os.environ["AZURE_STORAGE_ACCOUNT_NAME"], "anon": False}
+    raise SecretUnfit(
+        f"An az:// URI does not say whose storage it is: give the {role} a Secret with at least AZURE_STORAGE_ACCOUNT; "
+        f"{HELP}."
+    )
 
 
 def _s3(keys: Keys, role: Role) -> dict[str, Any]:
@@ -33,7 +116,7 @@ def _s3(keys: Keys, role: Role) -> dict[str, Any]:
         "endpoint_url": keys.get("AWS_ENDPOINT_URL"),
         "client_kwargs": {"region_name": keys["AWS_REGION"]} if "AWS_REGION" in keys else {},
     }
-    if "AWS_ACCESS_KEY_ID" not in keys and not _environment_knows_s3():
+    if "AWS_ACCESS_KEY_ID" not in keys:
         found["anon"] = True
     return found
 
@@ -50,37 +133,35 @@ def _gs(keys: Keys, role: Role) -> dict[str, Any]:
     if "GOOGLE_ENDPOINT_URL" in keys:
         found["endpoint_url"] = keys["GOOGLE_ENDPOINT_URL"]
     if "key.json" in keys:
-        found["token"] = _object(keys["key.json"])
+        found["token"] = _account(keys["key.json"])
         if found["token"] is None:
             raise SecretUnfit(f"key.json in the Secret for the {role} is no service account's key; {HELP}.")
-    elif "GOOGLE_APPLICATION_CREDENTIALS" not in os.environ and "GOOGLE_ENDPOINT_URL" in keys:
+    else:
         found["token"] = "anon"
     return found
 
 
-def _object(text: str) -> dict[str, Any] | None:
+def _account(text: str) -> dict[str, Any] | None:
+    """A Google service account's key as far as this can tell, or None."""
     try:
         found = json.loads(text)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(found.get(name, ""), str) for name in _ACCOUNT):
+        return None
+    return found if "token_uri" not in found or _is_endpoint(found["token_uri"]) else None
+
+
+_ACCOUNT = ("client_email", "private_key", "private_key_id", "token_uri", "universe_domain", "project_id")
 
 
 def _az(keys: Keys, role: Role) -> dict[str, Any]:
     if "AZURE_STORAGE_CONNECTION_STRING" in keys:
         return {"connection_string": keys["AZURE_STORAGE_CONNECTION_STRING"]}
-    if keys and "AZURE_STORAGE_ACCOUNT" not in keys:
+    if "AZURE_STORAGE_ACCOUNT" not in keys:
         raise SecretUnfit(f"The Secret for the {role} has no AZURE_STORAGE_ACCOUNT; {HELP}.")
-    if "AZURE_STORAGE_CONNECTION_STRING" in os.environ and not keys:
-        return {"connection_string": os.environ["AZURE_STORAGE_CONNECTION_STRING"]}
-    account = keys.get("AZURE_STORAGE_ACCOUNT") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
-    if account is None:
-        raise SecretUnfit(
-            f"An az:// URI does not say whose storage it is: give the {role} a Secret with at least "
-            f"AZURE_STORAGE_ACCOUNT; {HELP}."
-        )
     return {
-        "account_name": account,
+        "account_name": keys["AZURE_STORAGE_ACCOUNT"],
         "account_key": keys.get("AZURE_STORAGE_KEY"),
         "sas_token": keys.get("AZURE_STORAGE_SAS_TOKEN"),
         "anon": False,
@@ -103,6 +184,7 @@ def _together(keys: Keys, names: tuple[str, str], role: Role) -> None:
         raise SecretUnfit(f"The Secret for the {role} has no {missing[0]}, which belongs to its other keys; {HELP}.")
 
 
+_AMBIENT: dict[str, Callable[[Role], dict[str, Any]]] = {"s3": _ambient_s3, "az": _ambient_az}
 _OPTIONS: dict[str, Callable[[Keys, Role], dict[str, Any]]] = {
     "s3": _s3,
     "gs": _gs,

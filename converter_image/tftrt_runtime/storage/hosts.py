@@ -15,7 +15,7 @@ HTTPS_PORT = 443
 _LABEL = r"[a-z0-9]([-a-z0-9_]*[a-z0-9])?"
 _ENTRY = re.compile(
     rf"((?P<below>\*\.)(?P<domain>{_LABEL}(\.{_LABEL})+)|(?P<host>{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\]))"
-    r"(:(?P<port>[0-9]{1,5}))?"
+    r"\.?(:(?P<port>[0-9]{1,5}))?"
 )
 
 
@@ -54,15 +54,20 @@ def _entry(word: str, position: int) -> Entry:
 
 def is_named(url: URL, entries: Sequence[Entry], bucket: str | None) -> bool:
     """Whether the URL's host is among those named, or is one's name for this bucket (`bucket.s3.example.com`)."""
-    host, port = (url.raw_host or "").lower(), url.port or 0
+    host, port = _host(url), url.port or 0
     hosts = [host]
     if bucket is not None and host.startswith(f"{bucket}."):
         hosts.append(host.removeprefix(f"{bucket}."))
     return any(entry.covers(one, port) for entry in entries for one in hosts)
 
 
+def _host(url: URL) -> str:
+    """The URL's host, as entries have it: a dot at the end of a name says only that it is whole."""
+    return (url.raw_host or "").lower().removesuffix(".")
+
+
 def line_for(url: URL) -> str:
     """The line of `hosts` that names the URL's host and port."""
-    host = url.raw_host or ""
+    host = _host(url)
     host = f"[{host}]" if ":" in host else host
     return host if url.port == HTTPS_PORT else f"{host}:{url.port}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ def open_remote(uri: str, role: Role) -> Remote:
     Raises:
         UsageError: no such scheme.
         SecretUnfit: the role's Secret does not fit.
+        Forbidden, Unavailable: no client could be made.
     """
     scheme, _, rest = uri.partition("://")
     if scheme not in (*BUCKETS, *WEB):
@@ -63,7 +65,9 @@ def open_remote(uri: str, role: Role) -> Remote:
         )
     from tftrt_runtime.storage import clients  # takes a while, and claims need none
 
-    return Remote(told_uri(uri), clients.of(uri, role), uri if scheme in WEB else rest.rstrip("/"))
+    with told():
+        filesystem = clients.of(uri, role)
+    return Remote(told_uri(uri), filesystem, uri if scheme in WEB else rest.rstrip("/"))
 
 
 @contextlib.contextmanager
@@ -84,15 +88,24 @@ def told() -> Iterator[None]:
 
 
 def _kind(error: Exception) -> type[Exception]:
-    """What a fault amounts to. fsspec's web client makes a FileNotFoundError of all answers that are no success."""
+    """What a fault amounts to. fsspec's web client makes a FileNotFoundError of everything that is no success."""
     status = next((str(found) for cause in _chain(error) if (found := _status(cause))), "")
     if status in {"401", "403"} or isinstance(error, PermissionError) or type(error).__name__ in _CREDENTIAL_FAULTS:
         return Forbidden
     if str(error).startswith("Forbidden: "):  # gcsfs makes a bare OSError of a 403
         return Forbidden
-    if status in {"404", "410"} or (isinstance(error, FileNotFoundError) and not status):
+    if status in {"404", "410"} or (isinstance(error, FileNotFoundError) and not status and not _fault(error)):
         return NotThere
     return Unavailable
+
+
+def _fault(error: Exception) -> BaseException | None:
+    """What kept a request from its answer, the most particular of what the libraries on the way made of it."""
+    import aiohttp  # is loaded where there is a client
+
+    kinds = (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError, socket.gaierror)
+    faults = [cause for cause in _chain(error) if isinstance(cause, kinds)]
+    return faults[-1] if faults else None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -113,14 +126,26 @@ _CREDENTIAL_FAULTS = {
     "ClientAuthenticationError",
     "DefaultCredentialsError",
     "RefreshError",
+    "CredentialRetrievalError",
 }
 
 
 def _words(error: Exception) -> str:
     """The error's text in one line, without what a URL may hold beyond its path."""
-    text = (str(error).splitlines() or [type(error).__name__])[0].partition("?")[0][:300]
+    # fsspec's FileNotFoundError has the address alone.
+    telling = next((cause for cause in _chain(error) if not isinstance(cause, FileNotFoundError)), error)
+    text = (str(telling).splitlines() or [type(telling).__name__])[0].partition("?")[0][:300]
+    fault = _fault(error)
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _chain(error)):
         return (
             f"{text} (no authority that is trusted here vouches for it: one of your own goes into a Secret as ca.crt)"
         )
-    return text
+    why = next((words for kind, words in _FAULTS if isinstance(fault, kind)), None)
+    return text if why is None else f"{text} ({why})"
+
+
+_FAULTS: tuple[tuple[type[BaseException], str], ...] = (
+    (TimeoutError, "it timed out"),
+    (ConnectionRefusedError, "the connection was refused"),
+    (socket.gaierror, "the name of the host is not known"),
+)

@@ -14,6 +14,6 @@ def told_uri(uri: str) -> str:
     converter has the same function (`tftrt_runtime/told_uri.py`): what both of them tell is compared.
     """
     address, mark, query = uri.partition("?")
-    if not mark or not uri.startswith(("http://", "https://")) or _TOLD.fullmatch(query):
+    if not mark or not uri.lower().startswith(("http://", "https://")) or _TOLD.fullmatch(query):
         return uri
     return f"{address}?sha256={hashlib.sha256(query.encode()).hexdigest()[:DIGITS]}"

@@ -1,0 +1,27 @@
+"""What is wrong with a text that is not of its type, without any of the text: it may be a key in the wrong place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
+
+def fault(error: ValidationError) -> str:
+    """The first fault: where, and what should be there."""
+    first = error.errors(include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'all of it'}: {first['msg']}"
+
+
+def without_input(text: str, error: BaseException) -> str:
+    """A text that tells of an error, such as its traceback, without what pydantic quotes in it."""
+    for cause in _chain(error):
+        if isinstance(cause, ValidationError):
+            text = text.replace(str(cause), fault(cause))
+    return text
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
