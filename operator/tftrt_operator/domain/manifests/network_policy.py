@@ -53,14 +53,13 @@ def jobs_network_policy(
 
 
 def _policy(metadata: dict[str, Any], spec: dict[str, Any]) -> Manifest:
-    kept = {key: value for key, value in spec.items() if value != []}
     return with_hash(
         {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
             "metadata": metadata,
-            # Both, always: what no rule allows is closed.
-            "spec": {**kept, "policyTypes": ["Ingress", "Egress"]},
+            # Both, always: what no rule allows is closed. An empty list is ours, too: what somebody puts into it goes.
+            "spec": {"ingress": [], "egress": [], **spec, "policyTypes": ["Ingress", "Egress"]},
         }
     )
 
