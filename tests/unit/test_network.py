@@ -164,6 +164,8 @@ def selects(policy: Manifest, labels: dict[str, str]) -> bool:
         ({"source": {"uri": "http://models.example/a.tar"}}, [80, 443]),
         ({"source": {"uri": "http://[fd00::1]:8080/a.tar"}}, [443, 8080]),
         ({"source": {"uri": "https://models.example:none/a.tar"}}, [443]),
+        ({"source": {"uri": "http://[x/y"}}, [443]),
+        ({"source": {"uri": "https://a]b/y"}}, [443]),
         ({"verification": {"dataUri": "https://data.example:4443/x.npz"}}, [443, 4443]),
         ({"conversion": {"precision": "INT8", "calibration": {"uri": "gs://data/x"}}}, [443]),
         ({"artifacts": S3, "conversion": {"networkPolicy": {"egressPorts": [9000]}}}, [443, 9000]),

@@ -201,6 +201,51 @@ async def test_no_job_is_made_where_its_network_policy_is_refused(cluster: Refus
     assert reasons(cluster.statuses[-1])["Ready"] == "WriteForbidden"
 
 
+async def test_a_fault_of_the_operator_ends_in_the_models_status_and_is_tried_again(
+    cluster: Refusing, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("Invalid IPv6 URL" + " and so on" * 1000)
+
+    available = {"type": "Available", "status": "True", "reason": "ReplicasAvailable"}
+    cluster.body["status"] = {"conditions": [available | {"lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+    cluster.body["metadata"]["resourceVersion"] = "2"
+    workers.caches.see_model(cluster.body)
+    monkeypatch.setattr("tftrt_operator.controller.reconciler.plan", fail)
+    for _ in range(2):
+        await workers.work_on(KEY)
+    assert reasons(cluster.statuses[-1]) == {
+        "Ready": "InternalError",
+        "Reconciling": "InternalError",
+        "Available": "ReplicasAvailable",
+    }
+    message = cluster.statuses[-1]["conditions"][0]["message"]
+    assert "“ValueError: Invalid IPv6 URL and so on" in message
+    assert len(message) < 1500
+    assert cluster.questions == [], "nothing else is written, nor asked for"
+    assert (len(cluster.statuses), cluster.events) == (1, ["InternalError"]), "the same news is told once"
+    assert workers.queue._failures[KEY] == 2
+
+    monkeypatch.undo()
+    await workers.work_on(KEY)
+    assert reasons(cluster.statuses[-1])["Ready"] == "ConversionPending"
+
+
+async def test_a_fault_that_cannot_be_told_is_told_later(
+    cluster: Refusing, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError("engine")
+
+    monkeypatch.setattr("tftrt_operator.controller.reconciler.plan", fail)
+    cluster.refuses["status"] = ApiError(500, "InternalError", "etcdserver: request timed out")
+    await workers.work_on(KEY)
+    assert cluster.statuses == []
+    del cluster.refuses["status"]
+    await workers.work_on(KEY)
+    assert reasons(cluster.statuses[-1])["Ready"] == "InternalError"
+
+
 async def test_what_is_written_is_logged_by_name(
     cluster: Refusing, workers: Workers, caplog: pytest.LogCaptureFixture
 ) -> None:

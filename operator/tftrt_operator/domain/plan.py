@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from ..api.status import ConditionType, TRTModelStatus
 from ..api.trtmodel import TRTModel
 from .claims import claims_of_conversion, claims_of_server, refusal
+from .conditions import kept_status
 from .gates import judge
 from .model_status import deleting_status, status_of
 from .observation import Observation
@@ -16,7 +17,7 @@ from .stages.jobs_network import jobs_network
 from .stages.rollout import keep_serving, roll_out
 from .step import Step, Writes
 from .target import Target, read_uris, target_of
-from .unreadable import UnreadableModel, release, unreadable_status
+from .unreadable import UnreadableModel, release
 from .verdict import Standing, Verdict, reconciling, stalled
 from .words import printable, quote
 
@@ -70,7 +71,20 @@ def plan_unreadable(model: UnreadableModel, now: datetime) -> Plan:
     """Return what must be done for a model that cannot be read: it is told so, and let go where it is deleted."""
     if model.deleting:
         return Plan(release(model), None)
-    return Plan(Writes(), unreadable_status(model, _timestamp(now)), _news(model.status, model.verdict))
+    status = kept_status(model.verdict, model.status, model.generation, _timestamp(now))
+    return Plan(Writes(), status, _news(model.status, model.verdict))
+
+
+def plan_after_fault(model: TRTModel | UnreadableModel, fault: Exception, now: datetime) -> Plan:
+    """Return what is said of a model at which the operator itself failed. Nothing is written for it but that."""
+    verdict = reconciling(
+        "InternalError",
+        "the operator failed at this TRTModel, which is a fault of the operator, and tries again and again:"
+        f" {quote(f'{type(fault).__name__}: {fault}')}",
+    )
+    generation = model.metadata.generation if isinstance(model, TRTModel) else model.generation
+    status = kept_status(verdict, model.status, generation, _timestamp(now))
+    return Plan(Writes(), status, _news(model.status, verdict))
 
 
 def _advance(model: TRTModel, target: Target, observation: Observation, now: datetime) -> Step:
