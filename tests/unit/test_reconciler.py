@@ -14,6 +14,7 @@ from tftrt_operator.controller.worker import Workers
 from tftrt_operator.domain.manifests.engine_record import engine_record
 from tftrt_operator.domain.plan import plan
 from tftrt_operator.domain.stages.deletion import FINALIZER
+from tftrt_operator.domain.step import Writes
 
 from . import builders
 from .builders import CATALOGUE
@@ -266,9 +267,8 @@ def applied(manifest: Any, version: int) -> dict[str, Any]:
     return body
 
 
-async def test_an_operator_that_has_just_started_applies_once_over_what_a_webhook_changed_and_does_not_lower_ready(
-    cluster: Refusing, workers: Workers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def converted(workers: Workers) -> Writes:
+    """Have the model's record seen; returns the writes that come of it."""
     model = workers.caches.model(KEY)
     assert model is not None
     record = builders.engine_record(model)
@@ -285,7 +285,23 @@ async def test_an_operator_that_has_just_started_applies_once_over_what_a_webhoo
         }
     )
     observation = workers.caches.observation(model, builders.target(model))
-    manifests = plan(model, CATALOGUE, observation, NOW).writes.applies
+    return plan(model, CATALOGUE, observation, NOW).writes
+
+
+async def test_no_server_stands_where_its_network_policy_is_refused(cluster: Refusing, workers: Workers) -> None:
+    converted(workers)
+    cluster.refuses["NetworkPolicy"] = ApiError(403, "Forbidden", "exceeded quota")
+    for kind in ("Deployment", "Service"):
+        cluster.refuses[kind] = ApiError(500, "InternalError", "it was asked for")
+    await workers.work_on(KEY)
+    assert reasons(cluster.statuses[-1])["Ready"] == "WriteForbidden"
+
+
+async def test_an_operator_that_has_just_started_applies_once_over_what_a_webhook_changed_and_does_not_lower_ready(
+    cluster: Refusing, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = converted(workers)
+    manifests = (*writes.prerequisites, *writes.applies)
     for manifest in manifests:  # what an earlier process applied
         informers = [informer for informer in workers.caches.informers if informer.kind == manifest.kind]
         informers[0]._upsert(applied(manifest, 5))

@@ -13,7 +13,7 @@ from .observation import Observation
 from .runtime import Catalogue
 from .stages.conversion import convert, settle
 from .stages.deletion import delete, guard, wait_for_deletion
-from .stages.jobs_network import jobs_network
+from .stages.jobs_network import held_for_network, jobs_network
 from .stages.rollout import keep_serving, roll_out
 from .step import Step, Writes
 from .target import Target, read_uris, target_of
@@ -57,7 +57,7 @@ def plan(model: TRTModel, catalogue: Catalogue, observation: Observation, now: d
         released = obstacle is None and step.verdict.reason.startswith("Artifacts")
         status = None if released else deleting_status(model, verdict, _timestamp(now))
         events = () if obstacle is not None else _events(model, step.verdict)
-        return Plan(step.writes, status, events, DELETION_INTERVAL)
+        return Plan(step.writes if obstacle is None else step.writes.without_new(), status, events, DELETION_INTERVAL)
 
     target = target_of(model, catalogue)
     if isinstance(target, Verdict):
@@ -98,7 +98,7 @@ def _advance(model: TRTModel, target: Target, observation: Observation, now: dat
     uris = (*read_uris(model), target.key.store)
     network = jobs_network(model, uris, target.network, observation, runs=observed is None)
     if observed is None:
-        step = convert(model, target, observation, now)
+        step = held_for_network(model, convert(model, target, observation, now), observation)
         return replace(step, writes=network + step.writes + keep_serving(model, target.network, observation))
     failed = judge(model.spec.verification, observed.record.summary)
     if failed is not None:
@@ -113,8 +113,7 @@ def _plan(model: TRTModel, target: Target | None, observation: Observation, step
     obstacle = _obstacle(observation)
     writes, verdict = step.writes, obstacle or step.verdict
     if obstacle is not None:
-        # Nothing new is built round an object that stands in the way.
-        writes = Writes(patches=writes.patches, deletes=writes.deletes)
+        writes = writes.without_new()  # nothing new is built round an object that stands in the way
     observed = observation.record(target.key.record_name) if target else None
     record = observed.record if observed else None
     status = status_of(model, target, record, observation, verdict, _timestamp(now))
