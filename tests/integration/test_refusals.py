@@ -155,6 +155,21 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"serving": {"podAnnotations": {"tftrt.dev/spec": "{}"}}}, "containers read their task from there"),
     ({"conversion": {"podAnnotations": {"tftrt.dev/spec": "{}"}}}, "containers read their task from there"),
+    *(
+        ({part: {field: {"a b": "c"}}}, "a key must be a name such as team")
+        for part, field in (
+            ("serving", "podLabels"),
+            ("serving", "podAnnotations"),
+            ("serving", "nodeSelector"),
+            ("conversion", "podLabels"),
+            ("conversion", "podAnnotations"),
+        )
+    ),
+    *(
+        ({part: {field: {"a": "c d!"}}}, "a value must be letters, digits")
+        for part, field in (("serving", "podLabels"), ("serving", "nodeSelector"), ("conversion", "podLabels"))
+    ),
+    ({"serving": {"podLabels": {"Example.com/team": "c"}}}, "a key must be a name such as team"),
     ({"conversion": {"serviceAccountName": "Not A Name"}}, "spec.conversion.serviceAccountName"),
     *(
         (
@@ -199,6 +214,18 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
                 "Exists and DoesNotExist take none",
             ),
             ([{"podSelector": {}}] * 17, "must have at most 16 items"),
+            ([{"podSelector": {"matchLabels": {"a b": "c"}}}], "a key must be a name such as team"),
+            ([{"namespaceSelector": {"matchLabels": {"a/b/c": "d"}}}], "a key must be a name such as team"),
+            ([{"namespaceSelector": {"matchLabels": {f"{'a' * 254}/b": "c"}}}], "a key must be a name such as team"),
+            ([{"podSelector": {"matchLabels": {"a": "c d!"}}}], "a value must be letters, digits"),
+            (
+                [{"podSelector": {"matchExpressions": [{"key": "a b", "operator": "Exists"}]}}],
+                "key must be a name such as team",
+            ),
+            (
+                [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["c d!"]}]}}],
+                "each of values must be letters, digits",
+            ),
         )
     ),
     ({"serving": {"networkPolicy": {"egressPorts": [0]}}}, "should be greater than or equal to 1"),
@@ -264,6 +291,14 @@ def test_a_name_that_children_could_not_be_named_after_is_refused(bare_api: Api,
                     "egressPorts": [9000, 3128],
                 }
             }
+        },
+        {
+            "serving": {
+                "podLabels": {"team": "", "example.com/Team_1": "a.b-C"},
+                "podAnnotations": {"Example.com/note": "any text!", "note": ""},
+                "nodeSelector": {"kubernetes.io/hostname": "node-1.example", "a" * 63: "b" * 63},
+            },
+            "conversion": {"podLabels": {f"{'a' * 253}/b": "c"}, "podAnnotations": {"example.com/a": "b c"}},
         },
         {
             "serving": {

@@ -9,8 +9,9 @@ from .schema import rules
 # A claim's name is a DNS subdomain; a path's parts may be anything but "..": nothing reaches out of the claim.
 CLAIM_URI = r"pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?"
 BUCKET_URI = r"(s3|gs|az)://[A-Za-z0-9$]([-A-Za-z0-9._]*[A-Za-z0-9])?(/.*)?"
-# A host is a name, an IPv4 address, or an IPv6 address in brackets; that it has no user is said on its own.
-HTTP_URI = r"https?://([^/?#@]*@)?([A-Za-z0-9_][-A-Za-z0-9._]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/.+"
+# A host is a name, an IPv4 address, or an IPv6 address in brackets. That it has no user is said on its own.
+HTTP_HOST = r"([A-Za-z0-9_][-A-Za-z0-9._]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+HTTP_URI = rf"https?://([^/?#@]*@)?{HTTP_HOST}/.+"
 
 STORE_PATTERN = rf"^({CLAIM_URI}|{BUCKET_URI})$"
 _CLAIM = "pvc://claim/path (a PersistentVolumeClaim in the TRTModel's namespace)"
