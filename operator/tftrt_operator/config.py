@@ -1,20 +1,21 @@
 """The operator's configuration: a YAML file, validated when the operator starts."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from .api.network import EgressPorts, NetworkPolicyPeer
-from .api.storage import STORE_PATTERN, StoreUri
+from .api.storage import HTTP_HOST, STORE_PATTERN, StoreUri
+from .configured_peer import peer
 from .domain.runtime import Accelerator, Catalogue, Network, Proxy, Runtime
 
 DEFAULT_PATH = Path("/etc/tftrt-operator/config.yaml")
-PROXY_PATTERN = r"^(https?://[^/@\s]+/?)?$"
-"""Without a user and a password: what pods are started with is there for all to read who may read pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +47,30 @@ class _Artifacts(_Part):
     uri: StoreUri | None = Field(default=None, pattern=STORE_PATTERN)
 
 
+def _proxy_address(written: str) -> str:
+    """Take a user and a password for a mistake: what pods are started with is there for all who may read pods."""
+    try:
+        address = written and urlsplit(written)
+        well = not address or (re.fullmatch(rf"https?://{HTTP_HOST}/?", written) and address.port != 0)
+    except ValueError:  # of the brackets, or of the port
+        well = False
+    if not well:
+        raise ValueError("must be http://host:port or https://host:port, without a user, a password or a path")
+    return written
+
+
+ProxyAddress = Annotated[str, AfterValidator(_proxy_address)]
+
+
 class _Proxy(_Part):
-    http_proxy: str = Field(default="", pattern=PROXY_PATTERN)
-    https_proxy: str = Field(default="", pattern=PROXY_PATTERN)
+    http_proxy: ProxyAddress = ""
+    https_proxy: ProxyAddress = ""
     no_proxy: str = ""
-
-
-def _peer(written: Any) -> NetworkPolicyPeer:
-    """Parse a peer. No key is passed over here: a selector with its condition misspelled would select everybody."""
-    peer = NetworkPolicyPeer.model_validate(written)
-    if peer.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True) != written or not written:
-        raise ValueError("must be a peer of a NetworkPolicy: podSelector, namespaceSelector, or ipBlock")
-    return peer
 
 
 class _Network(_Part):
     egress_ports: EgressPorts = ()
-    metrics_from: tuple[Annotated[NetworkPolicyPeer, BeforeValidator(_peer)], ...] = Field(default=(), max_length=15)
+    metrics_from: tuple[Annotated[NetworkPolicyPeer, BeforeValidator(peer)], ...] = Field(default=(), max_length=15)
 
 
 Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]

@@ -14,6 +14,20 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"source": {"uri": "s3:///resnet50"}}, "must be one of pvc://claim/path"),
     ({"source": {"uri": "s3://models/../secrets"}}, "must not contain '..'"),
     ({"source": {"uri": "https://me:secret@models.example/a.tar.gz"}}, "put them into a Secret"),
+    *(
+        ({"source": {"uri": f"{address}/a.zip"}}, "must be one of pvc://claim/path")
+        for address in (
+            "http://[x",
+            "https://a]b",
+            "https://[fe80::1%25eth0]",
+            "https://[fd00::1]x",
+            "https://models example",
+            "https://models.example:port",
+            "https://models.example:",
+            "https://",
+        )
+    ),
+    ({"verification": {"dataUri": "http://[x/y"}}, "must be one of pvc://claim/path"),
     ({"source": {"uri": "pvc://models/a", "secretName": "keys"}}, "a pvc:// URI needs none"),
     ({"source": {"uri": "http://models.example/a.zip", "secretName": "keys"}}, "never goes over plain http"),
     ({"verification": {"dataUri": "http://data.example/x.npz", "secretName": "keys"}}, "never goes over plain http"),
@@ -141,6 +155,21 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"serving": {"podAnnotations": {"tftrt.dev/spec": "{}"}}}, "containers read their task from there"),
     ({"conversion": {"podAnnotations": {"tftrt.dev/spec": "{}"}}}, "containers read their task from there"),
+    *(
+        ({part: {field: {"a b": "c"}}}, "a key must be a name such as team")
+        for part, field in (
+            ("serving", "podLabels"),
+            ("serving", "podAnnotations"),
+            ("serving", "nodeSelector"),
+            ("conversion", "podLabels"),
+            ("conversion", "podAnnotations"),
+        )
+    ),
+    *(
+        ({part: {field: {"a": "c d!"}}}, "a value must be letters, digits")
+        for part, field in (("serving", "podLabels"), ("serving", "nodeSelector"), ("conversion", "podLabels"))
+    ),
+    ({"serving": {"podLabels": {"Example.com/team": "c"}}}, "a key must be a name such as team"),
     ({"conversion": {"serviceAccountName": "Not A Name"}}, "spec.conversion.serviceAccountName"),
     *(
         (
@@ -185,6 +214,18 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
                 "Exists and DoesNotExist take none",
             ),
             ([{"podSelector": {}}] * 17, "must have at most 16 items"),
+            ([{"podSelector": {"matchLabels": {"a b": "c"}}}], "a key must be a name such as team"),
+            ([{"namespaceSelector": {"matchLabels": {"a/b/c": "d"}}}], "a key must be a name such as team"),
+            ([{"namespaceSelector": {"matchLabels": {f"{'a' * 254}/b": "c"}}}], "a key must be a name such as team"),
+            ([{"podSelector": {"matchLabels": {"a": "c d!"}}}], "a value must be letters, digits"),
+            (
+                [{"podSelector": {"matchExpressions": [{"key": "a b", "operator": "Exists"}]}}],
+                "key must be a name such as team",
+            ),
+            (
+                [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["c d!"]}]}}],
+                "each of values must be letters, digits",
+            ),
         )
     ),
     ({"serving": {"networkPolicy": {"egressPorts": [0]}}}, "should be greater than or equal to 1"),
@@ -221,6 +262,9 @@ def test_a_name_that_children_could_not_be_named_after_is_refused(bare_api: Api,
         {"verification": {"minTop1Agreement": "0.99", "maxRelativeError": "1e-3", "minSpeedup": "1.5"}},
         {"source": {"uri": "s3://models/resnet50/3", "secretName": "keys", "digest": "sha256:" + "0" * 64}},
         {"source": {"uri": "https://models.example/a.tar.gz?version=3", "secretName": "basic-auth"}},
+        {"source": {"uri": "http://10.0.0.1:8080/a.zip"}},
+        {"source": {"uri": "https://[fd00::1]:8443/a.zip"}},
+        {"source": {"uri": "https://[fd00::1]/a.zip"}},
         {"source": {"uri": "az://models/a.pb", "format": "FrozenGraph", "inputs": ["a:0"], "outputs": ["b/c:0"]}},
         {"conversion": {"precision": "INT8", "calibration": {"uri": "gs://data/calibration"}}},
         {"conversion": {"inputShapes": {"tokens": {"min": [64], "opt": [64], "max": [64]}}}},
@@ -247,6 +291,14 @@ def test_a_name_that_children_could_not_be_named_after_is_refused(bare_api: Api,
                     "egressPorts": [9000, 3128],
                 }
             }
+        },
+        {
+            "serving": {
+                "podLabels": {"team": "", "example.com/Team_1": "a.b-C"},
+                "podAnnotations": {"Example.com/note": "any text!", "note": ""},
+                "nodeSelector": {"kubernetes.io/hostname": "node-1.example", "a" * 63: "b" * 63},
+            },
+            "conversion": {"podLabels": {f"{'a' * 253}/b": "c"}, "podAnnotations": {"example.com/a": "b c"}},
         },
         {
             "serving": {

@@ -7,9 +7,10 @@ import pytest
 from tftrt_operator.api.status import TRTModelStatus
 from tftrt_operator.controller.caches import Caches, Key
 from tftrt_operator.controller.cluster import Cluster
+from tftrt_operator.domain.conditions import kept_status
 from tftrt_operator.domain.observation import Reference
 from tftrt_operator.domain.stages.deletion import FINALIZER
-from tftrt_operator.domain.unreadable import release, unreadable_status
+from tftrt_operator.domain.unreadable import release
 
 from .builders import CATALOGUE
 
@@ -98,7 +99,7 @@ def test_a_model_that_cannot_be_read_is_looked_at_once_and_told_so(spec: Any) ->
     assert observed.model(KEY) is None, "it is not acted on by what it was before"
     unreadable = observed.unreadable(KEY)
     assert unreadable is not None
-    status = unreadable_status(unreadable, "2026-01-01T00:00:00Z")
+    status = kept_status(unreadable.verdict, unreadable.status, unreadable.generation, "2026-01-01T00:00:00Z")
     told = {condition.type: (condition.status, condition.reason) for condition in status.conditions}
     assert told == {"Ready": ("False", "SpecUnreadable"), "Stalled": ("True", "SpecUnreadable")}
     assert "spec" in status.conditions[0].message

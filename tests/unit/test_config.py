@@ -44,6 +44,43 @@ def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
         ("artifacts:", "artefacts:", "artefacts: Extra inputs are not permitted"),
         ("runtimes:", "runtimes: ][", "is no YAML"),
         ("http://proxy.example:3128", "http://me:word@proxy.example:3128", "proxy.httpsProxy"),
+        *(
+            ("http://proxy.example:3128", address, "proxy.httpsProxy: Value error, must be http://host:port")
+            for address in (
+                "http://proxy:abc",
+                "http://proxy:99999",
+                "http://proxy:0",
+                "http://[::1",
+                "http://[::1]x",
+                "http://[:::::1]:80",
+                "http://proxy.example:3128/path",
+                "proxy.example:3128",
+                "socks5://proxy.example",
+            )
+        ),
+        *(
+            ("{namespaceSelector: {matchLabels: {team: platform}}}", peer, f"metricsFrom.0: Value error, {words}")
+            for peer, words in (
+                ("{ipBlock: {cidr: nonsense}}", "'nonsense' must be an IP range"),
+                ("{ipBlock: {cidr: 10.0.0.1}}", "'10.0.0.1' must be an IP range"),
+                ("{ipBlock: {cidr: 10.0.0.0/33}}", "'10.0.0.0/33' must be an IP range"),
+                ("{ipBlock: {cidr: 10.0.0.0/8, except: [11.0.0.0/16]}}", "except 11.0.0.0/16 must lie within"),
+                ("{ipBlock: {cidr: 10.0.0.0/8, except: [10.0.0.0/8]}}", "except 10.0.0.0/8 must lie within"),
+                ("{ipBlock: {cidr: 10.0.0.0/8, except: ['fd00::/16']}}", "except fd00::/16 must lie within"),
+                ("{ipBlock: {cidr: 10.0.0.0/8}, podSelector: {}}", "an ipBlock stands alone"),
+                ("{podSelector: {matchExpressions: [{key: a, operator: In}]}}", "In and NotIn need values"),
+                (
+                    "{podSelector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}}",
+                    "In and NotIn need values",
+                ),
+                ("{podSelector: {matchLabels: {a b: c}}}", "a label's key, which is 'a b', must be a name"),
+                ("{podSelector: {matchLabels: {a: c d}}}", "a label's value, which is 'c d', must be letters"),
+                (
+                    "{podSelector: {matchExpressions: [{key: a, operator: In, values: [c d]}]}}",
+                    "a label's value, which is 'c d', must be letters",
+                ),
+            )
+        ),
         ("pvc://models/tftrt", "file:///models", "artifacts.uri"),
         ("[9000]", "[0]", "modelNetworkPolicy.egressPorts.0"),
         ("matchLabels", "matchLabel", "must be a peer of a NetworkPolicy"),
@@ -59,6 +96,27 @@ def test_a_wrong_configuration_says_what_is_wrong_and_where(tmp_path: Path, old:
         read_configuration(path)
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("http://proxy.example:3128", "http://[fd00::1]:3128/"),
+        ("http://proxy.example:3128", ""),
+        (
+            "{namespaceSelector: {matchLabels: {team: platform}}}",
+            "{ipBlock: {cidr: 10.1.2.3/8, except: [10.1.0.0/16]}}",
+        ),
+        (
+            "{namespaceSelector: {matchLabels: {team: platform}}}",
+            "{podSelector: {matchExpressions: [{key: example.com/a, operator: NotIn, values: [b, '']}]}}",
+        ),
+    ],
+)
+def test_what_a_policy_and_a_pod_can_be_made_of_is_taken(tmp_path: Path, old: str, new: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(GOOD.replace(old, new))
+    read_configuration(path)
 
 
 def test_a_missing_configuration_is_one_sentence(tmp_path: Path) -> None:

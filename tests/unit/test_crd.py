@@ -1,8 +1,10 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from tftrt_operator.api.crd import crd_yaml, custom_resource_definition
+from tftrt_operator.api.kubernetes import LABEL_KEY_PATTERN, LABEL_VALUE_PATTERN
 
 ROOT = Path(__file__).parents[2]
 COPIES = ["crds/trtmodels.tftrt.dev.yaml", "charts/tftrt-operator/files/trtmodels.tftrt.dev.yaml"]
@@ -69,3 +71,44 @@ def test_everything_a_user_can_make_long_is_bounded() -> None:
 def test_models_are_in_no_category_that_people_delete_wholesale() -> None:
     """`kubectl delete all --all` is for what runs; a model's artifacts may go with it."""
     assert custom_resource_definition()["spec"]["names"]["categories"] == ["tftrt"]
+
+
+@pytest.mark.parametrize("key", ["team", "example.com/Team_1", "a" * 63, "a" * 253 + "/b", "7.b-c"])
+def test_what_may_be_a_label_is_taken_for_one(key: str) -> None:
+    assert re.search(LABEL_KEY_PATTERN, key)
+    assert all(re.search(LABEL_VALUE_PATTERN, value) for value in ("", "a", "A.b_c-1"))
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a/b/c", "/a", "a/", "Example.com/a", "a..b/c", "-a", "a-", "a" * 64])
+def test_what_cannot_be_a_label_is_none(key: str) -> None:
+    assert not re.search(LABEL_KEY_PATTERN, key)
+    assert not any(re.search(LABEL_VALUE_PATTERN, value) for value in ("c d!", "-a", "a.", "/"))
+
+
+def test_every_map_of_labels_and_every_selector_has_the_rules_of_labels() -> None:
+    spec = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    maps = {"podLabels", "nodeSelector", "podAnnotations", "matchLabels"}
+    found = []
+
+    def look(node: dict[str, object], name: str) -> None:
+        words = str(node.get("x-kubernetes-validations", ""))
+        if name in maps:
+            found.append(name)
+            assert "a key must be a name" in words
+            assert name == "podAnnotations" or "a value must be letters" in words
+        if name == "matchExpressions[]":
+            found.append(name)
+            assert "'key must be a name" in words or '"key must be a name' in words
+        for child_name, child in dict(node.get("properties") or {}).items():  # type: ignore[call-overload]
+            look(child, child_name)
+        if isinstance(child := node.get("items"), dict):
+            look(child, f"{name}[]")
+
+    look(spec, "spec")
+    assert {name: found.count(name) for name in found} == {
+        "podLabels": 2,
+        "podAnnotations": 2,
+        "nodeSelector": 1,
+        "matchLabels": 4,
+        "matchExpressions[]": 4,
+    }

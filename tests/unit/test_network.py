@@ -13,7 +13,7 @@ from tftrt_operator.domain.manifest import Manifest
 from tftrt_operator.domain.manifests.cleanup_job import Store, cleanup_job
 from tftrt_operator.domain.manifests.conversion_job import conversion_job
 from tftrt_operator.domain.manifests.network_policy import network_policy
-from tftrt_operator.domain.observation import Observation
+from tftrt_operator.domain.observation import Observation, Reference
 from tftrt_operator.domain.plan import Plan, plan
 from tftrt_operator.domain.runtime import Network
 from tftrt_operator.domain.stages.deletion import FINALIZER
@@ -62,8 +62,12 @@ def ports(policy: dict[str, Any]) -> list[int]:
     return [port for port in tcp if port != 53]
 
 
+def jobs_policies(made: Plan) -> list[Manifest]:
+    return [manifest for manifest in made.writes.prerequisites if manifest.name == "resnet50.jobs"]
+
+
 def jobs_policy(made: Plan) -> dict[str, Any]:
-    (policy,) = made.writes.prerequisites
+    (policy,) = jobs_policies(made)
     found: dict[str, Any] = policy.body["spec"]
     return found
 
@@ -130,8 +134,10 @@ def test_a_server_is_closed_at_once_though_there_is_no_engine_for_the_spec_yet()
         there = (server, policy, live_jobs_policy(model))
         return planned(model, *there, records=(record,), deployment=serving)
 
-    assert after({}).writes.applies == ()
-    (closed,) = after({"from": [PROMETHEUS]}).writes.applies
+    assert after({}).writes.prerequisites == ()
+    made = after({"from": [PROMETHEUS]})
+    (closed,) = made.writes.prerequisites
+    assert [manifest.kind for manifest in made.writes.creates] == ["Job"], "refused, it would not be begun"
     assert peers(dict(closed.body["spec"]), "http") == [PROMETHEUS]
     assert [gone.name for gone in after({"mode": "Unmanaged"}).writes.deletes] == ["resnet50"]
 
@@ -147,6 +153,48 @@ def test_the_jobs_policy_is_there_before_the_first_job_and_selects_its_pods_alon
         assert selects(policy, run.body["spec"]["template"]["metadata"]["labels"])
     deployment = planned(model, records=(observed_record(model),)).writes.applies[0]
     assert not selects(policy, deployment.body["spec"]["template"]["metadata"]["labels"])
+
+
+def test_a_server_is_begun_once_it_is_closed_and_not_while_its_policy_is_being_deleted() -> None:
+    model = trtmodel()
+    record = observed_record(model)
+    made = planned(model, records=(record,))
+    assert [manifest.kind for manifest in made.writes.prerequisites] == ["NetworkPolicy"]
+    assert [manifest.kind for manifest in made.writes.applies] == ["Deployment", "Service"]
+    policy = live(made.writes.prerequisites[0].body, model.owner_reference(controller=True), deleting=True)
+    waits = planned(model, policy, records=(record,))
+    assert waits.writes.prerequisites == waits.writes.applies == ()
+    server = live(made.writes.applies[0].body, model.owner_reference(controller=True))
+    standing = live_deployment(server, record.record.key.fingerprint)
+    goes_on = planned(model, policy, server, records=(record,), deployment=standing)
+    assert [manifest.kind for manifest in goes_on.writes.applies] == ["Service"]
+    unmanaged = trtmodel(serving={"networkPolicy": {"mode": "Unmanaged"}})
+    assert planned(unmanaged, policy, records=(record,)).writes.applies
+
+
+def test_no_job_is_begun_while_its_policy_is_being_deleted() -> None:
+    model = trtmodel()
+    policy = replace(live_jobs_policy(model), deleting=True)
+    made = planned(model, policy)
+    assert made.writes.prerequisites == made.writes.creates == ()
+    assert made.status is not None
+    assert "waiting for NetworkPolicy resnet50.jobs" in made.status.conditions[0].message
+    assert planned(trtmodel(conversion={"networkPolicy": {"mode": "Unmanaged"}}), policy).writes.creates
+
+    metadata = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER]}
+    going = trtmodel(metadata=metadata, artifacts={"deletionPolicy": "Delete"})
+    made = planned(going, policy, records=(observed_record(going),))
+    assert made.writes.prerequisites == made.writes.creates == ()
+
+
+def test_a_foreign_policy_is_not_taken_over_by_a_model_that_goes() -> None:
+    metadata = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER]}
+    model = trtmodel(metadata=metadata, artifacts={"deletionPolicy": "Delete"})
+    foreign = Reference("NetworkPolicy", "default", "resnet50.jobs")
+    made = planned(model, records=(observed_record(model),), foreign=(foreign,))
+    assert made.writes == Writes()
+    assert made.status is not None
+    assert made.status.conditions[0].reason == "NameConflict"
 
 
 def selects(policy: Manifest, labels: dict[str, str]) -> bool:
@@ -181,6 +229,8 @@ def test_a_run_that_another_model_waits_for_stays_under_a_policy_when_its_own_mo
         ({"source": {"uri": "http://models.example/a.tar"}}, [80, 443]),
         ({"source": {"uri": "http://[fd00::1]:8080/a.tar"}}, [443, 8080]),
         ({"source": {"uri": "https://models.example:none/a.tar"}}, [443]),
+        ({"source": {"uri": "http://[x/y"}}, [443]),
+        ({"source": {"uri": "https://a]b/y"}}, [443]),
         ({"verification": {"dataUri": "https://data.example:4443/x.npz"}}, [443, 4443]),
         ({"conversion": {"precision": "INT8", "calibration": {"uri": "gs://data/x"}}}, [443]),
         ({"artifacts": S3, "conversion": {"networkPolicy": {"egressPorts": [9000]}}}, [443, 9000]),
@@ -213,7 +263,7 @@ def test_a_port_that_somebody_adds_is_taken_away_again() -> None:
 def test_once_it_is_there_the_jobs_policy_follows_the_spec_and_is_not_made_for_nothing() -> None:
     model = trtmodel()
     records = (observed_record(model),)
-    assert planned(model, records=records).writes.prerequisites == ()
+    assert jobs_policies(planned(model, records=records)) == []
     other = live_jobs_policy(trtmodel(source={"uri": "s3://models/resnet50"}))
     assert ports(jobs_policy(planned(model, other, records=records))) == []
 

@@ -14,6 +14,7 @@ from tftrt_operator.controller.worker import Workers
 from tftrt_operator.domain.manifests.engine_record import engine_record
 from tftrt_operator.domain.plan import plan
 from tftrt_operator.domain.stages.deletion import FINALIZER
+from tftrt_operator.domain.step import Writes
 
 from . import builders
 from .builders import CATALOGUE
@@ -201,6 +202,51 @@ async def test_no_job_is_made_where_its_network_policy_is_refused(cluster: Refus
     assert reasons(cluster.statuses[-1])["Ready"] == "WriteForbidden"
 
 
+async def test_a_fault_of_the_operator_ends_in_the_models_status_and_is_tried_again(
+    cluster: Refusing, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("Invalid IPv6 URL" + " and so on" * 1000)
+
+    available = {"type": "Available", "status": "True", "reason": "ReplicasAvailable"}
+    cluster.body["status"] = {"conditions": [available | {"lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+    cluster.body["metadata"]["resourceVersion"] = "2"
+    workers.caches.see_model(cluster.body)
+    monkeypatch.setattr("tftrt_operator.controller.reconciler.plan", fail)
+    for _ in range(2):
+        await workers.work_on(KEY)
+    assert reasons(cluster.statuses[-1]) == {
+        "Ready": "InternalError",
+        "Reconciling": "InternalError",
+        "Available": "ReplicasAvailable",
+    }
+    message = cluster.statuses[-1]["conditions"][0]["message"]
+    assert "“ValueError: Invalid IPv6 URL and so on" in message
+    assert len(message) < 1500
+    assert cluster.questions == [], "nothing else is written, nor asked for"
+    assert (len(cluster.statuses), cluster.events) == (1, ["InternalError"]), "the same news is told once"
+    assert workers.queue._failures[KEY] == 2
+
+    monkeypatch.undo()
+    await workers.work_on(KEY)
+    assert reasons(cluster.statuses[-1])["Ready"] == "ConversionPending"
+
+
+async def test_a_fault_that_cannot_be_told_is_told_later(
+    cluster: Refusing, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError("engine")
+
+    monkeypatch.setattr("tftrt_operator.controller.reconciler.plan", fail)
+    cluster.refuses["status"] = ApiError(500, "InternalError", "etcdserver: request timed out")
+    await workers.work_on(KEY)
+    assert cluster.statuses == []
+    del cluster.refuses["status"]
+    await workers.work_on(KEY)
+    assert reasons(cluster.statuses[-1])["Ready"] == "InternalError"
+
+
 async def test_what_is_written_is_logged_by_name(
     cluster: Refusing, workers: Workers, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,9 +267,8 @@ def applied(manifest: Any, version: int) -> dict[str, Any]:
     return body
 
 
-async def test_an_operator_that_has_just_started_applies_once_over_what_a_webhook_changed_and_does_not_lower_ready(
-    cluster: Refusing, workers: Workers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def converted(workers: Workers) -> Writes:
+    """Have the model's record seen; returns the writes that come of it."""
     model = workers.caches.model(KEY)
     assert model is not None
     record = builders.engine_record(model)
@@ -240,7 +285,23 @@ async def test_an_operator_that_has_just_started_applies_once_over_what_a_webhoo
         }
     )
     observation = workers.caches.observation(model, builders.target(model))
-    manifests = plan(model, CATALOGUE, observation, NOW).writes.applies
+    return plan(model, CATALOGUE, observation, NOW).writes
+
+
+async def test_no_server_stands_where_its_network_policy_is_refused(cluster: Refusing, workers: Workers) -> None:
+    converted(workers)
+    cluster.refuses["NetworkPolicy"] = ApiError(403, "Forbidden", "exceeded quota")
+    for kind in ("Deployment", "Service"):
+        cluster.refuses[kind] = ApiError(500, "InternalError", "it was asked for")
+    await workers.work_on(KEY)
+    assert reasons(cluster.statuses[-1])["Ready"] == "WriteForbidden"
+
+
+async def test_an_operator_that_has_just_started_applies_once_over_what_a_webhook_changed_and_does_not_lower_ready(
+    cluster: Refusing, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = converted(workers)
+    manifests = (*writes.prerequisites, *writes.applies)
     for manifest in manifests:  # what an earlier process applied
         informers = [informer for informer in workers.caches.informers if informer.kind == manifest.kind]
         informers[0]._upsert(applied(manifest, 5))

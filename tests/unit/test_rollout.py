@@ -56,7 +56,8 @@ def converted(model: TRTModel) -> Observation:
 
 def rolled_out(model: TRTModel, **changes: Any) -> Observation:
     """What exists once everything that the first plan applies is there, and the rollout is over."""
-    applies = planned(model, converted(model)).writes.applies
+    writes = planned(model, converted(model)).writes
+    applies = (*writes.applies, *writes.prerequisites)
     children = tuple(live(manifest.body, model.owner_reference(controller=True)) for manifest in applies)
     server = next(child for child in children if child.kind == "Deployment")
     found = live_deployment(server, target(model).key.fingerprint, **changes)
@@ -91,7 +92,8 @@ def message(made: Plan, kind: str) -> str:
 
 def test_a_converted_model_gets_deployment_service_and_network_policy() -> None:
     made = planned(trtmodel(), converted(trtmodel()))
-    assert [manifest.kind for manifest in made.writes.applies] == ["Deployment", "Service", "NetworkPolicy"]
+    assert [manifest.kind for manifest in made.writes.prerequisites] == ["NetworkPolicy"]
+    assert [manifest.kind for manifest in made.writes.applies] == ["Deployment", "Service"]
     assert conditions(made)["Converted"] == ("True", "Converted")
     assert conditions(made)["Reconciling"] == ("True", "RolloutProgressing")
 

@@ -71,7 +71,40 @@ class Toleration(ApiModel):
     toleration_seconds: int | None = Field(default=None, description="How long NoExecute is tolerated, in seconds.")
 
 
+# What the API server would refuse in the objects that are made of a spec, it refuses in the spec.
+def _key_pattern(letters: str) -> str:
+    """Return the pattern of a key that has these letters in its prefix."""
+    part = f"[{letters}0-9]([-{letters}0-9]*[{letters}0-9])?"
+    return f"^({part}([.]{part})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
+
+
+LABEL_KEY_PATTERN = _key_pattern("a-z")
+LABEL_VALUE_PATTERN = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+_ANNOTATION_KEY_PATTERN = _key_pattern("A-Za-z")
+KEY_SENTENCE = (
+    "must be a name such as team, or example.com/team: at most 63 letters, digits, '-', '_' and '.', with a letter or"
+    " digit at both ends"
+)
+VALUE_SENTENCE = "must be letters, digits, '-', '_' and '.', with a letter or digit at both ends"
+
+
+def label_key_rule(key: str) -> tuple[str, str]:
+    """Return the rule of an expression that is a label's key."""
+    return f"{key}.matches('{LABEL_KEY_PATTERN}') && {key}.indexOf('/') <= 253", KEY_SENTENCE
+
+
+LABEL_RULES = (
+    (f"self.all(key, {label_key_rule('key')[0]})", f"a key {KEY_SENTENCE}"),
+    (f"self.all(key, self[key].matches('{LABEL_VALUE_PATTERN}'))", f"a value {VALUE_SENTENCE}"),
+)
+ANNOTATION_RULES = (
+    (
+        f"self.all(key, key.matches('{_ANNOTATION_KEY_PATTERN}') && key.indexOf('/') <= 253)",
+        f"a key {KEY_SENTENCE}",
+    ),
+)
+
 LabelValue = Annotated[str, Field(max_length=63)]
-LabelMap = Annotated[dict[str, LabelValue], Field(max_length=32)]
+LabelMap = Annotated[dict[str, LabelValue], Field(max_length=32, json_schema_extra=rules(*LABEL_RULES))]
 AnnotationMap = Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)]
 AnyObject = dict[str, Any]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from .kubernetes import LabelMap, LabelValue
+from .kubernetes import KEY_SENTENCE, LABEL_VALUE_PATTERN, VALUE_SENTENCE, LabelMap, LabelValue, label_key_rule
 from .schema import ApiModel, list_type, rules
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -29,7 +29,12 @@ class LabelSelectorRequirement(ApiModel):
             (
                 "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
                 "In and NotIn need values, Exists and DoesNotExist take none",
-            )
+            ),
+            (label_key_rule("self.key")[0], f"key {KEY_SENTENCE}"),
+            (
+                f"!has(self.values) || self.values.all(value, value.matches('{LABEL_VALUE_PATTERN}'))",
+                f"each of values {VALUE_SENTENCE}",
+            ),
         )
     }
 

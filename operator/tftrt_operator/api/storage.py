@@ -9,7 +9,9 @@ from .schema import rules
 # A claim's name is a DNS subdomain; a path's parts may be anything but "..": nothing reaches out of the claim.
 CLAIM_URI = r"pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?"
 BUCKET_URI = r"(s3|gs|az)://[A-Za-z0-9$]([-A-Za-z0-9._]*[A-Za-z0-9])?(/.*)?"
-HTTP_URI = r"https?://[^/?#]+/.+"
+# A host is a name, an IPv4 address, or an IPv6 address in brackets. That it has no user is said on its own.
+HTTP_HOST = r"([A-Za-z0-9_][-A-Za-z0-9._]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+HTTP_URI = rf"https?://([^/?#@]*@)?{HTTP_HOST}/.+"
 
 STORE_PATTERN = rf"^({CLAIM_URI}|{BUCKET_URI})$"
 _CLAIM = "pvc://claim/path (a PersistentVolumeClaim in the TRTModel's namespace)"
@@ -22,7 +24,7 @@ _INSIDE = (
 _STORE_RULES = rules((f"self.matches('{STORE_PATTERN}')", f"must be one of {_CLAIM}, {_BUCKET}"), _INSIDE)
 _SOURCE_RULES = rules(
     (
-        f"self.matches('^({CLAIM_URI}|{BUCKET_URI}|{HTTP_URI})$')",
+        f"self.matches(r'^({CLAIM_URI}|{BUCKET_URI}|{HTTP_URI})$')",
         f"must be one of {_CLAIM}, {_BUCKET}, https://host/path",
     ),
     _INSIDE,

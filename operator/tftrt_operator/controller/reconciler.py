@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from ..api.trtmodel import TRTModel
 from ..domain.observation import Observation, Rejection
-from ..domain.plan import Plan, plan, plan_unreadable
+from ..domain.plan import Plan, plan, plan_after_fault, plan_unreadable
 from ..domain.runtime import Catalogue
 from ..domain.stages.deletion import deletes_artifacts
 from ..domain.target import Target, target_of
@@ -65,6 +65,18 @@ class Reconciler:
         """Forget what was still to be told of a model that is gone."""
         self._reporter.forget(key)
         self._failed_writes.pop(key, None)
+
+    async def tell_fault(self, key: Key, fault: Exception) -> None:
+        """Say in a model's status that the operator itself failed at it: whoever waits for it reads no log.
+
+        Raises:
+            ApiError: not taken.
+            ModelGoneError: there is no such model any more.
+        """
+        model = self._caches.unreadable(key) or self._caches.model(key)
+        if model is not None:
+            made = plan_after_fault(model, fault, datetime.now(UTC))
+            await self._reporter.report(reference_of(model), model.status, made)
 
     async def is_gone(self, key: Key) -> bool:
         """Look whether a model that something was not found for is there itself, and forget it if it is not."""

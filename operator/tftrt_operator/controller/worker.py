@@ -57,5 +57,16 @@ class Workers:
                 return
             level = logging.DEBUG if error.status == 409 else logging.WARNING
             logger.log(level, "%s/%s: %s; again in %.1f s", *key, error, self.queue.retry(key))
-        except Exception:
+        except Exception as fault:
             logger.exception("%s/%s: again in %.1f s", *key, self.queue.retry(key))
+            await self._tell_fault(key, fault)
+
+    async def _tell_fault(self, key: Key, fault: Exception) -> None:
+        try:
+            await self._reconciler.tell_fault(key, fault)
+        except ModelGoneError:
+            self.queue.forget(key)
+            self._reconciler.forget(key)
+        except Exception as error:
+            # The key comes up again as it is, and then it is told.
+            logger.warning("%s/%s: what went wrong cannot be told: %s", *key, error)

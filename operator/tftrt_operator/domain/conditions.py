@@ -8,6 +8,9 @@ from ..api.status import Condition, ConditionType, TRTModelStatus
 from .verdict import Standing, Verdict
 from .words import printable, reason_or
 
+KEPT = (ConditionType.CONVERTED, ConditionType.VERIFIED, ConditionType.AVAILABLE)
+"""What was true when a model was last planned for. What serves it serves on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -32,6 +35,16 @@ def standing(verdict: Verdict, meanwhile: str = "") -> Iterable[Claim]:
 def conditions(claims: Iterable[Claim], before: TRTModelStatus, generation: int, now: str) -> tuple[Condition, ...]:
     """Return the conditions of a generation. `now` is an RFC 3339 time; it is used only where a status changes."""
     return tuple(_condition(claim, before.condition(claim.type), generation, now) for claim in claims)
+
+
+def kept_status(verdict: Verdict, before: TRTModelStatus, generation: int, now: str) -> TRTModelStatus:
+    """Return the status of a model for which nothing can be planned: the verdict, and beside it what was true before.
+
+    `now` is an RFC 3339 time; it is used only where a condition changes.
+    """
+    said = conditions(standing(verdict), before, generation, now)
+    kept = tuple(condition for kind in KEPT if (condition := before.condition(kind)) is not None)
+    return before.model_copy(update={"observed_generation": generation, "conditions": said + kept})
 
 
 def _condition(claim: Claim, before: Condition | None, generation: int, now: str) -> Condition:

@@ -6,17 +6,18 @@ from datetime import datetime, timedelta
 from ..api.status import ConditionType, TRTModelStatus
 from ..api.trtmodel import TRTModel
 from .claims import claims_of_conversion, claims_of_server, refusal
+from .conditions import kept_status
 from .gates import judge
 from .model_status import deleting_status, status_of
 from .observation import Observation
 from .runtime import Catalogue
 from .stages.conversion import convert, settle, withdraw
 from .stages.deletion import delete, guard, wait_for_deletion
-from .stages.jobs_network import jobs_network
+from .stages.jobs_network import held_for_network, jobs_network
 from .stages.rollout import keep_serving, roll_out
 from .step import Step, Writes
 from .target import Target, read_uris, target_of
-from .unreadable import UnreadableModel, release, unreadable_status
+from .unreadable import UnreadableModel, release
 from .verdict import Standing, Verdict, reconciling, stalled
 from .words import printable, quote
 
@@ -56,7 +57,7 @@ def plan(model: TRTModel, catalogue: Catalogue, observation: Observation, now: d
         released = obstacle is None and step.verdict.reason.startswith("Artifacts")
         status = None if released else deleting_status(model, verdict, _timestamp(now))
         events = () if obstacle is not None else _events(model, step.verdict)
-        return Plan(step.writes, status, events, DELETION_INTERVAL)
+        return Plan(step.writes if obstacle is None else step.writes.without_new(), status, events, DELETION_INTERVAL)
 
     target = target_of(model, catalogue)
     if isinstance(target, Verdict):
@@ -70,7 +71,20 @@ def plan_unreadable(model: UnreadableModel, now: datetime) -> Plan:
     """Return what must be done for a model that cannot be read: it is told so, and let go where it is deleted."""
     if model.deleting:
         return Plan(release(model), None)
-    return Plan(Writes(), unreadable_status(model, _timestamp(now)), _news(model.status, model.verdict))
+    status = kept_status(model.verdict, model.status, model.generation, _timestamp(now))
+    return Plan(Writes(), status, _news(model.status, model.verdict))
+
+
+def plan_after_fault(model: TRTModel | UnreadableModel, fault: Exception, now: datetime) -> Plan:
+    """Return what is said of a model at which the operator itself failed. Nothing is written for it but that."""
+    verdict = reconciling(
+        "InternalError",
+        "the operator failed at this TRTModel, which is a fault of the operator, and tries again and again:"
+        f" {quote(f'{type(fault).__name__}: {fault}')}",
+    )
+    generation = model.metadata.generation if isinstance(model, TRTModel) else model.generation
+    status = kept_status(verdict, model.status, generation, _timestamp(now))
+    return Plan(Writes(), status, _news(model.status, verdict))
 
 
 def _advance(model: TRTModel, target: Target, observation: Observation, now: datetime) -> Step:
@@ -85,7 +99,7 @@ def _advance(model: TRTModel, target: Target, observation: Observation, now: dat
         left = withdraw(model, target, observation) + keep_serving(model, target.network, observation)
         return Step(refused, network + left)
     if observed is None:
-        step = convert(model, target, observation, now)
+        step = held_for_network(model, convert(model, target, observation, now), observation)
         return replace(step, writes=network + step.writes + keep_serving(model, target.network, observation))
     failed = judge(model.spec.verification, observed.record.summary)
     if failed is not None:
@@ -100,8 +114,7 @@ def _plan(model: TRTModel, target: Target | None, observation: Observation, step
     obstacle = _obstacle(observation)
     writes, verdict = step.writes, obstacle or step.verdict
     if obstacle is not None:
-        # Nothing new is built round an object that stands in the way.
-        writes = Writes(patches=writes.patches, deletes=writes.deletes)
+        writes = writes.without_new()  # nothing new is built round an object that stands in the way
     observed = observation.record(target.key.record_name) if target else None
     record = observed.record if observed else None
     status = status_of(model, target, record, observation, verdict, _timestamp(now))

@@ -25,9 +25,13 @@ class Writes:
     patches: tuple[Patch, ...] = ()
     deletes: tuple[Reference, ...] = ()
     prerequisites: tuple[Manifest, ...] = ()
-    """Applied before anything is created."""
+    """Applied before anything is created, or applied that they have to be there for."""
     creates: tuple[Manifest, ...] = ()
     applies: tuple[Manifest, ...] = ()
+
+    def without_new(self) -> "Writes":
+        """Return those of objects that are there already: what is left where nothing new may be built."""
+        return Writes(patches=self.patches, deletes=self.deletes)
 
     def __add__(self, other: "Writes") -> "Writes":
         """Return both, one after the other."""

@@ -4,16 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..api.status import ConditionType, TRTModelStatus
-from .conditions import conditions, standing
+from ..api.status import TRTModelStatus
 from .observation import Reference
 from .stages.deletion import FINALIZER, set_finalizers
 from .step import Writes
 from .verdict import Verdict, stalled
 from .words import printable
-
-KEPT = (ConditionType.CONVERTED, ConditionType.VERIFIED, ConditionType.AVAILABLE)
-"""What was true of the last spec that could be read. What serves it serves on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +50,6 @@ def unreadable_model(body: Mapping[str, Any], why: str, status: TRTModelStatus) 
         why=printable(why, 1000),
         status=status,
     )
-
-
-def unreadable_status(model: UnreadableModel, now: str) -> TRTModelStatus:
-    """Return the status: Stalled, and beside it what was true before. `now` is an RFC 3339 time."""
-    said = conditions(standing(model.verdict), model.status, model.generation, now)
-    kept = tuple(before for kind in KEPT if (before := model.status.condition(kind)) is not None)
-    return model.status.model_copy(update={"observed_generation": model.generation, "conditions": said + kept})
 
 
 def release(model: UnreadableModel) -> Writes:

@@ -34,8 +34,8 @@ def _ports(uri: str) -> set[int]:
 
 def _port(uri: str) -> int:
     """Return the port of a web address, that of HTTPS where it is none: the fetching container says what is wrong."""
-    address = urlsplit(uri)
     try:
+        address = urlsplit(uri)
         return address.port or (80 if address.scheme == "http" else HTTPS)
     except ValueError:
         return HTTPS

@@ -1,6 +1,7 @@
 """The last stage: a deleted model's artifacts, where its deletionPolicy is Delete."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ...api.artifacts import DeletionPolicy
@@ -17,7 +18,7 @@ from ..target import Target
 from ..verdict import Verdict, reconciling
 from ..words import quote
 from .conversion import end_job, job_reference, pods_of, record_reference, sole_owner
-from .jobs_network import jobs_network
+from .jobs_network import held_for_network, jobs_network
 
 FINALIZER = "tftrt.dev/artifacts"
 PATIENCE = timedelta(minutes=10)
@@ -94,7 +95,8 @@ def delete(model: TRTModel, catalogue: Catalogue, observation: Observation, now:
     stores = sorted({store.uri for store in artifacts})
     network = jobs_network(model, stores, catalogue.network, observation, runs=True)
     verdict = reconciling("Deleting", f"deleting artifacts from {_uris(artifacts)}")
-    return Step(verdict, network + Writes(creates=creates))
+    step = held_for_network(model, Step(verdict, Writes(creates=creates)), observation)
+    return replace(step, writes=network + step.writes)
 
 
 def wait_for_deletion(model: TRTModel, target: Target, observation: Observation) -> Step | None:

@@ -1,6 +1,7 @@
 """What the pods of a model's Jobs may reach: settled before any of them is there."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ...api.network import NetworkPolicyMode
 from ...api.trtmodel import TRTModel
@@ -9,7 +10,8 @@ from ..manifests import names
 from ..manifests.network_policy import jobs_network_policy
 from ..observation import Observation, Reference
 from ..runtime import Network
-from ..step import Writes
+from ..step import Step, Writes
+from ..verdict import Verdict
 
 
 def jobs_network(
@@ -34,3 +36,16 @@ def jobs_network(
     if live is not None and not drift(policy, live.body, conceded):
         return Writes()
     return Writes(prerequisites=(policy,))
+
+
+def held_for_network(model: TRTModel, step: Step, observation: Observation) -> Step:
+    """Return the step without its new Jobs while their NetworkPolicy is being deleted: they would outlive it."""
+    live = observation.child("NetworkPolicy", names.jobs_policy_name(model))
+    if live is None or not live.deleting or model.spec.conversion.network_policy.mode is NetworkPolicyMode.UNMANAGED:
+        return step
+    others = tuple(manifest for manifest in step.writes.creates if manifest.kind != "Job")
+    if others == step.writes.creates:
+        return step
+    waits = f"waiting for NetworkPolicy {live.name}, which is being deleted, to go"
+    verdict = Verdict(step.verdict.standing, step.verdict.reason, waits)
+    return replace(step, verdict=verdict, writes=replace(step.writes, creates=others))

@@ -58,8 +58,8 @@ def roll_out(model: TRTModel, target: Target, observed: ObservedRecord, observat
         )
     report = latest_failure(pod for pod in pods if not pod.ready)
     drifts = [(manifest, found) for manifest in manifests if (found := _drift(manifest, observation)) is not None]
-    applies = tuple(manifest for manifest, _ in drifts)
-    writes = Writes(applies=applies, deletes=_superfluous(model, manifests, observation))
+    deletes = _superfluous(model, manifests, observation)
+    writes = _closed_first(model, [manifest for manifest, _ in drifts], observation) + Writes(deletes=deletes)
     pending = any(_lowers_ready(manifest, found) for manifest, found in drifts)
     return Step(_progress(model, record, observation, pods, report, pending=pending), writes)
 
@@ -131,7 +131,25 @@ def _keep_network(model: TRTModel, live: ObservedDeployment, network: Network, o
     if record is None:
         return Writes()  # nobody can say whether it pulls its artifact
     wanted = network_policy(model, record, network)
-    return Writes(applies=() if _drift(wanted, observation) is None else (wanted,))
+    return Writes(prerequisites=() if _drift(wanted, observation) is None else (wanted,))
+
+
+def _closed_first(model: TRTModel, wanted: list[Manifest], observation: Observation) -> Writes:
+    """Return the writes of these objects, the NetworkPolicy before what it closes: where it is refused, nothing stands.
+
+    While it is being deleted no server is begun, which would outlive it. One that is there is not held up.
+    """
+    policies = tuple(manifest for manifest in wanted if manifest.kind == "NetworkPolicy")
+    others = tuple(manifest for manifest in wanted if manifest.kind != "NetworkPolicy")
+    live = observation.child("NetworkPolicy", model.metadata.name)
+    if (
+        observation.deployment is None
+        and live is not None
+        and live.deleting
+        and model.spec.serving.network_policy.mode is NetworkPolicyMode.MANAGED
+    ):
+        return Writes()  # its last event brings us back
+    return Writes(prerequisites=policies, applies=others)
 
 
 def grant_of(model: TRTModel, target: Target, record: EngineRecord) -> MemoryGrant | MemoryShortage | None:
