@@ -179,6 +179,9 @@ def test_what_somebody_deletes_or_changes_comes_back(api: Api) -> None:
     eventually(lambda: api.exists("Service", "resnet50"))
     api.patch("NetworkPolicy", "resnet50", {"spec": {"policyTypes": ["Ingress"]}})
     eventually(lambda: "Egress" in api.get("NetworkPolicy", "resnet50")["spec"]["policyTypes"])
+    # A rule without a condition lets everybody in, also where we have none.
+    api.patch("NetworkPolicy", "resnet50.jobs", {"spec": {"ingress": [{}]}})
+    eventually(lambda: "ingress" not in api.get("NetworkPolicy", "resnet50.jobs")["spec"])
 
 
 def test_who_reaches_a_server_and_what_its_jobs_reach_follows_the_spec(api: Api) -> None:
