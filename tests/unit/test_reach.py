@@ -118,6 +118,32 @@ def test_what_runs_the_model_shares_no_home_with_what_has_a_secret() -> None:
         assert {own, *found.values()} <= {volume["name"] for volume in pod["volumes"]}
 
 
+def test_what_runs_the_model_is_not_told_the_queries_of_addresses() -> None:
+    signed = "https://models.example/{}?X-Amz-Signature=planted"
+    model = trtmodel(
+        source={"uri": signed.format("resnet50.tar")},
+        conversion={"precision": "INT8", "calibration": {"uri": signed.format("calibration.npz")}},
+        verification={"dataUri": signed.format("held-out.npz")},
+    )
+    wanted = target(model)
+    template = conversion_job(model, wanted.runtime, wanted.key).body["spec"]["template"]
+    pod, annotations = template["spec"], template["metadata"]["annotations"]
+    fields = {
+        volume["name"]: volume["downwardAPI"]["items"][0]["fieldRef"]["fieldPath"]
+        for volume in pod["volumes"]
+        if "downwardAPI" in volume
+    }
+
+    def task(container: dict[str, Any]) -> str:
+        (mount,) = [mount for mount in container["volumeMounts"] if mount["mountPath"] == "/etc/tftrt"]
+        return str(annotations[fields[mount["name"]].removeprefix("metadata.annotations['").removesuffix("']")])
+
+    told = {container["name"]: task(container) for container in [*pod["initContainers"], *pod["containers"]]}
+    assert told["fetch"].count("planted") == 3
+    assert "planted" not in told["convert"]
+    assert "https://models.example/resnet50.tar?sha256=" in told["convert"]
+
+
 def test_claims_with_long_or_dotted_names_have_volumes_of_their_own() -> None:
     one, other = "models." + "a" * 80, "models." + "a" * 81
     pod = job(trtmodel(source={"uri": f"pvc://{one}/resnet50"}, artifacts={"uri": f"pvc://{other}/tftrt"}))

@@ -1,5 +1,6 @@
 """The conversion Job: lookup and fetch the model, convert it on a GPU, publish the artifact."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ...api.conversion import Calibration
@@ -10,6 +11,7 @@ from ..fingerprint import normalized_uri
 from ..manifest import Manifest, digest
 from ..record import EngineKey
 from ..runtime import Runtime
+from ..told_uri import told_uri
 from . import names, pods, resources
 
 NOT_TO_BE_MOVED = {
@@ -76,10 +78,12 @@ def _as_run(template: dict[str, Any], model: TRTModel, runtime: Runtime, key: En
         extended = pods.gpu_limit(model.spec, runtime) if asked["name"] == "convert" else {}
         needs = resources.requirements(model.spec.conversion.resources, resources.CONVERSION, extended)
         if asked["name"] == "convert":
-            mounts = [mount for mount in asked["volumeMounts"] if mount != pods.TEMPORARY_MOUNT]
-            return {**asked, "resources": needs, "volumeMounts": [*mounts, pods.MODELS_TEMPORARY_MOUNT]}
+            mounts = [mount for mount in asked["volumeMounts"] if mount not in (pods.TASK_MOUNT, pods.TEMPORARY_MOUNT)]
+            own = (pods.TOLD_TASK_MOUNT, pods.MODELS_TEMPORARY_MOUNT)
+            return {**asked, "resources": needs, "volumeMounts": [*own, *mounts]}
         return {**asked, "resources": needs, "env": [*asked["env"], *pods.proxy(runtime)]}
 
+    told = pods.task(_task(model, runtime, key, lambda uri: told_uri(normalized_uri(uri))))
     written = pods.access("artifacts", key.store, "", read_only=False).volumes
 
     def volume(asked: dict[str, Any]) -> dict[str, Any]:
@@ -88,13 +92,22 @@ def _as_run(template: dict[str, Any], model: TRTModel, runtime: Runtime, key: En
     return {
         "metadata": {
             "labels": {**pods.WITHOUT_SIDECAR_LABELS, **metadata["labels"]},
-            "annotations": {**NOT_TO_BE_MOVED, **pods.WITHOUT_SIDECAR_ANNOTATIONS, **metadata["annotations"]},
+            "annotations": {
+                **NOT_TO_BE_MOVED,
+                **pods.WITHOUT_SIDECAR_ANNOTATIONS,
+                **metadata["annotations"],
+                names.TOLD_SPEC_ANNOTATION: told,
+            },
         },
         "spec": {
             **pod,
             "initContainers": [container(asked) for asked in pod["initContainers"]],
             "containers": [container(asked) for asked in pod["containers"]],
-            "volumes": [*(volume(asked) for asked in pod["volumes"]), pods.MODELS_TEMPORARY_VOLUME],
+            "volumes": [
+                *(volume(asked) for asked in pod["volumes"]),
+                pods.TOLD_TASK_VOLUME,
+                pods.MODELS_TEMPORARY_VOLUME,
+            ],
         },
     }
 
@@ -191,14 +204,17 @@ def _inputs(model: TRTModel) -> pods.Access:
     return reach
 
 
-def _task(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str, Any]:
+def _task(
+    model: TRTModel, runtime: Runtime, key: EngineKey, address: Callable[[str], str] = normalized_uri
+) -> dict[str, Any]:
+    """Return the task; `address` makes of a URI of the spec the one that stands there."""
     spec, data = model.spec, model.spec.verification.data_uri
     return {
         "version": 1,
         "model": {"namespace": model.metadata.namespace, "name": model.metadata.name},
         "fingerprint": key.fingerprint,
         "source": {
-            "uri": normalized_uri(spec.source.uri),
+            "uri": address(spec.source.uri),
             "digest": spec.source.digest or None,
             "format": spec.source.format.value,
             "signature": spec.source.signature,
@@ -212,19 +228,19 @@ def _task(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str, Any]:
             "minimumSegmentSize": spec.conversion.minimum_segment_size,
             "dynamicShapes": spec.conversion.dynamic_shapes and spec.conversion.dynamic_shapes.value,
             "inputShapes": {name: shape.model_dump() for name, shape in spec.conversion.input_shapes.items()},
-            "calibration": _calibration(spec.conversion.calibration),
+            "calibration": _calibration(spec.conversion.calibration, address),
         },
-        "verification": {"uri": None if data is None else normalized_uri(data)},
+        "verification": {"uri": None if data is None else address(data)},
         "runtime": pods.runtime_task(runtime),
         "artifacts": {"uri": key.store},
     }
 
 
-def _calibration(calibration: Calibration | None) -> dict[str, Any] | None:
+def _calibration(calibration: Calibration | None, address: Callable[[str], str]) -> dict[str, Any] | None:
     if calibration is None:
         return None
     return {
-        "uri": normalized_uri(calibration.uri),
+        "uri": address(calibration.uri),
         "samples": calibration.samples,
         "batchSize": calibration.batch_size,
     }

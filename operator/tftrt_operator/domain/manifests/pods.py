@@ -9,7 +9,7 @@ from ...api.storage import claim_of, scheme_of
 from ...api.trtmodel import TRTModelSpec
 from ..manifest import digest
 from ..runtime import Accelerator, Runtime
-from .names import SPEC_ANNOTATION
+from .names import SPEC_ANNOTATION, TOLD_SPEC_ANNOTATION
 
 USER = 65532
 PVC_ROOT = "/mnt/pvc"
@@ -17,13 +17,17 @@ SECRETS_ROOT = "/mnt/secrets"
 ARTIFACTS_SECRET_VOLUME = "secret-artifacts"
 """The volume with the store's Secret, as `access` names it for the role `artifacts`."""
 PRODUCT_LABEL = "nvidia.com/gpu.product"
-TASK_VOLUME: dict[str, Any] = {
-    "name": "task",
-    "downwardAPI": {
-        "items": [{"path": "spec.json", "fieldRef": {"fieldPath": f"metadata.annotations['{SPEC_ANNOTATION}']"}}]
-    },
-}
+
+
+def _task_volume(name: str, annotation: str) -> dict[str, Any]:
+    field = {"fieldPath": f"metadata.annotations['{annotation}']"}
+    return {"name": name, "downwardAPI": {"items": [{"path": "spec.json", "fieldRef": field}]}}
+
+
+TASK_VOLUME = _task_volume("task", SPEC_ANNOTATION)
 TASK_MOUNT: dict[str, Any] = {"name": "task", "mountPath": "/etc/tftrt", "readOnly": True}
+TOLD_TASK_VOLUME = _task_volume("told-task", TOLD_SPEC_ANNOTATION)
+TOLD_TASK_MOUNT: dict[str, Any] = {**TASK_MOUNT, "name": "told-task"}
 TEMPORARY_VOLUME: dict[str, Any] = {"name": "tmp", "emptyDir": {}}
 TEMPORARY_MOUNT: dict[str, Any] = {"name": "tmp", "mountPath": "/tmp"}
 MODELS_TEMPORARY_VOLUME: dict[str, Any] = {"name": "model-tmp", "emptyDir": {}}
