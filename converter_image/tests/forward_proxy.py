@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.listening import TcpServer, listening
+
 
 @dataclass
 class ForwardProxy:
@@ -38,16 +40,9 @@ class ForwardProxy:
                     _pass_on(self.request, server)
                     back.join()
 
-        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-            server.daemon_threads = True
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-            thread.start()
-            self.url = f"http://127.0.0.1:{server.server_address[1]}"
-            try:
-                yield self
-            finally:
-                server.shutdown()
-                thread.join()
+        with listening(TcpServer(Handler)) as port:
+            self.url = f"http://127.0.0.1:{port}"
+            yield self
 
 
 def _pass_on(reader: socket.socket, writer: socket.socket) -> None:

@@ -25,6 +25,7 @@ import boto3
 
 from tests.authority import Authority
 from tests.box import Box, free_ports, until
+from tests.listening import TcpServer, listening
 
 KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests-secret", "AWS_REGION": "us-east-1"}
 BUCKET = "bucket"
@@ -164,16 +165,9 @@ class Line:
                         self.request.sendall(piece)
                     self.request.shutdown(socket.SHUT_WR)
 
-        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-            server.daemon_threads = True
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-            thread.start()
-            self.url = f"https://127.0.0.1:{server.server_address[1]}"
-            try:
-                yield self
-            finally:
-                server.shutdown()
-                thread.join()
+        with listening(TcpServer(Handler)) as own_port:
+            self.url = f"https://127.0.0.1:{own_port}"
+            yield self
 
 
 @dataclass
@@ -271,16 +265,10 @@ class WebServer:
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         if self.authority is not None:
             server.socket = self.authority.serving().wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
         scheme = "http" if self.authority is None else "https"
-        self.url = f"{scheme}://127.0.0.1:{server.server_address[1]}/{name}"
-        try:
+        with listening(server) as port:
+            self.url = f"{scheme}://127.0.0.1:{port}/{name}"
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
 
 def basic(user: str, password: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import shutil
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tests.authority import Authority
 from tests.box import Box, Ended
 from tests.object_store import BUCKET, ObjectStore, WebServer, secret
 from tests.planted import ACCOUNT_KEY, leaked
+from tests.test_fetch_remote import zipped
 from tftrt_runtime.errors import SecretUnfit
 from tftrt_runtime.fetching.trees import open_tree
 from tftrt_runtime.storage.secret import KNOWN
@@ -34,14 +34,6 @@ def expect_nothing_told(box: Box, ended: Ended) -> None:
             assert leaked(path.read_bytes()) == [], path
 
 
-def archive(folder: Path) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as opened:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            opened.write(path, path.relative_to(folder))
-    return stream.getvalue()
-
-
 def signed(server: WebServer, name: str) -> str:
     return f"{server.base}/{name}?X-Amz-Signature=planted-signature&X-Amz-Credential=planted%2Fid"
 
@@ -56,7 +48,7 @@ def web(authority: Authority) -> Iterator[WebServer]:
 def box(tmp_path: Path, models: Path, authority: Authority, web: WebServer, s3: ObjectStore) -> Box:
     """A box whose model comes from a pre-signed address by a token, and whose store is a bucket."""
     made = Box(tmp_path, name="cnn")
-    web.content = archive(models / "cnn")
+    web.content = zipped(models / "cnn")
     made.spec["source"]["uri"] = signed(web, "model.zip")
     made.spec["artifacts"] = {"uri": f"s3://{BUCKET}/tftrt"}
     secret(made, "artifacts", S3_KEYS | s3.place(s3.endpoint))

@@ -5,6 +5,7 @@ By these codes the operator tells the user's mistakes (2 and 10-29, never retrie
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -176,3 +177,10 @@ def failure(reason: str, message: str) -> Failure:
     """The failure of this name, as another process reported it; `Internal` for an unknown name."""
     kinds = {kind.__name__: kind for kind in Failure.__subclasses__()}
     return kinds.get(reason, Internal)(message)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and after it what each came of, whether it was said or only happened so."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

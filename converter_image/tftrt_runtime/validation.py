@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from pydantic import ValidationError
+
+from tftrt_runtime.errors import causes
 
 
 def fault(error: ValidationError) -> str:
@@ -15,13 +15,7 @@ def fault(error: ValidationError) -> str:
 
 def without_input(text: str, error: BaseException) -> str:
     """A text that tells of an error, such as its traceback, without what pydantic quotes in it."""
-    for cause in _chain(error):
+    for cause in causes(error):
         if isinstance(cause, ValidationError):
             text = text.replace(str(cause), fault(cause))
     return text
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -28,6 +28,7 @@ from tftrt_runtime.publish import expect_unchanged
 from tftrt_runtime.report import data, page
 from tftrt_runtime.report.data import Findings, Report
 from tftrt_runtime.spec import JobSpec
+from tftrt_runtime.storage.store import uri_of
 from tftrt_runtime.workspace import Converted, Fetched, Workspace, read_note
 
 # From the source, the place for the converted model, a folder for the unconverted one's answers, and the user's data.
@@ -79,7 +80,7 @@ def _published(spec: JobSpec, workspace: Workspace, fetched: Fetched, product: s
         ArtifactCorrupt: what the store has there cannot be read, or is another artifact's.
         SourceChanged: it has one, made from other bytes.
     """
-    place = "/".join((spec.artifacts.uri.rstrip("/"), spec.model.namespace, spec.fingerprint, product))
+    place = f"{uri_of(spec.artifacts.uri, spec.model.namespace, spec.fingerprint)}/{product}"
     manifest = read_manifest(workspace.manifests / f"{product}.json")
     if manifest is not None:
         expect_identity(manifest, spec.fingerprint, product, f"{place}/{MANIFEST}")

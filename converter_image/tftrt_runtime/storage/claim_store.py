@@ -21,7 +21,7 @@ from tftrt_runtime import digest, files, log
 from tftrt_runtime.artifact import BUILDS, MANIFEST, File, Manifest, expect_identity, read_manifest
 from tftrt_runtime.errors import ArtifactCorrupt, StoreUnavailable
 from tftrt_runtime.storage import claims
-from tftrt_runtime.storage.store import MakeManifest
+from tftrt_runtime.storage.store import MakeManifest, uri_of
 
 # Servers read the store as the same group or as anyone. The set-group-ID bit, where the store has it, is kept.
 FOLDER_MODE = 0o775
@@ -41,7 +41,7 @@ class ClaimStore:
         self._store = store
         self._claim = claims.claim_root(store)
         self._folder = claims.folder(store) / namespace / fingerprint
-        self._uri = f"{store.rstrip('/')}/{namespace}/{fingerprint}"
+        self._uri = uri_of(store, namespace, fingerprint)
         self._fingerprint = fingerprint
 
     def uri(self, product: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tftrt_runtime.errors import Failure, UsageError
+from tftrt_runtime.errors import Failure, UsageError, causes
 from tftrt_runtime.storage.secret import Role
 from tftrt_runtime.told_uri import told_uri
 
@@ -82,14 +82,14 @@ def told() -> Iterator[None]:
     except (FileExistsError, NotThere, Forbidden, Unavailable):
         raise
     except Exception as error:  # each implementation has libraries of its own, and those have theirs
-        if ours := next((cause for cause in _chain(error) if isinstance(cause, Failure)), None):
+        if ours := next((cause for cause in causes(error) if isinstance(cause, Failure)), None):
             raise ours from None
         raise _kind(error)(_words(error)) from error
 
 
 def _kind(error: Exception) -> type[Exception]:
     """What a fault amounts to. fsspec's web client makes a FileNotFoundError of everything that is no success."""
-    status = next((str(found) for cause in _chain(error) if (found := _status(cause))), "")
+    status = next((str(found) for cause in causes(error) if (found := _status(cause))), "")
     if status in {"401", "403"} or isinstance(error, PermissionError) or type(error).__name__ in _CREDENTIAL_FAULTS:
         return Forbidden
     if str(error).startswith("Forbidden: "):  # gcsfs makes a bare OSError of a 403
@@ -104,14 +104,8 @@ def _fault(error: Exception) -> BaseException | None:
     import aiohttp  # is loaded where there is a client
 
     kinds = (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError, socket.gaierror)
-    faults = [cause for cause in _chain(error) if isinstance(cause, kinds)]
+    faults = [cause for cause in causes(error) if isinstance(cause, kinds)]
     return faults[-1] if faults else None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _status(error: BaseException) -> object:
@@ -133,10 +127,10 @@ _CREDENTIAL_FAULTS = {
 def _words(error: Exception) -> str:
     """The error's text in one line, without what a URL may hold beyond its path."""
     # fsspec's FileNotFoundError has the address alone.
-    telling = next((cause for cause in _chain(error) if not isinstance(cause, FileNotFoundError)), error)
+    telling = next((cause for cause in causes(error) if not isinstance(cause, FileNotFoundError)), error)
     text = (str(telling).splitlines() or [type(telling).__name__])[0].partition("?")[0][:300]
     fault = _fault(error)
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _chain(error)):
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error)):
         return (
             f"{text} (no authority that is trusted here vouches for it: one of your own goes into a Secret as ca.crt)"
         )

@@ -12,6 +12,11 @@ MakeManifest = Callable[[str, tuple[File, ...]], Manifest]
 """From the name of the build's folder, and its files."""
 
 
+def uri_of(store: str, namespace: str, fingerprint: str) -> str:
+    """Where in a store the artifacts of one fingerprint are, each below its product."""
+    return f"{store.rstrip('/')}/{namespace}/{fingerprint}"
+
+
 class Store(Protocol):
     """The artifacts of one fingerprint: `<store>/<namespace>/<fingerprint>/<product>/`.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tftrt_runtime.spec import Artifacts, ModelName
 from tftrt_runtime.storage.remote import scheme_of
-from tftrt_runtime.storage.store import Store
+from tftrt_runtime.storage.store import Store, uri_of
 
 
 def open_store(artifacts: Artifacts, model: ModelName, fingerprint: str) -> Store:
@@ -22,7 +22,7 @@ def open_store(artifacts: Artifacts, model: ModelName, fingerprint: str) -> Stor
         return ClaimStore(artifacts.uri, model.namespace, fingerprint)
     from tftrt_runtime.storage.bucket_store import BucketStore
 
-    return BucketStore(f"{artifacts.uri.rstrip('/')}/{model.namespace}/{fingerprint}")
+    return BucketStore(uri_of(artifacts.uri, model.namespace, fingerprint))
 
 
 def delete(artifacts: Artifacts, model: ModelName, fingerprints: Sequence[str]) -> None:
@@ -39,4 +39,4 @@ def delete(artifacts: Artifacts, model: ModelName, fingerprints: Sequence[str]) 
     from tftrt_runtime.storage.bucket_store import BucketStore
 
     for fingerprint in fingerprints:
-        BucketStore(f"{artifacts.uri.rstrip('/')}/{model.namespace}/{fingerprint}").delete()
+        BucketStore(uri_of(artifacts.uri, model.namespace, fingerprint)).delete()

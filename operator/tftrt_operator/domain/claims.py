@@ -43,11 +43,11 @@ def refusal(
     `unlabelled` is what a claim without the label allows.
     """
     for claim, written in mounted.items():
-        access = observation.claim_access(claim, unlabelled)
+        labelled = observation.claim_access(claim)
+        access = labelled or unlabelled
         if access is ClaimAccess.READ_WRITE or (access is ClaimAccess.READ_ONLY and not written):
             continue
-        labelled = any(one.name == claim for one in observation.claims)
-        says = f"its label {ACCESS_LABEL} says {access}" if labelled else f"it has no label {ACCESS_LABEL}"
+        says = f"its label {ACCESS_LABEL} says {labelled}" if labelled else f"it has no label {ACCESS_LABEL}"
         needed = ClaimAccess.READ_WRITE if written else ClaimAccess.READ_ONLY
         return stalled(
             "ClaimForbidden",

@@ -229,9 +229,9 @@ class Observation:
         """Return the record of that name, or None."""
         return next((record for record in self.records if record.name == name), None)
 
-    def claim_access(self, name: str, unlabelled: ClaimAccess) -> ClaimAccess:
-        """Return what may be done with the claim of that name, or what is so where it has no label."""
-        return next((claim.access for claim in self.claims if claim.name == name), unlabelled)
+    def claim_access(self, name: str) -> ClaimAccess | None:
+        """Return what the label of the claim of that name allows, or None where it has none."""
+        return next((claim.access for claim in self.claims if claim.name == name), None)
 
     def child(self, kind: str, name: str | None = None) -> ObservedChild | None:
         """Return our live object of that kind, or None. Of kinds that a model has two of, the name says which."""

@@ -5,36 +5,17 @@ and one without requests is the first that its node evicts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ...api.kubernetes import ResourceRequirements
 from ...api.quantity import quantity_bytes
 
+Defaults = Mapping[str, tuple[str, str]]
+"""By resource, its request and its limit, where the spec says nothing of it."""
 
-@dataclass(frozen=True, slots=True)
-class Amounts:
-    """Of CPU and of memory, as quantities."""
-
-    cpu: str
-    memory: str
-
-    def of(self, resource: str) -> str:
-        """Return the amount of `cpu` or `memory`."""
-        return self.cpu if resource == "cpu" else self.memory
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What a container gets of each resource of which the spec says nothing."""
-
-    requests: Amounts
-    limits: Amounts
-
-
-CONVERSION = Defaults(Amounts("500m", "2Gi"), Amounts("8", "16Gi"))
+CONVERSION: Defaults = {"cpu": ("500m", "8"), "memory": ("2Gi", "16Gi")}
 """For every container of a conversion. They run one after the other, so that a pod counts as its largest."""
-CLEANUP = Defaults(Amounts("100m", "128Mi"), Amounts("1", "512Mi"))
+CLEANUP: Defaults = {"cpu": ("100m", "1"), "memory": ("128Mi", "512Mi")}
 """For the container that deletes files: no field, since what deletes a large model needs no more."""
 
 
@@ -46,7 +27,7 @@ def serving(artifact_bytes: int, shared_memory: int) -> Defaults:
     """
     least = 2**30 + 2 * artifact_bytes + shared_memory
     most = 4 * 2**30 + 4 * artifact_bytes + shared_memory
-    return Defaults(Amounts("250m", str(least)), Amounts("8", str(most)))
+    return {"cpu": ("250m", "8"), "memory": (str(least), str(most))}
 
 
 def requirements(
@@ -57,10 +38,9 @@ def requirements(
     A resource of which the spec names a request or a limit is taken as it says; of another both are the defaults.
     """
     requests, limits = dict(asked.requests), {**asked.limits, **(extended or {})}
-    for resource in ("cpu", "memory"):
+    for resource, (request, limit) in defaults.items():
         if resource not in requests and resource not in limits:
-            requests[resource] = defaults.requests.of(resource)
-            limits[resource] = defaults.limits.of(resource)
+            requests[resource], limits[resource] = request, limit
     return {"requests": requests, "limits": limits}
 
 

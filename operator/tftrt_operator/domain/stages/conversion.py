@@ -99,7 +99,7 @@ def settle(model: TRTModel, target: Target, observation: Observation, record: Ob
         writes += _join(model, record_reference(model, record), record)
     for job in engine_jobs(target, observation):
         reference = job_reference(model, job)
-        if job.state is JobState.LIVE and sole_owner(model, job.owners) and not _has_started(job, observation):
+        if _is_idle(model, job, observation):
             if job.evidence == target.key.evidence and not job.deleting:
                 writes += Writes(deletes=(reference,))  # another's was faster: there is nothing left to make
             continue
@@ -115,10 +115,14 @@ def withdraw(model: TRTModel, target: Target, observation: Observation) -> Write
     writes = _delete_stale_jobs(model, target, observation)
     gone = {reference.uid for reference in writes.deletes}
     for job in engine_jobs(target, observation):
-        waits = job.state is JobState.LIVE and not job.deleting and not _has_started(job, observation)
-        if waits and job.uid not in gone and sole_owner(model, job.owners):
+        if _is_idle(model, job, observation) and not job.deleting and job.uid not in gone:
             writes += Writes(deletes=(job_reference(model, job),))
     return writes
+
+
+def _is_idle(model: TRTModel, job: ObservedJob, observation: Observation) -> bool:
+    """Return whether a run that nobody else waits for has not begun."""
+    return job.state is JobState.LIVE and sole_owner(model, job.owners) and not _has_started(job, observation)
 
 
 def engine_jobs(target: Target, observation: Observation) -> list[ObservedJob]:
