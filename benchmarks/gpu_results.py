@@ -10,6 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import memory_results
+from benchmarks.tables import table
+
 # Place of the input, batch size and calls in flight.
 Key = tuple[str, int, int]
 # What was measured, by the way to run the model.
@@ -46,6 +49,7 @@ GOALS = (
     ("INT8 at least 10 x true FP32", "time-INT8", BASELINE, 10.0),
     ("FP16 at least 0.9 x pure TensorRT FP16", "time-FP16", PURE, 0.9),
 )
+MEMORY = "memory"  # what servers take, by `gpu/memory.py`
 GOAL_MODEL, GOAL_BATCHES = "resnet50", (32, 128)
 
 HEAD = """# GPU results
@@ -105,7 +109,7 @@ def page(results: Path) -> str:
             steps = {
                 name.removeprefix(f"{model}-"): file for name, file in files.items() if name.startswith(f"{model}-")
             }
-            parts += _model(model, steps)
+            parts += memory_results.section(steps) if model == MEMORY else _model(model, steps)
     return "\n".join(parts)
 
 
@@ -128,7 +132,7 @@ def _model(model: str, steps: dict[str, Any]) -> Iterable[str]:
         if "summary" in steps.get(f"convert-{precision}", {})
     }
     if converted:
-        yield _table(
+        yield table(
             (
                 "precision",
                 "engines",
@@ -146,7 +150,7 @@ def _model(model: str, steps: dict[str, Any]) -> Iterable[str]:
     accuracy = [_accuracy(what, steps[f"accuracy-{what}"]) for what in ACCURACIES if f"accuracy-{what}" in steps]
     if accuracy:
         yield "On held-out data, which neither training nor calibration saw:\n"
-        yield _table(("", "right answers", "accuracy"), accuracy)
+        yield table(("", "right answers", "accuracy"), accuracy)
     for step, file in steps.items():
         if "error" in file:
             yield f"`{step}` failed: {_first_sentence(file['error'])}\n"
@@ -187,7 +191,7 @@ def _speeds(words: str, timed: Timed, wanted: Sequence[Goal]) -> Iterable[str]:
         ways = [way for way in timed if any(key in timed[way] for key in rows)]
         if rows:
             yield f"Items/s, {where}{words}:\n"
-            yield _table(
+            yield table(
                 ("batch", "in flight", *(WAYS[way] for way in ways)),
                 [
                     (batch, flight, *(_speed(timed, way, (place, batch, flight)) for way in ways))
@@ -197,7 +201,7 @@ def _speeds(words: str, timed: Timed, wanted: Sequence[Goal]) -> Iterable[str]:
     goals = list(_goals(timed, wanted))
     if goals:
         yield f"Against the goals, input on the device{words}:\n"
-        yield _table(("goal", "batch", "in flight", "measured", ""), goals)
+        yield table(("goal", "batch", "in flight", "measured", ""), goals)
 
 
 def _leads(precision: str, leads: Sequence[dict[str, Any]]) -> Iterable[str]:
@@ -207,7 +211,7 @@ def _leads(precision: str, leads: Sequence[dict[str, Any]]) -> Iterable[str]:
     leads = [lead for lead in leads if "calls" not in lead]
     sizes = sorted({row["batchSize"] for lead in leads for row in lead.get("rows", ())})
     needs = {key: words for key, words in LEADS_NEED.items() if any(key in lead for lead in leads)}
-    yield _table(
+    yield table(
         ("lead", *(f"batch {size}" for size in sizes), *needs.values()),
         [
             (lead["name"], *(_in_flight(lead, size) for size in sizes), *(lead.get(key, "") for key in needs))
@@ -217,7 +221,7 @@ def _leads(precision: str, leads: Sequence[dict[str, Any]]) -> Iterable[str]:
     for profile in calls:
         yield f"Where the time of one call goes while TensorFlow profiles it, {precision}, median microseconds:\n"
         parts = {key: words for key, words in CALL_PARTS.items() if any(key in call for call in profile.values())}
-        yield _table(
+        yield table(
             ("batch", *parts.values()),
             [(size, *(f"{call[key]:,.0f}" for key in parts)) for size, call in profile.items()],
         )
@@ -225,7 +229,7 @@ def _leads(precision: str, leads: Sequence[dict[str, Any]]) -> Iterable[str]:
         for size, layers in lead.get("layers", {}).items():
             total = sum(layers.values())
             yield f"The engine's longest layers at batch {size}, {lead['name']}, of {total:,.0f} us in all:\n"
-            yield _table(
+            yield table(
                 ("layer", "us", "share"),
                 [(name, f"{us:.0f}", f"{us / total:.1%}") for name, us in list(layers.items())[:LONGEST_LAYERS]],
             )
@@ -237,7 +241,7 @@ def _parts(precision: str, parts: Sequence[dict[str, Any]]) -> Iterable[str]:
         f"How far parts of it are from TensorFlow FP32, each converted to {precision} by itself: the largest error "
         "relative to the largest value, and the root of the mean square error relative to that of the values:\n"
     )
-    yield _table(
+    yield table(
         ("part", "TensorRT, largest", "mean square", "TensorFlow FP16, largest", "mean square"),
         [
             (part["name"], "failed", "", "", "")
@@ -315,7 +319,7 @@ def _served(precision: str, file: dict[str, Any]) -> Iterable[str]:
         f"Served by Triton, {precision}, memory fraction {file['memoryFraction']}: ready after {file['readySeconds']}"
         f" s, {taken} MiB of the device in use by its processes, as the driver sees it.\n"
     )
-    yield _table(
+    yield table(
         ("request", "batch", "clients", "images/s", "p50 ms", "p99 ms", "errors"),
         [
             (
@@ -330,11 +334,6 @@ def _served(precision: str, file: dict[str, Any]) -> Iterable[str]:
             for row in file["rows"]
         ],
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
 
 
 if __name__ == "__main__":

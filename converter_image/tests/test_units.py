@@ -50,9 +50,11 @@ class TestMemory:
             memory.limit_mib("0.00001", 12 * GIB)
 
     def test_less_free_than_the_limit_is_refused_with_both_numbers(self) -> None:
-        memory.expect_free(8191, 8191 << 20)
-        with pytest.raises(InsufficientGPUMemory, match="8190 MiB free, less than the 8191 MiB"):
-            memory.expect_free(8191, (8191 << 20) - 1)
+        memory.expect_free(8191, 8191 << 20, 16000 << 20)
+        with pytest.raises(InsufficientGPUMemory, match="8190 MiB free, less than the 8191 MiB") as told:
+            memory.expect_free(8191, (8191 << 20) - 1, 16000 << 20)
+        assert "7810 MiB that are taken" in told.value.message
+        assert "and 8191 MiB make 16001 MiB of 16000 MiB" in told.value.message
 
     def test_each_batch_in_flight_has_a_pool_of_its_own_where_the_limit_holds_what_each_needs(self) -> None:
         assert memory.pools(2016, needed=1000, most=2) == (1000, 1000)

@@ -53,16 +53,18 @@ def limit_mib(fraction: str, total_bytes: int) -> int:
     return limit
 
 
-def expect_free(limit: int, free_bytes: int) -> None:
+def expect_free(limit: int, free_bytes: int, total_bytes: int) -> None:
     """Hold that the device has `limit` MiB free before TensorFlow reserves them.
 
     Raises:
         InsufficientGPUMemory: it has not; TensorFlow would shrink its pool without a word.
     """
     if free_bytes < limit * MIB:
+        total, taken = total_bytes // MIB, mib(total_bytes - free_bytes)
         raise InsufficientGPUMemory(
             f"The device has {free_bytes // MIB} MiB free, less than the {limit} MiB that this server must reserve: "
-            "another pod uses more of the device than its share."
+            f"{taken} MiB that are taken, this process's CUDA context included, and {limit} MiB make {taken + limit} MiB "
+            f"of {total} MiB. The spec.gpu.memory of all pods on a device must fit it together."
         )
 
 
@@ -91,7 +93,7 @@ def reserve(limits: Sequence[int], environment: MutableMapping[str, str]) -> tup
         InsufficientGPUMemory: the device has less free than all limits together.
     """
     unset_overrides(environment)
-    expect_free(sum(limits), Cuda().free_and_total()[0])
+    expect_free(sum(limits), *Cuda().free_and_total())
     names = _split(limits)
     for name, limit in zip(names, limits, strict=True):
         _hold(name, limit)

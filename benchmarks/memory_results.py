@@ -1,0 +1,84 @@
+"""The part of docs/gpu-results.md about memory: what was promised by `gpu.memory`, and what the driver saw taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from benchmarks.tables import table
+
+MIB = 2**20
+LEAST_SHARE = 0.4  # of its throughput alone, which a server keeps beside another
+
+
+def section(steps: dict[str, Any]) -> Iterable[str]:
+    """The tables of one run's files."""
+    yield "### Memory: promised and taken\n"
+    for step, file in steps.items():
+        if "error" in file:
+            yield f"`{step}` failed: {file['error']}\n"
+    if rows := steps.get("budgets", {}).get("rows"):
+        yield from _budgets(steps["budgets"], rows)
+    if "together" in steps.get("neighbours", {}):
+        yield from _neighbours(steps["neighbours"])
+
+
+def _budgets(file: dict[str, Any], rows: list[dict[str, Any]]) -> Iterable[str]:
+    yield (
+        f"ResNet-50 served with `gpu.memory` of each size and `maxWorkspaceSize` {file['workspaceBytes'] // MIB} MiB, "
+        f"under load of batches of {file['batchSize']}; the three precisions of one size side by side on the device. "
+        "Taken: the most that the driver saw all of a server's processes hold, read ten times a second.\n"
+    )
+    yield table(
+        ("precision", "gpu.memory MiB", "fraction", "taken MiB", "of the promise", "", "images/s", "failed requests"),
+        [_budget(row) for row in rows],
+    )
+
+
+def _budget(row: dict[str, Any]) -> tuple[object, ...]:
+    promised = row["budgetBytes"] // MIB
+    if "error" in row:
+        return row["precision"], promised, row["memoryFraction"], "", "", f"failed: {row['error']}", "", ""
+    taken = row["peakBytes"]
+    return (
+        row["precision"],
+        f"{promised:,}",
+        row["memoryFraction"],
+        f"{taken // MIB:,}",
+        f"{taken / row['budgetBytes']:.1%}",
+        "kept" if taken <= row["budgetBytes"] else "**broken**",
+        f"{row['imagesPerSecond']:,.0f}",
+        len(row["errors"]),
+    )
+
+
+def _neighbours(file: dict[str, Any]) -> Iterable[str]:
+    together = file["together"]
+    minutes = file["togetherSeconds"] / 60
+    yield (
+        f"Two servers of ResNet-50 in FP16 on one device, `gpu.memory` {file['budgetBytes'] // MIB:,} MiB each, each "
+        f"alone and then both for {minutes:.0f} minutes. Each should keep {LEAST_SHARE} of its throughput.\n"
+    )
+    yield table(
+        ("server", "images/s alone", "images/s beside the other", "share", "", "taken MiB", "", "failed requests"),
+        [
+            (
+                number,
+                f"{alone['imagesPerSecond']:,.0f}",
+                f"{both['imagesPerSecond']:,.0f}",
+                f"{(share := both['imagesPerSecond'] / alone['imagesPerSecond']):.2f}",
+                "reached" if share >= LEAST_SHARE else "**missed**",
+                f"{taken // MIB:,}",
+                "kept" if taken <= file["budgetBytes"] else "**broken**",
+                len(both["errors"]),
+            )
+            for number, (alone, both, taken) in enumerate(
+                zip(file["alone"], together, file["peakBytes"], strict=True), 1
+            )
+        ],
+    )
+    third = file["third"]
+    if third["ready"]:
+        yield f"A third of {third['budgetBytes'] // MIB:,} MiB was **not** refused.\n"
+    else:
+        yield f"A third of {third['budgetBytes'] // MIB:,} MiB was refused: “{' '.join(third['message'])}”\n"
