@@ -63,8 +63,8 @@ def expect_free(limit: int, free_bytes: int, total_bytes: int) -> None:
         total, taken = total_bytes // MIB, mib(total_bytes - free_bytes)
         raise InsufficientGPUMemory(
             f"The device has {free_bytes // MIB} MiB free, less than the {limit} MiB that this server must reserve: "
-            f"{taken} MiB that are taken, this process's CUDA context included, and {limit} MiB make {taken + limit} MiB "
-            f"of {total} MiB. The spec.gpu.memory of all pods on a device must fit it together."
+            f"{taken} MiB that are taken, this process's CUDA context included, and {limit} MiB make "
+            f"{taken + limit} MiB of {total} MiB. The spec.gpu.memory of all pods on a device must fit it together."
         )
 
 
