@@ -161,7 +161,8 @@ class Memory:
         if any(codes):
             raise RuntimeError(f"the clients ended with {codes}")
         rows = [json.loads(answer.read_text()) for answer in answers]
-        return [{key: row.get(key) for key in ("requests", "imagesPerSecond", "p99Milliseconds", "errors")} for row in rows]
+        keys = ("requests", "imagesPerSecond", "p99Milliseconds", "errors")
+        return [{key: row.get(key) for key in keys} for row in rows]
 
     def told(self, precision: str) -> dict[str, Any]:
         """What the conversion measured of a server's memory."""
