@@ -46,7 +46,7 @@ def server_pods(api: Api) -> list[str]:
 
 
 def test_what_the_autoscaler_cannot_do_is_a_condition(api: Api) -> None:
-    serving(api, serving={"runtime": "cpu", "autoscaling": {"maxReplicas": 3}})
+    serving(api, serving={"autoscaling": {"maxReplicas": 3}})
     eventually(lambda: conditions(api)["ScalingActive"] == ("False", "FailedGetResourceMetric"), seconds=60)
     another = {
         "apiVersion": "autoscaling/v2",
@@ -114,7 +114,7 @@ def test_an_owner_that_is_named_by_an_older_version_of_the_api_is_named_by_this_
 
 
 def test_replicas_belong_to_the_spec_until_an_autoscaler_has_taken_them(api: Api) -> None:
-    serving(api, serving={"runtime": "cpu", "replicas": 2})
+    serving(api, serving={"replicas": 2})
     api.patch("Deployment", "resnet50", {"spec": {"replicas": 5}}, "/scale", manager="somebody")
     eventually(lambda: replicas(api) == 2)
 
@@ -216,16 +216,14 @@ def test_no_job_runs_where_the_name_of_its_policy_is_taken(api: Api) -> None:
 
 
 def test_what_the_api_server_will_not_take_is_said_in_its_words(api: Api) -> None:
-    api.create(trtmodel(serving={"runtime": "cpu", "affinity": {"nodeAffinity": {"nonsense": 1}, "podAffinity": 5}}))
+    api.create(trtmodel(serving={"pods": {"affinity": {"nodeAffinity": {"nonsense": 1}, "podAffinity": 5}}}))
     finish_job(api, eventually(lambda: job_names(api))[0])
     eventually(lambda: conditions(api)["Stalled"] == ("True", "ObjectInvalid"))
     assert "Deployment resnet50" in message(api, "Stalled")
 
 
 def test_nothing_is_written_when_nothing_changes_not_even_after_a_restart(api: Api, operator: OperatorProcess) -> None:
-    serving(
-        api, serving={"runtime": "cpu", "replicas": 2, "resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}}}
-    )
+    serving(api, serving={"replicas": 2, "resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}}})
     kinds = ("TRTModel", "Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "ConfigMap", "Job", "Event")
 
     def versions() -> dict[str, str]:
@@ -265,7 +263,7 @@ def test_a_model_that_is_deleted_and_created_again_at_once_serves_again(api: Api
 
 
 def test_deletion_leaves_no_object_behind(api: Api) -> None:
-    serving(api, serving={"runtime": "cpu", "replicas": 2})
+    serving(api, serving={"replicas": 2})
     api.delete("TRTModel", "resnet50")
     for kind in ("TRTModel", "Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "ConfigMap", "Job"):
         eventually(
