@@ -47,7 +47,13 @@ def server_pods(api: Api) -> list[str]:
 
 def test_what_the_autoscaler_cannot_do_is_a_condition(api: Api) -> None:
     serving(api, serving={"autoscaling": {"maxReplicas": 3}})
-    eventually(lambda: conditions(api)["ScalingActive"] == ("False", "FailedGetResourceMetric"), seconds=60)
+    eventually(lambda: conditions(api)["ScalingActive"] == ("False", "FailedGetContainerResourceMetric"), seconds=60)
+
+    def written() -> list[Json]:
+        fields = api.get("HorizontalPodAutoscaler", "resnet50")["metadata"]["managedFields"]
+        return [entry for entry in fields if entry["manager"] == "tftrt-operator"]
+
+    before = written()
     another = {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
@@ -59,7 +65,8 @@ def test_what_the_autoscaler_cannot_do_is_a_condition(api: Api) -> None:
     }
     api.create(another)
     eventually(lambda: conditions(api)["ScalingActive"] == ("False", "AmbiguousSelector"), seconds=60)
-    assert "exclude each other" in message(api, "ScalingActive")
+    assert "exclude each other: keep one or the other" in message(api, "ScalingActive")
+    assert written() == before, "what the API server makes of it is no drift"
 
 
 def test_what_a_mutating_webhook_makes_of_ours_stays_and_the_model_is_ready(
