@@ -326,3 +326,19 @@ def test_objects_deleted_while_the_watch_is_cut_by_410_are_not_missed(
     # Nobody said that it was deleted: it is known from what there is.
     there = len(admin.list_everywhere("TRTModel"))
     eventually(lambda: operator.answer("readyz")[1].startswith(f"{there} models"), seconds=40)
+
+
+def test_fields_that_have_moved_are_moved_without_a_job_and_without_a_restart(api: Api) -> None:
+    old = {"runtime": "cpu", "nodeSelector": {"pool": "cpu"}, "tolerations": [{"key": "team", "operator": "Exists"}]}
+    serving(api, runtime=None, serving=old)
+    jobs, before = job_names(api), api.get("Deployment", "resnet50")["metadata"]["generation"]
+    new = {
+        "runtime": "cpu",
+        "pods": {"tolerations": old["tolerations"]},
+        "serving": dict.fromkeys(old) | {"pods": {"nodeSelector": old["nodeSelector"]}},
+    }
+    generation = api.patch("TRTModel", "resnet50", {"spec": new})["metadata"]["generation"]
+    eventually(lambda: api.get("TRTModel", "resnet50")["status"]["observedGeneration"] == generation)
+    assert job_names(api) == jobs
+    assert api.get("Deployment", "resnet50")["metadata"]["generation"] == before
+    assert conditions(api)["Ready"] == ("True", "Serving")

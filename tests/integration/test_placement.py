@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from .kubelet import finish_job, pod_of_job
 
 GPU = "nvidia.com/gpu"
 TAINT = {"key": GPU, "value": "present", "effect": "NoSchedule"}
-BUCKETS = {"source": {"uri": "s3://models/resnet50"}, "artifacts": {"uri": "s3://models/tftrt"}}
+BUCKETS: dict[str, Any] = {"source": {"uri": "s3://models/resnet50"}, "artifacts": {"uri": "s3://models/tftrt"}}
 """Where no claim is in the scheduler's way."""
 NewNode = Callable[..., None]
 
