@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from tests.test_publish import DIGEST
-from tftrt_runtime import cgroup, child, samples, termination
+from tftrt_runtime import cgroup, child, cuda, samples, termination
 from tftrt_runtime.artifact import Device, File, Manifest, Summary, Tensor, Versions
-from tftrt_runtime.errors import InsufficientGPUMemory, Internal, SourceNotFound, failure
+from tftrt_runtime.convert import for_gpu
+from tftrt_runtime.errors import GPUUnfit, InsufficientGPUMemory, Internal, SourceNotFound, failure
 from tftrt_runtime.serve import batching, limits, memory, repository
+from tftrt_runtime.spec import Runtime
 
 GIB = 1 << 30
 
@@ -172,3 +174,36 @@ def test_a_manifest_cannot_name_a_file_outside_its_build() -> None:
 
 def test_connections_are_closed_before_the_pods_pre_stop_sleep_ends() -> None:
     assert limits.CONNECTION_AGE_SECONDS * 1.1 + limits.CONNECTION_GRACE_SECONDS < limits.PRE_STOP_SECONDS
+
+
+class TestGPU:
+    RUNTIME = Runtime(
+        name="triton", accelerator="GPU", tensorflow="2.14.1", tensorrt="8.5.3.1", maxComputeCapability="9.0"
+    )
+
+    @pytest.mark.parametrize(
+        ("name", "product"),
+        [
+            ("NVIDIA H200", "NVIDIA-H200"),
+            ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "NVIDIA-A100-SXM4-40GB-MIG-1g.5gb"),
+            ("NVIDIA A100-SXM4-40GB MIG 1g.5gb+me", "NVIDIA-A100-SXM4-40GB-MIG-1g.5gbme"),
+            ("Quadro RTX 6000/8000", "Quadro-RTX-60008000"),
+            ("  A / B  ", "A-B"),
+        ],
+    )
+    def test_a_product_is_called_as_the_node_label_calls_it(self, name: str, product: str) -> None:
+        """What `sanitise` of GPU feature discovery makes of the same names."""
+        assert cuda.product(name) == product
+
+    @pytest.mark.parametrize("capability", ["10.0", "12.0", "9.1"])
+    def test_a_gpu_that_is_newer_than_tensorrt_is_refused_by_its_name(self, capability: str) -> None:
+        with pytest.raises(GPUUnfit) as refused:
+            for_gpu.expect_known(self.RUNTIME, "NVIDIA B200", capability)
+        assert f"a NVIDIA B200, of compute capability {capability}" in str(refused.value)
+        assert "TensorRT 8.5.3.1 of the runtime 'triton' knows GPUs up to 9.0" in str(refused.value)
+
+    @pytest.mark.parametrize("capability", ["5.2", "8.9", "9.0"])
+    def test_others_are_not(self, capability: str) -> None:
+        for_gpu.expect_known(self.RUNTIME, "NVIDIA H200", capability)
+        said_by_nobody = self.RUNTIME.model_copy(update={"maxComputeCapability": None})
+        for_gpu.expect_known(said_by_nobody, "NVIDIA B200", "10.0")

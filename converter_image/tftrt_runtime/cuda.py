@@ -83,8 +83,11 @@ class Cuda:
 
 
 def product(name: str) -> str:
-    """The device's name as the node label `nvidia.com/gpu.product` spells it, and so the artifact's folder."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "", re.sub(r"\s+", "-", name.strip()))
+    """The device's name as the node label `nvidia.com/gpu.product` spells it, and so the artifact's folder.
+
+    As GPU feature discovery does it (github.com/NVIDIA/k8s-device-plugin, internal/lm/resource.go, `sanitise`).
+    """
+    return "-".join(re.sub(r"[^A-Za-z0-9_. -]", "", name).split())
 
 
 def expect_product(expected: str, found: str) -> None:

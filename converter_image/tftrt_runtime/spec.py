@@ -135,6 +135,8 @@ class Runtime(Frozen):
     accelerator: Literal["GPU", "None"]
     tensorflow: str
     tensorrt: str
+    # The newest GPU that this TensorRT knows, where the catalogue says so: `9.0`.
+    maxComputeCapability: Annotated[Optional[str], Field(pattern=r"^[0-9]+[.][0-9]+$")] = None  # noqa: N815
 
 
 class Artifacts(Frozen):

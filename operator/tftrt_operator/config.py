@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 from .api.network import EgressPorts, NetworkPolicyPeer
 from .api.storage import HTTP_HOST, STORE_PATTERN, StoreUri
 from .configured_peer import peer
-from .domain.runtime import Accelerator, Catalogue, Network, Proxy, Runtime
+from .domain.runtime import Accelerator, Catalogue, ComputeCapability, Network, Proxy, Runtime
 
 DEFAULT_PATH = Path("/etc/tftrt-operator/config.yaml")
 
@@ -35,12 +35,21 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
+def _compute_capability(written: object) -> ComputeCapability:
+    """Take a number for a mistake: on its way through YAML 9.0 becomes 9."""
+    if not isinstance(written, str) or not re.fullmatch(r"\d{1,2}\.\d", written):
+        raise ValueError('must be a compute capability in quotes, for example "9.0"')
+    major, _, minor = written.partition(".")
+    return ComputeCapability(int(major), int(minor))
+
+
 class _Runtime(_Part):
     name: str = Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=63)
     image: str = Field(min_length=1)
     tensorflow: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     tensorrt: str = Field(default="", pattern=r"^(\d+\.\d+\.\d+(\.\d+)?)?$")
     accelerator: Accelerator
+    max_compute_capability: Annotated[ComputeCapability, BeforeValidator(_compute_capability)] | None = None
 
 
 class _Artifacts(_Part):
@@ -98,6 +107,8 @@ class _File(_Part):
                 raise ValueError(
                     f"runtime {runtime.name!r}: accelerator GPU and a tensorrt version go together, or neither is set"
                 )
+            if runtime.accelerator is Accelerator.NONE and runtime.max_compute_capability is not None:
+                raise ValueError(f"runtime {runtime.name!r}: maxComputeCapability is for accelerator GPU")
         return self
 
 
@@ -120,7 +131,15 @@ def read_configuration(path: Path = DEFAULT_PATH) -> Configuration:
     proxy = Proxy(said.http_proxy, said.https_proxy, said.no_proxy)
     catalogue = Catalogue(
         runtimes=tuple(
-            Runtime(runtime.name, runtime.image, runtime.tensorflow, runtime.tensorrt, runtime.accelerator, proxy)
+            Runtime(
+                runtime.name,
+                runtime.image,
+                runtime.tensorflow,
+                runtime.tensorrt,
+                runtime.accelerator,
+                proxy,
+                runtime.max_compute_capability,
+            )
             for runtime in found.runtimes
         ),
         default_runtime=found.default_runtime,

@@ -30,6 +30,7 @@ def install_operator(cluster: Cluster, operator: Image, converter: Image) -> Non
                 "tensorflow": "2.14.1",
                 "tensorrt": "8.5.3.1",
                 "accelerator": "GPU",
+                "maxComputeCapability": "9.0",
             },
             {"name": "cpu", "image": converter.name, "tensorflow": "2.14.1", "accelerator": "None"},
         ],

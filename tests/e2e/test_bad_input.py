@@ -77,7 +77,7 @@ def test_without_a_gpu_a_tensorrt_conversion_ends_with_a_sentence(workspace: Wor
         trtmodel(
             "tiny",
             source={"uri": "pvc://models/tiny"},
-            serving={"runtime": "triton"},
+            runtime="triton",
             conversion={"precision": "FP16"},
         )
     )

@@ -77,6 +77,6 @@ def test_the_chart_goes_without_taking_anybodys_models_and_servers_along(workspa
     assert conditions(api, "tiny")["Ready"] == ("True", "Serving")
     assert api.get("Deployment", "tiny")["metadata"]["uid"] == before["metadata"]["uid"]
     cluster.helm("install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", "-", "--wait", stdin=values)
-    api.create(trtmodel("other", source={"uri": "pvc://models/tiny"}, serving={"runtime": "cpu", "replicas": 0}))
+    api.create(trtmodel("other", source={"uri": "pvc://models/tiny"}, serving={"replicas": 0}))
     eventually(lambda: conditions(api, "other")["Ready"] == ("True", "ScaledToZero"), seconds=60)
     assert api.get("Deployment", "tiny")["metadata"]["generation"] == before["metadata"]["generation"]

@@ -179,6 +179,19 @@ def test_a_conversion_on_a_device_that_a_neighbour_has_filled_is_told(new_box: C
     assert "memory" in ended.message
 
 
+def test_a_gpu_that_is_newer_than_tensorrt_is_told_by_name_before_anything_is_built(
+    fp16: Any, new_box: Callable[..., Any]
+) -> None:
+    box = new_box("cnn", precision="FP16")
+    box.spec["runtime"] = box.spec["runtime"] | {"maxComputeCapability": "5.0"}
+    assert [box.run(step).code for step in ("lookup", "fetch")] == [0, 0]
+    ended = box.run("convert")
+    assert (ended.code, ended.termination["reason"]) == (20, "GPUUnfit"), ended.log
+    assert fp16.manifest["summary"]["device"]["name"] in ended.message
+    assert "knows GPUs up to 5.0" in ended.message
+    assert "Converted" not in ended.log
+
+
 @pytest.mark.parametrize(
     ("found", "put"), [('"product": "{product}"', '"product": "NVIDIA-A10"'), ("8.5.3.1", "8.4.3")]
 )

@@ -25,7 +25,12 @@ ROOT = Path(__file__).parents[2]
 STARTED = datetime.now(UTC)
 CONFIG = """
 runtimes:
-  - {name: triton, image: "converter:test", tensorflow: 2.14.1, tensorrt: 8.5.3.1, accelerator: GPU}
+  - name: triton
+    image: converter:test
+    tensorflow: 2.14.1
+    tensorrt: 8.5.3.1
+    accelerator: GPU
+    maxComputeCapability: "9.0"
   - {name: cpu, image: "converter:test", tensorflow: 2.14.1, accelerator: None}
 defaultRuntime: triton
 """

@@ -13,19 +13,29 @@ from tests.support.waiting import eventually
 STARTED = "2026-01-01T00:00:00Z"
 
 
-def summary(task: Json) -> Json:
-    """What `tftrt publish` says for a task on the `cpu` runtime."""
+def summary(task: Json, device: str = "") -> Json:
+    """What `tftrt publish` says for a task, on a device of that name or on the `cpu` runtime."""
+    product = device.replace(" ", "-") or "cpu"
     store, namespace, fingerprint = task["artifacts"]["uri"], task["model"]["namespace"], task["fingerprint"]
     return {
         "version": 1,
         "result": "Published",
         "fingerprint": fingerprint,
         "build": "11111111-1111-1111-1111-111111111111",
-        "product": "cpu",
-        "artifact": f"{store}/{namespace}/{fingerprint}/cpu",
+        "product": product,
+        "artifact": f"{store}/{namespace}/{fingerprint}/{product}",
         "sourceDigest": "sha256:" + "0" * 64,
-        "device": {"name": "cpu", "computeCapability": "", "memoryBytes": None, "driver": ""},
-        "versions": {"tensorflow": "2.14.1", "tensorrt": "", "runtime": "cpu"},
+        "device": {
+            "name": device or "cpu",
+            "computeCapability": "",
+            "memoryBytes": 24_000_000_000 if device else None,
+            "driver": "",
+        },
+        "versions": {
+            "tensorflow": "2.14.1",
+            "tensorrt": task["runtime"]["tensorrt"],
+            "runtime": task["runtime"]["name"],
+        },
         "engines": 0,
         "convertedOps": 0,
         "totalOps": 457,
@@ -40,7 +50,7 @@ def summary(task: Json) -> Json:
             "nativeP50Microseconds": 5000,
             "speedup": "2.5",
         },
-        "reportUri": f"{store}/{namespace}/{fingerprint}/cpu/builds/1/report.html",
+        "reportUri": f"{store}/{namespace}/{fingerprint}/{product}/builds/1/report.html",
         "startedAt": STARTED,
         "finishedAt": "2026-01-01T00:03:00Z",
     }
@@ -57,11 +67,11 @@ def pod_of_job(api: Api, job: str) -> Json:
     )[0]
 
 
-def finish_job(api: Api, job: str) -> None:
-    """Have the Job's pod succeed with the summary of its task."""
+def finish_job(api: Api, job: str, device: str = "") -> None:
+    """Have the Job's pod succeed with the summary of its task, on a device of that name if it had one."""
     pod = pod_of_job(api, job)
     task = json.loads(pod["metadata"]["annotations"]["tftrt.dev/spec"])
-    _end(api, pod, "publish", 0, json.dumps(summary(task)))
+    _end(api, pod, "publish", 0, json.dumps(summary(task, device)))
 
 
 def finish_cleanup(api: Api, job: str) -> None:

@@ -46,8 +46,14 @@ def server_pods(api: Api) -> list[str]:
 
 
 def test_what_the_autoscaler_cannot_do_is_a_condition(api: Api) -> None:
-    serving(api, serving={"runtime": "cpu", "autoscaling": {"maxReplicas": 3}})
-    eventually(lambda: conditions(api)["ScalingActive"] == ("False", "FailedGetResourceMetric"), seconds=60)
+    serving(api, serving={"autoscaling": {"maxReplicas": 3}})
+    eventually(lambda: conditions(api)["ScalingActive"] == ("False", "FailedGetContainerResourceMetric"), seconds=60)
+
+    def written() -> list[Json]:
+        fields = api.get("HorizontalPodAutoscaler", "resnet50")["metadata"]["managedFields"]
+        return [entry for entry in fields if entry["manager"] == "tftrt-operator"]
+
+    before = written()
     another = {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
@@ -59,7 +65,8 @@ def test_what_the_autoscaler_cannot_do_is_a_condition(api: Api) -> None:
     }
     api.create(another)
     eventually(lambda: conditions(api)["ScalingActive"] == ("False", "AmbiguousSelector"), seconds=60)
-    assert "exclude each other" in message(api, "ScalingActive")
+    assert "exclude each other: keep one or the other" in message(api, "ScalingActive")
+    assert written() == before, "what the API server makes of it is no drift"
 
 
 def test_what_a_mutating_webhook_makes_of_ours_stays_and_the_model_is_ready(
@@ -114,7 +121,7 @@ def test_an_owner_that_is_named_by_an_older_version_of_the_api_is_named_by_this_
 
 
 def test_replicas_belong_to_the_spec_until_an_autoscaler_has_taken_them(api: Api) -> None:
-    serving(api, serving={"runtime": "cpu", "replicas": 2})
+    serving(api, serving={"replicas": 2})
     api.patch("Deployment", "resnet50", {"spec": {"replicas": 5}}, "/scale", manager="somebody")
     eventually(lambda: replicas(api) == 2)
 
@@ -216,16 +223,14 @@ def test_no_job_runs_where_the_name_of_its_policy_is_taken(api: Api) -> None:
 
 
 def test_what_the_api_server_will_not_take_is_said_in_its_words(api: Api) -> None:
-    api.create(trtmodel(serving={"runtime": "cpu", "affinity": {"nodeAffinity": {"nonsense": 1}, "podAffinity": 5}}))
+    api.create(trtmodel(serving={"pods": {"affinity": {"nodeAffinity": {"nonsense": 1}, "podAffinity": 5}}}))
     finish_job(api, eventually(lambda: job_names(api))[0])
     eventually(lambda: conditions(api)["Stalled"] == ("True", "ObjectInvalid"))
     assert "Deployment resnet50" in message(api, "Stalled")
 
 
 def test_nothing_is_written_when_nothing_changes_not_even_after_a_restart(api: Api, operator: OperatorProcess) -> None:
-    serving(
-        api, serving={"runtime": "cpu", "replicas": 2, "resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}}}
-    )
+    serving(api, serving={"replicas": 2, "resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}}})
     kinds = ("TRTModel", "Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "ConfigMap", "Job", "Event")
 
     def versions() -> dict[str, str]:
@@ -265,7 +270,7 @@ def test_a_model_that_is_deleted_and_created_again_at_once_serves_again(api: Api
 
 
 def test_deletion_leaves_no_object_behind(api: Api) -> None:
-    serving(api, serving={"runtime": "cpu", "replicas": 2})
+    serving(api, serving={"replicas": 2})
     api.delete("TRTModel", "resnet50")
     for kind in ("TRTModel", "Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "ConfigMap", "Job"):
         eventually(
@@ -321,3 +326,19 @@ def test_objects_deleted_while_the_watch_is_cut_by_410_are_not_missed(
     # Nobody said that it was deleted: it is known from what there is.
     there = len(admin.list_everywhere("TRTModel"))
     eventually(lambda: operator.answer("readyz")[1].startswith(f"{there} models"), seconds=40)
+
+
+def test_fields_that_have_moved_are_moved_without_a_job_and_without_a_restart(api: Api) -> None:
+    old = {"runtime": "cpu", "nodeSelector": {"pool": "cpu"}, "tolerations": [{"key": "team", "operator": "Exists"}]}
+    serving(api, runtime=None, serving=old)
+    jobs, before = job_names(api), api.get("Deployment", "resnet50")["metadata"]["generation"]
+    new = {
+        "runtime": "cpu",
+        "pods": {"tolerations": old["tolerations"]},
+        "serving": dict.fromkeys(old) | {"pods": {"nodeSelector": old["nodeSelector"]}},
+    }
+    generation = api.patch("TRTModel", "resnet50", {"spec": new})["metadata"]["generation"]
+    eventually(lambda: api.get("TRTModel", "resnet50")["status"]["observedGeneration"] == generation)
+    assert job_names(api) == jobs
+    assert api.get("Deployment", "resnet50")["metadata"]["generation"] == before
+    assert conditions(api)["Ready"] == ("True", "Serving")

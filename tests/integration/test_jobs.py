@@ -88,7 +88,7 @@ def test_a_passing_fault_is_tried_again_by_the_job(api: Api) -> None:
 def test_two_models_with_one_engine_share_one_job(api: Api) -> None:
     api.create(trtmodel("first"))
     api.create(trtmodel("second"))
-    api.create(trtmodel("third", serving={"runtime": "cpu", "replicas": 3}))
+    api.create(trtmodel("third", serving={"replicas": 3}))
     job = the_job(api)
     eventually(lambda: len(api.get("Job", job)["metadata"]["ownerReferences"]) == 3)
     assert job_names(api) == [job]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +22,9 @@ RBAC = "rbac.authorization.k8s.io"
 POLICY = f"{RELEASE}-service-accounts"
 TEMPLATE = "service-account-policy"
 RULE = f'{{apiGroups: [""], resources: [serviceaccounts], resourceNames: [{ACCOUNT}], verbs: [use]}}'
-STAGES = ("conversion", "serving")
+PLACES = (("pods",), ("conversion", "pods"), ("serving", "pods"), ("serving",))
+"""Where a spec can name one: for all pods, for the conversion's, for the servers', and for these until v0.1.0."""
+in_every_place = pytest.mark.parametrize("place", PLACES, ids=".".join)
 USE = {"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": [ACCOUNT], "verbs": ["use"]}
 
 
@@ -80,46 +83,67 @@ def user_of_account(bare_api: Api) -> Api:
     return allow(bare_api, "user-of-account", USE)
 
 
-def named(account: str, stage: str = "serving", **spec: Any) -> Json:
-    model = trtmodel(**spec)
-    model["spec"].setdefault(stage, {})["serviceAccountName"] = account
-    return model
+def names(place: tuple[str, ...], account: str | None) -> Json:
+    """The part of a spec that names an account there."""
+    found: Json = {"serviceAccountName": account}
+    for field in reversed(place):
+        found = {field: found}
+    return found
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_who_may_not_use_a_service_account_cannot_name_it(bare_api: Api, author: Api, stage: str) -> None:
+def named(account: str, place: tuple[str, ...] = ("pods",), **spec: Any) -> Json:
+    return trtmodel(**spec, **names(place, account))
+
+
+@in_every_place
+def test_who_may_not_use_a_service_account_cannot_name_it(bare_api: Api, author: Api, place: tuple[str, ...]) -> None:
     with pytest.raises(Refused) as refused:
-        author.create(named(ACCOUNT, stage))
+        author.create(named(ACCOUNT, place))
     assert refused.value.status == 403
-    assert f"spec.{stage}.serviceAccountName: you may not use ServiceAccount {ACCOUNT}" in refused.value.message
+    assert re.search(
+        r"serviceAccountName of spec\.pods or spec\.(conversion|serving)\.pods: you may not use ServiceAccount "
+        + ACCOUNT,
+        refused.value.message,
+    )
     assert f"a RoleBinding to a Role with the rule {RULE}" in refused.value.message
     author.create(trtmodel())
     with pytest.raises(Refused, match="you may not use"):
-        author.patch("TRTModel", "resnet50", {"spec": {stage: {"serviceAccountName": ACCOUNT}}})
+        author.patch("TRTModel", "resnet50", {"spec": names(place, ACCOUNT)})
     with pytest.raises(Refused, match="you may not use"):
-        author.apply(named(ACCOUNT, stage))
-    assert not bare_api.get("TRTModel", "resnet50")["spec"][stage].get("serviceAccountName")
+        author.apply(named(ACCOUNT, place))
+    assert ACCOUNT not in str(bare_api.get("TRTModel", "resnet50")["spec"])
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_who_may_use_it_may_name_it_and_no_other(user_of_account: Api, author: Api, stage: str) -> None:
-    user_of_account.create(named(ACCOUNT, stage))
+@in_every_place
+def test_who_may_use_it_may_name_it_and_no_other(user_of_account: Api, author: Api, place: tuple[str, ...]) -> None:
+    user_of_account.create(named(ACCOUNT, place))
     with pytest.raises(Refused, match="you may not use ServiceAccount another"):
-        user_of_account.apply(named("another", stage))
+        user_of_account.apply(named("another", place))
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@in_every_place
 def test_everybody_else_goes_on_with_a_model_whose_name_another_has_chosen(
-    user_of_account: Api, author: Api, stage: str
+    user_of_account: Api, author: Api, place: tuple[str, ...]
 ) -> None:
-    user_of_account.apply(named(ACCOUNT, stage))
+    user_of_account.apply(named(ACCOUNT, place))
     author.patch("TRTModel", "resnet50", {"spec": {"replicas": 3}}, "/scale")
-    author.apply(named(ACCOUNT, stage), manager="gitops")
+    author.apply(named(ACCOUNT, place), manager="gitops")
     author.patch("TRTModel", "resnet50", {"spec": {"conversion": {"maxBatchSize": 4}}})
     author.patch("TRTModel", "resnet50", {"metadata": {"labels": {"team": "vision"}}})
-    author.patch("TRTModel", "resnet50", {"spec": {stage: {"serviceAccountName": ""}}})
+    author.patch("TRTModel", "resnet50", {"spec": names(place, "")})
     with pytest.raises(Refused, match="you may not use"):
-        author.patch("TRTModel", "resnet50", {"spec": {stage: {"serviceAccountName": ACCOUNT}}})
+        author.patch("TRTModel", "resnet50", {"spec": names(place, ACCOUNT)})
+
+
+def test_a_name_may_move_to_another_field_as_long_as_no_other_pods_get_it(user_of_account: Api, author: Api) -> None:
+    user_of_account.create(named(ACCOUNT, ("serving",)))
+    author.patch(
+        "TRTModel",
+        "resnet50",
+        {"spec": {"serving": {"serviceAccountName": None} | {"pods": {"serviceAccountName": ACCOUNT}}}},
+    )
+    with pytest.raises(Refused, match=r"spec\.conversion\.pods: you may not use"):
+        author.patch("TRTModel", "resnet50", {"spec": names(("pods",), ACCOUNT) | names(("serving", "pods"), None)})
 
 
 def test_who_administers_the_namespace_can_let_others_use_one(bare_api: Api, author: Api) -> None:

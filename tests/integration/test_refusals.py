@@ -7,6 +7,13 @@ import pytest
 from tests.support.api import Api, Refused
 from tests.support.trtmodels import trtmodel
 
+PODS = (
+    lambda pods: {"pods": pods},
+    lambda pods: {"conversion": {"pods": pods}},
+    lambda pods: {"serving": {"pods": pods}},
+)
+"""Where a spec says something of pods."""
+
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"source": {}}, "spec.source.uri: Required value"),
     ({"source": {"uri": "file:///models/resnet50"}}, "must be one of pvc://claim/path"),
@@ -124,6 +131,8 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"gpu": {"memory": "0"}}, "must be more than 0, for example 12G"),
     ({"gpu": {"memoryFraction": "1.5"}}, "must be a decimal above 0 and below 1, in quotes"),
     ({"gpu": {"memoryFraction": "1.0"}}, "the whole device would leave nothing to what a process takes outside"),
+    ({"gpu": {"memoryFraction": "0.5", "memory": "4G"}}, "memory has it computed: name one of them"),
+    ({"gpu": {"memoryFraction": "0.5", "memoryPolicy": "Measured"}}, "Measured has it computed: name one of them"),
     ({"gpu": {"memoryFraction": "0"}}, "must be a decimal above 0 and below 1, in quotes"),
     ({"gpu": {"memoryFraction": "half"}}, "must be a decimal above 0 and below 1, in quotes"),
     ({"gpu": {"memoryFraction": 0.5}}, "must be of type string"),
@@ -138,12 +147,37 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"verification": {"minTop1Agreement": 0.99}}, "must be of type string"),
     ({"verification": {"maxRelativeError": "-1"}}, "must be a decimal of at least 0, in quotes"),
     ({"serving": {"replicas": -1}}, "should be greater than or equal to 0"),
-    ({"serving": {"runtime": "Triton!"}}, "spec.serving.runtime"),
+    ({"runtime": "Triton!"}, "spec.runtime"),
+    *(
+        (
+            {"runtime": None, "serving": {old: value}} | new,
+            f"serving.{old} is the old form of {names}: drop serving.{old}",
+        )
+        for old, value, new, names in (
+            ("runtime", "triton", {"runtime": "cpu"}, "runtime"),
+            ("nodeSelector", {"a": "b"}, {"pods": {"nodeSelector": {"c": "d"}}}, "serving.pods.nodeSelector"),
+            ("tolerations", [], {"conversion": {"pods": {"tolerations": []}}}, "pods.tolerations"),
+            ("affinity", {}, {"pods": {"affinity": {}}}, "serving.pods.affinity"),
+            ("priorityClassName", "a", {"pods": {"priorityClassName": "b"}}, "serving.pods.priorityClassName"),
+            ("serviceAccountName", "a", {"pods": {"serviceAccountName": "b"}}, "serving.pods.serviceAccountName"),
+            ("podLabels", {"a": "b"}, {"pods": {"labels": {"a": "b"}}}, "serving.pods.labels"),
+            ("podAnnotations", {"a": "b"}, {"pods": {"annotations": {"a": "b"}}}, "serving.pods.annotations"),
+        )
+    ),
+    (
+        {"serving": {"podLabels": {"a": "b"}, "pods": {"labels": {"a": "b"}}}},
+        "serving.podLabels is the old form of serving.pods.labels",
+    ),
+    *(
+        (within({"nodeSelector": {"kubernetes.io/arch": "arm64"}}), "another kubernetes.io/arch than amd64")
+        for within in PODS
+    ),
+    ({"pods": {"imagePullSecrets": [{"name": "Not A Name"}]}}, "spec.pods.imagePullSecrets[0].name"),
+    ({"pods": {"runtimeClassName": "-nvidia"}}, "spec.pods.runtimeClassName"),
     ({"serving": {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}}, "minReplicas must not be larger"),
     ({"serving": {"autoscaling": {}}}, "spec.serving.autoscaling.maxReplicas: Required value"),
     *(
-        ({part: {"podLabels": {key: "x"}}}, "controllers know their pods by them")
-        for part in ("serving", "conversion")
+        (spec, "controllers know their pods by them")
         for key in (
             "app.kubernetes.io/instance",
             "batch.kubernetes.io/job-name",
@@ -152,25 +186,32 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
             "job-name",
             "tftrt.dev/engine",
         )
+        for spec in (*(within({"labels": {key: "x"}}) for within in PODS), {"serving": {"podLabels": {key: "x"}}})
     ),
-    ({"serving": {"podAnnotations": {"tftrt.dev/spec": "{}"}}}, "containers read their task from there"),
-    ({"conversion": {"podAnnotations": {"tftrt.dev/spec": "{}"}}}, "containers read their task from there"),
     *(
-        ({part: {field: {"a b": "c"}}}, "a key must be a name such as team")
-        for part, field in (
-            ("serving", "podLabels"),
-            ("serving", "podAnnotations"),
-            ("serving", "nodeSelector"),
-            ("conversion", "podLabels"),
-            ("conversion", "podAnnotations"),
+        (spec, "containers read their task from there")
+        for annotations in ({"tftrt.dev/spec": "{}"},)
+        for spec in (
+            *(within({"annotations": annotations}) for within in PODS),
+            {"serving": {"podAnnotations": annotations}},
         )
     ),
     *(
-        ({part: {field: {"a": "c d!"}}}, "a value must be letters, digits")
-        for part, field in (("serving", "podLabels"), ("serving", "nodeSelector"), ("conversion", "podLabels"))
+        (spec, "a key must be a name such as team")
+        for spec in (
+            *(within({field: {"a b": "c"}}) for field in ("labels", "annotations", "nodeSelector") for within in PODS),
+            *({"serving": {field: {"a b": "c"}}} for field in ("podLabels", "podAnnotations", "nodeSelector")),
+        )
     ),
-    ({"serving": {"podLabels": {"Example.com/team": "c"}}}, "a key must be a name such as team"),
-    ({"conversion": {"serviceAccountName": "Not A Name"}}, "spec.conversion.serviceAccountName"),
+    *(
+        (spec, "a value must be letters, digits")
+        for spec in (
+            *(within({field: {"a": "c d!"}}) for field in ("labels", "nodeSelector") for within in PODS),
+            *({"serving": {field: {"a": "c d!"}}} for field in ("podLabels", "nodeSelector")),
+        )
+    ),
+    ({"pods": {"labels": {"Example.com/team": "c"}}}, "a key must be a name such as team"),
+    *((within({"serviceAccountName": "Not A Name"}), "pods.serviceAccountName") for within in PODS),
     *(
         (
             {"gpu": {"resourceName": "amd.com/gpu"}, part: {"resources": {amounts: {"amd.com/gpu": 1}}}},
@@ -179,12 +220,19 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         for part in ("conversion", "serving")
         for amounts in ("requests", "limits")
     ),
-    ({"serving": {"tolerations": [{"key": "gpu", "effect": "Never"}]}}, "supported values"),
-    ({"serving": {"tolerations": [{"key": "gpu", "operator": "Exists", "value": "yes"}]}}, "Exists takes no value"),
-    ({"serving": {"tolerations": [{"value": "yes"}]}}, "without a key, which means every taint"),
-    ({"serving": {"tolerations": [{"key": "gpu", "tolerationSeconds": 5}]}}, "is for the effect NoExecute alone"),
+    *(
+        ({part: {"tolerations": [toleration]}}, words)
+        for part in ("pods", "serving")
+        for toleration, words in (
+            ({"key": "gpu", "effect": "Never"}, "supported values"),
+            ({"key": "gpu", "operator": "Exists", "value": "yes"}, "Exists takes no value"),
+            ({"value": "yes"}, "without a key, which means every taint"),
+            ({"key": "gpu", "tolerationSeconds": 5}, "is for the effect NoExecute alone"),
+        )
+    ),
     ({"serving": {"serviceAccountName": "Not A Name"}}, "spec.serving.serviceAccountName"),
     ({"serving": {"priorityClassName": "-high"}}, "spec.serving.priorityClassName"),
+    ({"pods": {"priorityClassName": "-high"}}, "spec.pods.priorityClassName"),
     *(
         ({part: {"resources": resources}}, words)
         for part in ("serving", "conversion")
@@ -255,7 +303,8 @@ def test_a_name_that_children_could_not_be_named_after_is_refused(bare_api: Api,
     "spec",
     [
         {"conversion": {"maxWorkspaceSize": 4_000_000_000}, "gpu": {"memory": 12_000_000_000}},
-        {"gpu": {"memory": "1G", "memoryFraction": "0.05"}},
+        {"gpu": {"memoryFraction": "0.05"}},
+        {"gpu": {"memoryFraction": "0.05", "memoryPolicy": "ReserveWorkspace"}},
         {"conversion": {"maxBatchSize": 8, "batchSizes": [1, 8], "precision": "FP16"}},
         {"source": {"uri": "pvc://models"}},
         {"gpu": {"memory": "1G", "memoryPolicy": "Measured"}},
@@ -293,16 +342,39 @@ def test_a_name_that_children_could_not_be_named_after_is_refused(bare_api: Api,
             }
         },
         {
+            "runtime": None,
             "serving": {
+                "runtime": "cpu",
                 "podLabels": {"team": "", "example.com/Team_1": "a.b-C"},
                 "podAnnotations": {"Example.com/note": "any text!", "note": ""},
                 "nodeSelector": {"kubernetes.io/hostname": "node-1.example", "a" * 63: "b" * 63},
+                "tolerations": [{"operator": "Exists"}],
+                "affinity": {"nodeAffinity": {}},
+                "priorityClassName": "high",
+                "serviceAccountName": "models",
             },
-            "conversion": {"podLabels": {f"{'a' * 253}/b": "c"}, "podAnnotations": {"example.com/a": "b c"}},
+        },
+        {
+            "pods": {
+                "labels": {"team": "", "example.com/Team_1": "a.b-C"},
+                "annotations": {"Example.com/note": "any text!", "note": ""},
+                "nodeSelector": {"kubernetes.io/hostname": "node-1.example", "a" * 63: "b" * 63},
+                "tolerations": [{"operator": "Exists"}],
+                "affinity": {"nodeAffinity": {}},
+                "runtimeClassName": "nvidia",
+                "priorityClassName": "high",
+                "serviceAccountName": "models",
+                "imagePullSecrets": [{"name": "registry"}],
+            },
+            "conversion": {
+                "pods": {"labels": {f"{'a' * 253}/b": "c"}, "annotations": {"example.com/a": "b c"}, "tolerations": []}
+            },
+            "serving": {"pods": {"nodeSelector": {"kubernetes.io/arch": "amd64"}, "serviceAccountName": ""}},
         },
         {
             "serving": {
-                "affinity": {"nodeAffinity": {}},
+                "podLabels": {"a": "b"},
+                "pods": {"annotations": {"a": "b"}},
                 "autoscaling": {"maxReplicas": 2, "metrics": [{"type": "Pods"}]},
             }
         },
@@ -319,8 +391,20 @@ def test_a_new_model_is_ready_unknown_until_the_operator_has_spoken(bare_api: Ap
 
 
 def test_a_model_can_be_scaled_like_a_deployment(bare_api: Api) -> None:
-    bare_api.create(trtmodel(serving={"runtime": "none"}))
+    bare_api.create(trtmodel(runtime="none"))
     scale = bare_api.request("GET", bare_api.path("TRTModel", "resnet50") + "/scale")
     assert scale["spec"]["replicas"] == 1
     bare_api.patch("TRTModel", "resnet50", {"spec": {"replicas": 3}}, "/scale")
     assert bare_api.get("TRTModel", "resnet50")["spec"]["serving"]["replicas"] == 3
+
+
+def test_the_number_that_an_autoscaler_sets_cannot_be_set_by_others(bare_api: Api) -> None:
+    """It would be taken, and mean nothing: `kubectl scale` says "scaled", and nothing comes of it."""
+    bare_api.create(trtmodel(runtime="none", serving={"replicas": 2, "autoscaling": {"maxReplicas": 5}}))
+    with pytest.raises(Refused, match="with autoscaling the HorizontalPodAutoscaler sets the number"):
+        bare_api.patch("TRTModel", "resnet50", {"spec": {"replicas": 3}}, "/scale")
+    with pytest.raises(Refused, match=r"change autoscaling\.minReplicas and maxReplicas, or drop autoscaling"):
+        bare_api.patch("TRTModel", "resnet50", {"spec": {"serving": {"replicas": 0}}})
+    bare_api.patch("TRTModel", "resnet50", {"spec": {"serving": {"autoscaling": {"minReplicas": 3}}}})
+    bare_api.patch("TRTModel", "resnet50", {"spec": {"serving": {"replicas": 4, "autoscaling": None}}})
+    bare_api.patch("TRTModel", "resnet50", {"spec": {"serving": {"replicas": 1, "autoscaling": {"maxReplicas": 5}}}})

@@ -18,6 +18,7 @@ from tftrt_operator.controller.nesting import loads
 PATHS = {
     "TRTModel": "/apis/tftrt.dev/v1alpha1/namespaces/{namespace}/trtmodels",
     "Namespace": "/api/v1/namespaces",
+    "Node": "/api/v1/nodes",
     "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
     "Event": "/api/v1/namespaces/{namespace}/events",
     "Secret": "/api/v1/namespaces/{namespace}/secrets",

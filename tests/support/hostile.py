@@ -41,9 +41,9 @@ REFUSED: list[tuple[Json, str]] = [
     ({"conversion": {"deadlineSeconds": -(10**18)}}, "should be greater than or equal to 60"),
     ({"verification": {"minSpeedup": "9" * 5000}}, "spec.verification.minSpeedup"),
     ({"source": {"uri": f"pvc://models/{LONG_WORD}"}}, "spec.source.uri"),
-    ({"serving": {"podAnnotations": {"text": LONG_WORD}}}, "spec.serving.podAnnotations"),
+    ({"pods": {"annotations": {"text": LONG_WORD}}}, "spec.pods.annotations"),
     *(
-        ({"serving": {"podLabels": {key: "tiny"}}}, "controllers know their pods by them")
+        ({"serving": {"pods": {"labels": {key: "tiny"}}}}, "controllers know their pods by them")
         for key in ("app.kubernetes.io/instance", "tftrt.dev/engine", "batch.kubernetes.io/job-name", "job-name")
     ),
 ]
@@ -54,7 +54,7 @@ UNREADABLE: dict[str, Json] = {
     "memory": {"gpu": {"memory": "9" * 40_000}},
     "retries": {"conversion": {"retries": 10**30}},
     "batches": {"conversion": {"maxBatchSize": -(10**18), "batchSizes": [2**62] * 1000}},
-    "words": {"serving": {"podAnnotations": {"text": LONG_WORD}}},
+    "words": {"serving": {"pods": {"annotations": {"text": LONG_WORD}}}},
     "address": {"source": {"uri": f"pvc://models/{LONG_WORD}"}},
     "kinds": {"source": 7, "conversion": "many"},
 }
@@ -188,9 +188,7 @@ class Hostile:
         texts = {f"text-{number}": "word" * 1000 for number in range(10)}
         metrics = [{"type": LONG_WORD, "resource": {"name": LONG_WORD, "target": {"averageUtilization": 10**18}}}]
         serving = {
-            "runtime": "cpu",
-            "podAnnotations": texts,
-            "affinity": {"nodeAffinity": {LONG_WORD: LONG_WORD}},
+            "pods": {"annotations": texts, "affinity": {"nodeAffinity": {LONG_WORD: LONG_WORD}}},
             "autoscaling": {"maxReplicas": 1000, "metrics": metrics},
         }
         self._create("wordy", annotations={"tftrt.dev/retry": LONG_WORD}, **NOWHERE, serving=serving)
@@ -202,7 +200,7 @@ class Hostile:
     def create_the_imitator(self) -> None:
         """Create a model that is served; its pods say of themselves that they are a Job's and a Service's of others."""
         labels = {"app": "tiny", "instance": "tiny", "component": "server", "statefulset": ""}
-        self._create("imitator", source={"uri": "pvc://models/tiny"}, serving={"runtime": "cpu", "podLabels": labels})
+        self._create("imitator", source={"uri": "pvc://models/tiny"}, serving={"pods": {"labels": labels}})
 
     def create_what_has_no_room(self) -> None:
         """Create models where a quota has no room for a single pod."""

@@ -12,7 +12,7 @@ def trtmodel(name: str = "resnet50", **spec: Any) -> Json:
         "metadata": {"name": name},
         "spec": {
             "source": {"uri": "pvc://models/resnet50"},
-            "serving": {"runtime": "cpu"},
+            "runtime": "cpu",
             "artifacts": {"uri": "pvc://models/tftrt"},
         }
         | spec,

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from tftrt_operator.api.trtmodel import OwnerReference, TRTModel, parse_trtmodel
+from tftrt_operator.api.trtmodel import OwnerReference, TRTModel
+from tftrt_operator.api.written import parse_trtmodel
 from tftrt_operator.domain.manifests import names
 from tftrt_operator.domain.manifests.network_policy import jobs_network_policy
 from tftrt_operator.domain.observation import (
@@ -16,10 +17,17 @@ from tftrt_operator.domain.observation import (
     Termination,
 )
 from tftrt_operator.domain.record import EngineRecord, Summary
-from tftrt_operator.domain.runtime import Accelerator, Catalogue, Runtime
+from tftrt_operator.domain.runtime import Accelerator, Catalogue, ComputeCapability, Runtime
 from tftrt_operator.domain.target import Target, read_uris, target_of
 
-TRITON = Runtime("triton", "registry.example/converter:1", "2.14.1", "8.5.3.1", Accelerator.GPU)
+TRITON = Runtime(
+    "triton",
+    "registry.example/converter:1",
+    "2.14.1",
+    "8.5.3.1",
+    Accelerator.GPU,
+    max_compute_capability=ComputeCapability(9, 0),
+)
 CPU = Runtime("cpu", "registry.example/converter:1-cpu", "2.14.1", "", Accelerator.NONE)
 CATALOGUE = Catalogue(runtimes=(TRITON, CPU), default_runtime="triton", store="pvc://models/tftrt")
 

@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 
 from tftrt_operator.config import ConfigurationError, read_configuration
+from tftrt_operator.domain.runtime import ComputeCapability
 
 GOOD = """
 runtimes:
-  - {name: triton, image: "converter:1", tensorflow: 2.14.1, tensorrt: 8.5.3.1, accelerator: GPU}
+  - {name: triton, image: "c:1", tensorflow: 2.14.1, tensorrt: 8.5.3.1, accelerator: GPU, maxComputeCapability: "9.0"}
   - {name: cpu, image: "converter:1", tensorflow: 2.14.1, accelerator: None}
 defaultRuntime: triton
 artifacts: {uri: "pvc://models/tftrt"}
@@ -25,6 +26,7 @@ def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
     catalogue = configuration.catalogue
     assert [runtime.name for runtime in catalogue.runtimes] == ["triton", "cpu"]
     assert catalogue.runtime("") == catalogue.runtimes[0]
+    assert [runtime.max_compute_capability for runtime in catalogue.runtimes] == [ComputeCapability(9, 0), None]
     assert catalogue.store == "pvc://models/tftrt"
     told = (("HTTPS_PROXY", "http://proxy.example:3128"), ("NO_PROXY", ".svc"))
     assert {runtime.proxy.variables for runtime in catalogue.runtimes} == {told}
@@ -41,6 +43,9 @@ def test_a_configuration_is_read_whole(tmp_path: Path) -> None:
         ("defaultRuntime: triton", "defaultRuntime: torch", "'torch' is none of the runtimes triton, cpu"),
         ("name: cpu", "name: triton", "two runtimes have the same name"),
         ("tensorrt: 8.5.3.1, ", "", "accelerator GPU and a tensorrt version go together"),
+        ('"9.0"', "9.0", 'must be a compute capability in quotes, for example "9.0"'),
+        ('"9.0"', '"9"', 'must be a compute capability in quotes, for example "9.0"'),
+        ("accelerator: None", 'accelerator: None, maxComputeCapability: "9.0"', "is for accelerator GPU"),
         ("artifacts:", "artefacts:", "artefacts: Extra inputs are not permitted"),
         ("runtimes:", "runtimes: ][", "is no YAML"),
         ("http://proxy.example:3128", "http://me:word@proxy.example:3128", "proxy.httpsProxy"),

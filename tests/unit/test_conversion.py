@@ -67,6 +67,16 @@ def test_a_pod_that_finds_no_node_is_reported_in_the_schedulers_words() -> None:
     assert "3 Insufficient nvidia.com/gpu" in message(made, "Reconciling")
 
 
+def test_a_job_that_finds_no_node_says_which_gpus_its_runtime_knows_and_which_label_the_spec_asks_for() -> None:
+    model = trtmodel(gpu={"product": "NVIDIA-A10"})
+    name = job_name(model)
+    words = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."
+    made = planned(model, jobs=(job(model, name),), pods=(pod(name, unschedulable=words),))
+    assert f"“{words}”; it goes to nodes with" in message(made, "Reconciling")
+    assert "nvidia.com/gpu.product=NVIDIA-A10, for which spec.gpu.product asks" in message(made, "Reconciling")
+    assert "a compute capability of at most 9.0" in message(made, "Reconciling")
+
+
 def test_a_job_whose_pod_is_not_there_or_does_not_start_says_where_to_look() -> None:
     model = trtmodel()
     name = job_name(model)
@@ -385,23 +395,22 @@ def test_a_queue_makes_the_job_wait_for_kueue() -> None:
 
 
 def test_a_runtime_without_a_gpu_asks_for_none() -> None:
-    model = trtmodel(serving={"runtime": "cpu"}, gpu={"product": "NVIDIA-A10"})
+    model = trtmodel(runtime="cpu", gpu={"product": "NVIDIA-A10"})
     wanted = target(model)
     assert wanted.runtime == CPU
     text = str(conversion_job(model, wanted.runtime, wanted.key).body)
-    assert "'nvidia.com/gpu'" not in text
-    assert "nodeSelector" not in text
+    assert "nvidia.com/gpu" not in text
 
 
 def test_a_runtime_that_is_not_in_the_catalogue_is_the_users_to_mend() -> None:
-    made = planned(trtmodel(serving={"runtime": "torch"}))
+    made = planned(trtmodel(runtime="torch"))
     assert conditions(made)["Stalled"] == ("True", "RuntimeUnknown")
     assert "use one of triton, cpu" in message(made, "Stalled")
     assert made.writes.creates == ()
 
 
 def test_a_tensorrt_precision_on_a_runtime_without_tensorrt_starts_no_job() -> None:
-    made = planned(trtmodel(serving={"runtime": "cpu"}, conversion={"precision": "FP16"}))
+    made = planned(trtmodel(runtime="cpu", conversion={"precision": "FP16"}))
     assert conditions(made)["Stalled"] == ("True", "PrecisionNotSupported")
     assert made.writes.creates == ()
 

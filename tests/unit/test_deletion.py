@@ -277,7 +277,7 @@ def test_a_model_that_goes_is_not_ready_and_says_what_it_waits_for() -> None:
 
 
 def test_a_model_for_which_nothing_can_be_done_is_guarded_too() -> None:
-    made = planned(trtmodel(**DELETE, serving={"runtime": "unknown"}), Observation())
+    made = planned(trtmodel(**DELETE, runtime="unknown"), Observation())
     assert finalizers_after(made) == [FINALIZER]
 
 

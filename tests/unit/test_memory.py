@@ -1,9 +1,12 @@
+import json
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from tftrt_operator.api.gpu import GPU
+from tftrt_operator.domain.manifests.conversion_job import conversion_job
+from tftrt_operator.domain.manifests.names import SPEC_ANNOTATION
 from tftrt_operator.domain.memory import (
     PROCESS_OVERHEAD,
     MeasuredPool,
@@ -12,14 +15,26 @@ from tftrt_operator.domain.memory import (
     memory_grant,
 )
 
+from .builders import target, trtmodel
+
 
 def gpu(**fields: Any) -> GPU:
     return GPU.model_validate(fields)
 
 
 def test_the_example_of_the_announcement_a_12_gb_device_with_a_workspace_of_4_gb() -> None:
-    grant = memory_grant(gpu(), 4_000_000_000, 12_000_000_000, None)
-    assert grant == MemoryGrant(Decimal("0.6666"), 7_999_200_000)
+    """per_process_gpu_memory_fraction = (12 - 4) / 12 = 0.67, and max_workspace_size_bytes = 4000000000.
+
+    "Leveraging TensorFlow-TensorRT integration" (TensorFlow 1.7), with a spec that says so.
+    """
+    model = trtmodel(conversion={"maxWorkspaceSize": "4G"})
+    wanted = target(model)
+    job = conversion_job(model, wanted.runtime, wanted.key).body
+    task = json.loads(job["spec"]["template"]["metadata"]["annotations"][SPEC_ANNOTATION])
+    assert task["conversion"]["maxWorkspaceSizeBytes"] == 4_000_000_000
+    grant = memory_grant(model.spec.gpu, wanted.inputs.max_workspace_size, 12_000_000_000, None)
+    assert grant == MemoryGrant(Decimal("0.6666"), 7_999_200_000), "floored: it never exceeds the budget"
+    assert f"{grant.fraction:.2f}" == "0.67"
 
 
 def test_the_fraction_never_exceeds_the_budget() -> None:
@@ -34,7 +49,7 @@ def test_memory_is_what_one_pod_may_use_of_a_larger_device() -> None:
     assert grant == MemoryGrant(Decimal("0.1"), 8_000_000_000)
 
 
-def test_an_explicit_fraction_wins_over_everything() -> None:
+def test_an_explicit_fraction_is_taken_and_wins_where_an_earlier_crd_let_it_stand_beside_memory() -> None:
     grant = memory_grant(gpu(memoryFraction="0.5", memory="8G"), 4_000_000_000, 12_000_000_000, None)
     assert grant == MemoryGrant(Decimal("0.5"), 6_000_000_000)
     alone = memory_grant(gpu(memoryFraction="0.95"), 4_000_000_000, 12_000_000_000, None)

@@ -140,6 +140,16 @@ def test_an_autoscaler_says_whether_it_can_scale() -> None:
     assert found is not None
     assert (found.status, found.reason, found.message) == ("False", "AmbiguousSelector", "two of them")
     assert parse_child(body | {"status": {}}).scaling_active is None
+    active = condition | {"status": "True", "reason": "ValidMetricFound"}
+    unable = {"type": "AbleToScale", "status": "False", "reason": "FailedUpdateScale", "message": "refused"}
+    found = parse_child(body | {"status": {"conditions": [active, unable]}}).scaling_active
+    assert found is not None
+    assert (found.status, found.reason) == ("False", "FailedUpdateScale"), "it knows the number and cannot set it"
+    able = unable | {"status": "True", "reason": "SucceededRescale"}
+    found = parse_child(body | {"status": {"conditions": [able, active]}}).scaling_active
+    assert found is not None
+    assert (found.status, found.reason) == ("True", "ValidMetricFound")
+    assert parse_child(body | {"status": {"conditions": [able]}}).scaling_active is None
 
 
 def test_a_record_is_believed_only_where_it_fits_its_name_its_engine_and_its_place() -> None:

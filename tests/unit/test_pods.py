@@ -127,26 +127,29 @@ def test_pods_that_end_have_no_sidecar_unless_the_spec_wants_one() -> None:
         assert found[name]["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
         assert found[name]["metadata"]["annotations"]["linkerd.io/inject"] == "disabled"
     assert "sidecar.istio.io/inject" not in found["server"]["metadata"]["labels"]
-    meshed = trtmodel(conversion={"podLabels": {"sidecar.istio.io/inject": "true"}})
+    meshed = trtmodel(conversion={"pods": {"labels": {"sidecar.istio.io/inject": "true"}}})
     assert templates(meshed)["conversion"]["metadata"]["labels"]["sidecar.istio.io/inject"] == "true"
 
 
-def test_a_conversion_has_the_account_labels_and_annotations_that_the_spec_names() -> None:
+def test_jobs_have_the_account_labels_and_annotations_that_the_spec_names_for_the_conversion() -> None:
     model = trtmodel(
         conversion={
-            "serviceAccountName": "reads-models",
-            "podLabels": {"azure.workload.identity/use": "true", "app.kubernetes.io/instance": "other"},
-            "podAnnotations": {"example.com/cost": "team-a", "tftrt.dev/spec": "{}"},
+            "pods": {
+                "serviceAccountName": "reads-models",
+                "labels": {"azure.workload.identity/use": "true", "app.kubernetes.io/instance": "other"},
+                "annotations": {"example.com/cost": "team-a", "tftrt.dev/spec": "{}"},
+            }
         }
     )
-    found = templates(model)["conversion"]
-    assert found["spec"]["serviceAccountName"] == "reads-models"
-    assert found["metadata"]["labels"]["azure.workload.identity/use"] == "true"
-    assert found["metadata"]["labels"]["app.kubernetes.io/instance"] == "resnet50"
-    assert found["metadata"]["annotations"]["example.com/cost"] == "team-a"
-    assert found["metadata"]["annotations"]["tftrt.dev/spec"] != "{}"
-    other = templates(trtmodel())
-    assert "serviceAccountName" not in other["conversion"]["spec"]
+    for name in ("conversion", "cleanup"):  # who may publish may delete
+        found = templates(model)[name]
+        assert found["spec"]["serviceAccountName"] == "reads-models"
+        assert found["metadata"]["labels"]["azure.workload.identity/use"] == "true"
+        assert found["metadata"]["labels"]["app.kubernetes.io/instance"] == "resnet50"
+        assert found["metadata"]["annotations"]["example.com/cost"] == "team-a"
+        assert found["metadata"]["annotations"]["tftrt.dev/spec"] != "{}"
+    assert "serviceAccountName" not in templates(model)["server"]["spec"]
+    assert "serviceAccountName" not in templates(trtmodel())["conversion"]["spec"]
 
 
 @pytest.mark.parametrize("model", [MODELS["plain"], MODELS["everywhere"]], ids=["plain", "everywhere"])

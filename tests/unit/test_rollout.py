@@ -478,8 +478,18 @@ def test_a_label_that_no_node_has_is_named() -> None:
     made = planned(model, replace(observation, pods=(server_pod(observation, unschedulable=words),)))
     assert made.status is not None
     message = made.status.conditions[0].message
-    assert f"“{words}”; spec.gpu.product asks for nodes with the label nvidia.com/gpu.product=NVIDIA-A10" in message
+    assert f"“{words}”; it goes to nodes with kubernetes.io/arch=amd64; nvidia.com/gpu.product=NVIDIA-A10" in message
+    assert "for which spec.gpu.product asks" in message
     assert "InPlace" not in message
+
+
+def test_the_gpu_that_an_engine_was_built_on_is_named_where_no_node_has_one() -> None:
+    observation = rolled_out(trtmodel(), available_replicas=0, progressing_reason="ReplicaSetUpdated")
+    words = "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) didn't match Pod's node affinity."
+    made = planned(trtmodel(), replace(observation, pods=(server_pod(observation, unschedulable=words),)))
+    assert conditions(made)["Reconciling"] == ("True", "InsufficientGPU")
+    told = "nvidia.com/gpu.product=NVIDIA-A10 or without that label, for the engine was built on NVIDIA-A10"
+    assert told in message(made, "Reconciling")
 
 
 def test_a_first_rollout_has_no_engine_that_serves_on() -> None:
@@ -500,11 +510,13 @@ def test_on_the_way_to_no_replicas_what_is_left_is_counted() -> None:
 
 def test_a_server_that_refuses_the_engine_stalls_with_its_own_words() -> None:
     model = trtmodel()
-    words = {"version": 1, "code": 24, "reason": "EngineDeviceMismatch", "message": "built on NVIDIA A10, here is T4"}
+    words = {"version": 1, "code": 24, "reason": "EngineDeviceMismatch"}
+    words["message"] = "The engines were built for NVIDIA-A10, and this pod's device is Tesla-T4: convert again."
     observation = rolled_out(model, available_replicas=0, progressing_reason="ReplicaSetUpdated")
     refused = server_pod(observation, ended(json.dumps(words), 24, "server"))
     made = planned(model, replace(observation, pods=(refused,)))
     assert conditions(made)["Stalled"] == ("True", "EngineDeviceMismatch")
+    assert "built for NVIDIA-A10, and this pod's device is Tesla-T4" in message(made, "Stalled")
 
 
 def test_what_a_pod_of_an_earlier_template_died_of_is_no_verdict_on_the_corrected_one() -> None:

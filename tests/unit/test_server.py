@@ -19,6 +19,28 @@ from .builders import engine_record, target, trtmodel
 GOLDEN = Path(__file__).with_name("golden_pod_templates.json")
 
 
+MODELS = {
+    "plain": trtmodel(runtime="cpu"),
+    "on a GPU": trtmodel(),
+    "full": trtmodel(
+        conversion={"precision": "FP16", "maxWorkspaceSize": "4G", "maxBatchSize": 32, "batchSizes": [1, 8, 32]},
+        gpu={"memory": "12G", "product": "NVIDIA-A10"},
+        serving={
+            "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "4Gi"}},
+            "pods": {
+                "nodeSelector": {"pool": "gpu"},
+                "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+                "affinity": {"podAntiAffinity": {}},
+                "priorityClassName": "high",
+                "serviceAccountName": "models",
+                "labels": {"team": "vision"},
+                "annotations": {"example.com/note": "x"},
+            },
+        },
+    ),
+}
+
+
 def template(model: TRTModel) -> dict[str, object]:
     wanted, record = target(model), engine_record(model)
     device = record.summary.device.memory_bytes
@@ -30,24 +52,7 @@ def template(model: TRTModel) -> dict[str, object]:
 
 def test_the_servers_pod_template_stays_as_it_is() -> None:
     """Golden: a change of this file restarts every server of every user. It needs a good reason, and a decision."""
-    models = {
-        "plain": trtmodel(serving={"runtime": "cpu"}),
-        "full": trtmodel(
-            conversion={"precision": "FP16", "maxWorkspaceSize": "4G", "maxBatchSize": 32, "batchSizes": [1, 8, 32]},
-            gpu={"memory": "12G", "product": "NVIDIA-A10"},
-            serving={
-                "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "4Gi"}},
-                "nodeSelector": {"pool": "gpu"},
-                "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
-                "affinity": {"podAntiAffinity": {}},
-                "priorityClassName": "high",
-                "serviceAccountName": "models",
-                "podLabels": {"team": "vision"},
-                "podAnnotations": {"example.com/note": "x"},
-            },
-        ),
-    }
-    assert {name: template(model) for name, model in models.items()} == json.loads(GOLDEN.read_text())
+    assert {name: template(model) for name, model in MODELS.items()} == json.loads(GOLDEN.read_text())
 
 
 def test_the_pod_template_tells_its_pods_from_those_of_another_one_of_the_same_engine() -> None:
@@ -88,7 +93,7 @@ def test_connections_end_before_the_server_does() -> None:
 
 
 def test_user_labels_cannot_shadow_what_the_deployment_selects_by() -> None:
-    model = trtmodel(serving={"podLabels": {"app.kubernetes.io/instance": "other"}})
+    model = trtmodel(serving={"pods": {"labels": {"app.kubernetes.io/instance": "other"}}})
     metadata = template(model)["metadata"]
     assert isinstance(metadata, dict)
     assert metadata["labels"]["app.kubernetes.io/instance"] == "resnet50"

@@ -23,7 +23,7 @@ def product(spec: JobSpec) -> str:
         raise GPUUnfit(
             f"Precision {spec.conversion.precision} needs TensorRT and a GPU, and the runtime "
             f"{spec.runtime.name!r} has neither: set spec.conversion.precision to FP32 or choose "
-            "another spec.serving.runtime."
+            "another spec.runtime."
         )
     return CPU
 

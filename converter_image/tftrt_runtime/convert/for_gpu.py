@@ -12,7 +12,7 @@ from tftrt_runtime.convert import messages, server_memory, shapes, sources, veri
 from tftrt_runtime.convert.layer_log import VERBOSE, LayerLog
 from tftrt_runtime.errors import GPUUnfit, NothingConvertible
 from tftrt_runtime.report.data import TENSORBOARD, EngineLayers, Findings
-from tftrt_runtime.spec import JobSpec
+from tftrt_runtime.spec import JobSpec, Runtime
 from tftrt_runtime.tensorrt import NO_FALLBACK
 
 
@@ -20,7 +20,7 @@ def look(spec: JobSpec) -> messages.DevicesAnswer:
     """The device to convert on.
 
     Raises:
-        GPUUnfit: there is none, or not the runtime's TensorRT.
+        GPUUnfit: there is none, or one that is newer than the runtime's TensorRT, or it is not that TensorRT.
     """
     seen = child.run("tftrt_runtime.convert.devices", messages.DevicesRequest(), messages.DevicesAnswer, "convert")
     if not seen.gpus:
@@ -34,7 +34,27 @@ def look(spec: JobSpec) -> messages.DevicesAnswer:
             f"The runtime {spec.runtime.name!r} has TensorRT {wanted}, and this image has {seen.tensorrt or 'none'}: "
             "the operator's runtime catalogue names the wrong image or the wrong version."
         )
+    expect_known(spec.runtime, seen.name, seen.compute_capability)
     return seen
+
+
+def expect_known(runtime: Runtime, device: str, compute_capability: str) -> None:
+    """Hold that the device is no newer than what the runtime's TensorRT knows, before an hour is spent on it.
+
+    Raises:
+        GPUUnfit: it is.
+    """
+    newest = runtime.maxComputeCapability
+    if newest is not None and _version(compute_capability) > _version(newest):
+        raise GPUUnfit(
+            f"This node's GPU is a {device}, of compute capability {compute_capability}, and TensorRT "
+            f"{runtime.tensorrt} of the runtime {runtime.name!r} knows GPUs up to {newest}: set spec.gpu.product or "
+            "spec.pods.nodeSelector to nodes with an older one, or spec.runtime to one that knows it."
+        )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(".")))
 
 
 def look_for(spec: JobSpec, device: Device) -> None:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from .kubernetes import ResourceRequirements
 from .network import JobNetworkPolicy
-from .pods import PodAnnotations, PodLabels, service_account_name
+from .pods import Pods
 from .quantity import Quantity
 from .schema import ApiModel, list_type, rules
 from .storage import SecretName, SourceUri, secret_name, secret_rules
@@ -157,9 +157,11 @@ class Conversion(ApiModel):
         description="CPU and memory of each container of the Job, which run one after the other."
         " Default: 500m to 8 cores, 2Gi to 16Gi.",
     )
-    service_account_name: str = service_account_name("the Job's pods")
-    pod_labels: PodLabels = Field(default_factory=dict, description="More labels for the Job's pods.")
-    pod_annotations: PodAnnotations = Field(default_factory=dict, description="More annotations for the Job's pods.")
+    pods: Pods = Field(
+        default_factory=Pods,
+        description="What only the pods have that convert, or delete artifacts: maps are merged over spec.pods,"
+        " everything else replaces what is there.",
+    )
     network_policy: JobNetworkPolicy = Field(
         default_factory=JobNetworkPolicy, description="What the Job's pods may reach: docs/network.md."
     )

@@ -10,7 +10,7 @@ import yaml
 from . import GROUP, KIND, PLURAL, VERSION
 from .schema import ApiModel
 from .status import TRTModelStatus
-from .trtmodel import TRTModelSpec
+from .written import TRTModelSpecAsWritten
 
 _NAME_RULE = {
     "rule": "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
@@ -131,7 +131,7 @@ def custom_resource_definition() -> dict[str, Any]:
                                 "apiVersion": {"type": "string"},
                                 "kind": {"type": "string"},
                                 "metadata": {"type": "object"},
-                                "spec": structural_schema(TRTModelSpec),
+                                "spec": structural_schema(TRTModelSpecAsWritten),
                                 "status": status,
                             },
                         }

@@ -18,6 +18,19 @@ class MemoryPolicy(StrEnum):
 class GPU(ApiModel):
     """The device that a pod gets. Without effect for a runtime that has no accelerator."""
 
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": rules(
+            (
+                "!has(self.memoryFraction) || !has(self.memory)",
+                "memoryFraction names the fraction and memory has it computed: name one of them",
+            ),
+            (
+                "!has(self.memoryFraction) || self.memoryPolicy != 'Measured'",
+                "memoryFraction names the fraction and memoryPolicy Measured has it computed: name one of them",
+            ),
+        )
+    }
+
     resource_name: str = Field(
         default="nvidia.com/gpu",
         max_length=253,
@@ -34,7 +47,7 @@ class GPU(ApiModel):
     memory_fraction: str | None = Field(
         default=None,
         max_length=16,
-        description="per_process_gpu_memory_fraction, a decimal in quotes such as '0.67'. Wins over the computed one.",
+        description="per_process_gpu_memory_fraction, a decimal in quotes such as '0.67', instead of a computed one.",
         json_schema_extra=rules(
             (
                 "self.matches('^[0-9]*[.]?[0-9]+$') && double(self) > 0.0 && double(self) < 1.0",

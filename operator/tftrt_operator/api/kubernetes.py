@@ -71,6 +71,16 @@ class Toleration(ApiModel):
     toleration_seconds: int | None = Field(default=None, description="How long NoExecute is tolerated, in seconds.")
 
 
+class LocalObjectReference(ApiModel):
+    """An object of the same namespace, by its name."""
+
+    name: str = Field(
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        description="Its name.",
+    )
+
+
 # What the API server would refuse in the objects that are made of a spec, it refuses in the spec.
 def _key_pattern(letters: str) -> str:
     """Return the pattern of a key that has these letters in its prefix."""

@@ -4,9 +4,9 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from .kubernetes import AnyObject, LabelMap, ResourceRequirements, Toleration
+from .kubernetes import AnyObject, ResourceRequirements
 from .network import ServerNetworkPolicy
-from .pods import OBJECT_NAME, PodAnnotations, PodLabels, service_account_name
+from .pods import Pods
 from .schema import ANY_OBJECT, ApiModel, list_type, rules
 
 
@@ -24,7 +24,8 @@ class Autoscaling(ApiModel):
     metrics: tuple[AnyObject, ...] = Field(
         default=(),
         max_length=16,
-        description="Metrics as in autoscaling/v2. Default: the HorizontalPodAutoscaler's own, 80 % CPU.",
+        description="Metrics as in autoscaling/v2. Default: CPU, of which each server is to use 80 % of what"
+        " serving.resources asks for, or of 1 core where it names none (docs/autoscaling.md).",
         json_schema_extra=list_type("atomic") | {"items": ANY_OBJECT},
     )
 
@@ -32,14 +33,21 @@ class Autoscaling(ApiModel):
 class Serving(ApiModel):
     """The inference Deployment."""
 
-    runtime: str = Field(
-        default="",
-        max_length=63,
-        pattern=r"^([a-z]([-a-z0-9]*[a-z0-9])?)?$",
-        description="A runtime of the operator's catalogue, such as triton or cpu. Default: the catalogue's own.",
-    )
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": rules(
+            (
+                "!has(self.autoscaling) || !has(oldSelf.autoscaling) || self.replicas == oldSelf.replicas",
+                "with autoscaling the HorizontalPodAutoscaler sets the number: change autoscaling.minReplicas and"
+                " maxReplicas, or drop autoscaling",
+            )
+        )
+    }
+
     replicas: int = Field(
-        default=1, ge=0, le=1000, description="Inference pods. With autoscaling set, only the first number of them."
+        default=1,
+        ge=0,
+        le=1000,
+        description="Inference pods. With autoscaling set, only the first number of them: it cannot be changed then.",
     )
     autoscaling: Autoscaling | None = Field(default=None, description="Scale on metrics instead of by replicas.")
     resources: ResourceRequirements = Field(
@@ -47,28 +55,17 @@ class Serving(ApiModel):
         description="CPU and memory of the server; what /dev/shm needs is added to its memory."
         " Default: 250m to 8 cores; 1Gi and twice the artifact to 4Gi and four times the artifact.",
     )
-    node_selector: LabelMap = Field(default_factory=dict, description="Labels of nodes that may serve.")
-    tolerations: tuple[Toleration, ...] = Field(
-        default=(),
-        max_length=32,
-        description="Taints that conversion and serving accept.",
-        json_schema_extra=list_type("atomic"),
+    pods: Pods = Field(
+        default_factory=Pods,
+        description="What only the inference pods have: maps are merged over spec.pods, everything else replaces what"
+        " is there.",
     )
-    affinity: AnyObject | None = Field(
-        default=None, description="Affinity of the inference pods, as in a Pod.", json_schema_extra=ANY_OBJECT
-    )
-    priority_class_name: str = Field(
-        default="", max_length=253, json_schema_extra=OBJECT_NAME, description="PriorityClass of the inference pods."
-    )
-    service_account_name: str = service_account_name("the inference pods")
     max_queue_delay_microseconds: int = Field(
         default=2000,
         ge=0,
         le=10_000_000,
         description="How long Triton's dynamic batcher waits for more requests, in microseconds.",
     )
-    pod_labels: PodLabels = Field(default_factory=dict, description="More labels for inference pods.")
-    pod_annotations: PodAnnotations = Field(default_factory=dict, description="More annotations for inference pods.")
     network_policy: ServerNetworkPolicy = Field(
         default_factory=ServerNetworkPolicy, description="Who may reach the inference pods: docs/network.md."
     )

@@ -1,14 +1,12 @@
 """TRTModel: a TensorFlow model that is converted with TensorRT and served."""
 
-from typing import Any
-
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from . import API_VERSION, KIND
 from .artifacts import Artifacts
 from .conversion import Conversion
 from .gpu import GPU
-from .schema import ApiModel, rules
+from .schema import ApiModel
 from .serving import Rollout, Serving
 from .source import Source
 from .status import TRTModelStatus
@@ -43,34 +41,41 @@ class ObjectMeta(ApiModel):
     labels: dict[str, str] = Field(default_factory=dict)
 
 
-class TRTModelSpec(ApiModel):
-    """What the user asks for."""
-
-    model_config = ApiModel.model_config | {
-        "json_schema_extra": rules(
-            (
-                "!has(self.gpu) || !has(self.gpu.memory) || has(self.gpu.memoryFraction)"
-                " || self.gpu.memoryPolicy == 'Measured'"
-                " || !has(self.conversion) || !has(self.conversion.maxWorkspaceSize)"
-                " || quantity(string(self.gpu.memory))"
-                ".isGreaterThan(quantity(string(self.conversion.maxWorkspaceSize)))",
-                "gpu.memory must be larger than conversion.maxWorkspaceSize, which is reserved out of it:"
-                " raise gpu.memory or lower conversion.maxWorkspaceSize",
-            ),
-            *(
-                (
-                    f"!has(self.gpu) || !has(self.gpu.resourceName) || !has(self.{part})"
-                    f" || !has(self.{part}.resources) || !has(self.{part}.resources.{amounts})"
-                    f" || !(self.gpu.resourceName in self.{part}.resources.{amounts})",
-                    f"{part}.resources.{amounts} must not name gpu.resourceName: each pod gets one of it",
-                )
-                for part in ("conversion", "serving")
-                for amounts in ("requests", "limits")
-            ),
+SPEC_RULES = (
+    (
+        "!has(self.gpu) || !has(self.gpu.memory) || has(self.gpu.memoryFraction)"
+        " || self.gpu.memoryPolicy == 'Measured'"
+        " || !has(self.conversion) || !has(self.conversion.maxWorkspaceSize)"
+        " || quantity(string(self.gpu.memory))"
+        ".isGreaterThan(quantity(string(self.conversion.maxWorkspaceSize)))",
+        "gpu.memory must be larger than conversion.maxWorkspaceSize, which is reserved out of it:"
+        " raise gpu.memory or lower conversion.maxWorkspaceSize",
+    ),
+    *(
+        (
+            f"!has(self.gpu) || !has(self.gpu.resourceName) || !has(self.{part})"
+            f" || !has(self.{part}.resources) || !has(self.{part}.resources.{amounts})"
+            f" || !(self.gpu.resourceName in self.{part}.resources.{amounts})",
+            f"{part}.resources.{amounts} must not name gpu.resourceName: each pod gets one of it",
         )
-    }
+        for part in ("conversion", "serving")
+        for amounts in ("requests", "limits")
+    ),
+)
+"""Rules on more than one part of a spec."""
+
+
+class TRTModelSpec(ApiModel):
+    """What the user asks for, in the one form that the domain knows: `conversion.pods` and `serving.pods` are whole."""
 
     source: Source
+    runtime: str = Field(
+        default="",
+        max_length=63,
+        pattern=r"^([a-z]([-a-z0-9]*[a-z0-9])?)?$",
+        description="A runtime of the operator's catalogue, such as triton or cpu, which converts and serves. Default:"
+        " the catalogue's own.",
+    )
     conversion: Conversion = Field(default_factory=Conversion, description="How the model is converted.")
     verification: Verification = Field(
         default_factory=Verification, description="What the converted model must show before it serves."
@@ -103,22 +108,3 @@ class TRTModel(ApiModel):
             controller=controller,
             block_owner_deletion=controller,
         )
-
-
-def parse_trtmodel(body: Any) -> TRTModel:
-    """Parse an object as the API server gives it.
-
-    A status that another version wrote and this one cannot read counts as none: it is only what was once said.
-
-    Raises:
-        pydantic.ValidationError: the object is no TRTModel of this version.
-    """
-    return TRTModel.model_validate({**body, "status": parse_status(body)})
-
-
-def parse_status(body: Any) -> TRTModelStatus:
-    """Return an object's status, or an empty one where it cannot be read."""
-    try:
-        return TRTModelStatus.model_validate(body.get("status") or {})
-    except ValidationError:
-        return TRTModelStatus()

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..api import KIND
 from ..api.status import TRTModelStatus
-from ..api.trtmodel import TRTModel, parse_status, parse_trtmodel
+from ..api.trtmodel import TRTModel
+from ..api.written import parse_status, parse_trtmodel
 from ..domain.claims import ACCESS_LABEL, claims_of_cleanup, claims_of_conversion
 from ..domain.manifests import names
 from ..domain.observation import (

@@ -1,5 +1,5 @@
 """JSON of any depth. The API server stores what is nested thousands of levels deep where a schema leaves a place open
-(`serving.affinity`, the managed fields of anything), and Python's parser takes about a thousand: one such object would
+(`pods.affinity`, the managed fields of anything), and Python's parser takes about a thousand: one such object would
 end the watch and every list that it is in.
 """
 

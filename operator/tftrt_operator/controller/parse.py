@@ -222,10 +222,13 @@ def parse_child(body: Json) -> ObservedChild:
 
 
 def _scaling_active(body: Json) -> ObservedCondition | None:
-    for condition in (body.get("status") or {}).get("conditions") or ():
-        if condition["type"] == "ScalingActive":
-            return ObservedCondition(condition["status"], condition.get("reason", ""), condition.get("message", ""))
-    return None
+    """Return what hinders an autoscaler, else that nothing does; None where it has not said yet."""
+    told = {item["type"]: item for item in (body.get("status") or {}).get("conditions") or ()}
+    told = {kind: told[kind] for kind in ("AbleToScale", "ScalingActive") if kind in told}
+    hindrance = next((item for item in told.values() if item["status"] == "False"), told.get("ScalingActive"))
+    if hindrance is None:
+        return None
+    return ObservedCondition(hindrance["status"], hindrance.get("reason", ""), hindrance.get("message", ""))
 
 
 def parse_deployment(body: Json) -> ObservedDeployment:

@@ -50,8 +50,9 @@ def memory_grant(
 ) -> MemoryGrant | MemoryShortage:
     """Return the fraction of a device of `device_memory` bytes, floored to four decimals so that it never exceeds.
 
-    An explicit `memoryFraction` wins, where it leaves room for what lies outside the pool: what was measured, or in
-    what `memory` allows what is assumed.
+    An explicit `memoryFraction` is taken where it leaves room for what lies outside the pool: what was measured, or in
+    what `memory` allows what is assumed. Beside `memory` or `Measured` the CRD admits none; it wins in what was there
+    before that rule.
     `ReserveWorkspace` gives `(memory - reserve) / device`, where `reserve` is the larger of `max_workspace_size`
     (bytes) and what lies outside TensorFlow's pool, and `memory` defaults to the device.
     `Measured` gives `peak x 1.1 / device`. However it comes about, the pool must hold the measured peak.

@@ -145,7 +145,7 @@ def _scaling_active(model: TRTModel, observation: Observation) -> Iterable[Claim
     if told.reason == "AmbiguousSelector":
         way_out = (
             "; another HorizontalPodAutoscaler scales the same pods: serving.autoscaling and one of your own on the"
-            " TRTModel exclude each other"
+            " TRTModel exclude each other: keep one or the other"
         )
     status: Literal["True", "False"] = "True" if told.status == "True" else "False"
     yield Claim(ConditionType.SCALING_ACTIVE, status, told.reason, quote(told.message) + way_out)

@@ -154,7 +154,7 @@ class ObservedChild:
     body: Mapping[str, Any]
     deleting: bool = False
     scaling_active: ObservedCondition | None = None
-    """What an autoscaler says of itself: whether it can scale at all."""
+    """What an autoscaler says of itself: whether it knows how many there should be, and can set that number."""
 
 
 @dataclass(frozen=True, slots=True)

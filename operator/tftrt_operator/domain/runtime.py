@@ -36,6 +36,18 @@ class Proxy:
         return tuple({address.port or (443 if address.scheme == "https" else 80) for address in addresses})
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ComputeCapability:
+    """The generation of a GPU, such as 9.0 for Hopper."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        """Return it as CUDA writes it."""
+        return f"{self.major}.{self.minor}"
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """One image that converts and serves, so that an engine is always loaded by the TensorRT that built it."""
@@ -46,6 +58,8 @@ class Runtime:
     tensorrt: str
     accelerator: Accelerator
     proxy: Proxy = Proxy()
+    max_compute_capability: ComputeCapability | None = None
+    """The newest GPU that its TensorRT knows, or None where nobody has said."""
 
 
 @dataclass(frozen=True, slots=True)

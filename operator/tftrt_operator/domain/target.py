@@ -24,12 +24,12 @@ class Target:
 def target_of(model: TRTModel, catalogue: Catalogue) -> Target | Verdict:
     """Return what the spec asks for, or why this operator cannot do it."""
     spec = model.spec
-    runtime = catalogue.runtime(spec.serving.runtime)
+    runtime = catalogue.runtime(spec.runtime)
     if runtime is None:
         known = ", ".join(runtime.name for runtime in catalogue.runtimes)
         return stalled(
             "RuntimeUnknown",
-            f"spec.serving.runtime {spec.serving.runtime!r} is not in the operator's catalogue: use one of {known}",
+            f"spec.runtime {spec.runtime!r} is not in the operator's catalogue: use one of {known}",
         )
     store = spec.artifacts.uri or catalogue.store
     if store is None:

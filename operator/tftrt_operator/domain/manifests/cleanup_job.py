@@ -9,7 +9,7 @@ from ...api.trtmodel import TRTModel
 from ..manifest import Manifest, digest
 from ..record import EngineKey
 from ..runtime import Runtime
-from . import names, pods, resources
+from . import names, placement, pods, resources
 
 TTL_SECONDS = 300
 
@@ -41,7 +41,31 @@ def cleanup_job(model: TRTModel, runtime: Runtime, store: Store, fingerprints: S
         "fingerprints": sorted(fingerprints),
     }
     labels = names.common_labels(model, names.CLEANUP)
+    settings = model.spec.conversion.pods  # who may publish may delete: a cloud knows both by one identity
     engines = (EngineKey(fingerprint, store.uri).engine for fingerprint in sorted(fingerprints))
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": pods.OWN_USER_AND_GROUP,
+        "containers": [
+            {
+                "name": "delete",
+                "image": runtime.image,
+                "imagePullPolicy": "IfNotPresent",
+                "args": ["delete"],
+                "env": [pods.HOME, *pods.proxy(runtime)],
+                "resources": resources.requirements(ResourceRequirements(), resources.CLEANUP),
+                "securityContext": pods.CONTAINER_SECURITY_CONTEXT,
+                "volumeMounts": [
+                    pods.TASK_MOUNT,
+                    pods.TEMPORARY_MOUNT,
+                    *reach.mounts,
+                ],
+            }
+        ],
+        "volumes": [pods.TASK_VOLUME, pods.TEMPORARY_VOLUME, *reach.volumes],
+    }
     return Manifest(
         {
             "apiVersion": "batch/v1",
@@ -58,32 +82,12 @@ def cleanup_job(model: TRTModel, runtime: Runtime, store: Store, fingerprints: S
                 "ttlSecondsAfterFinished": TTL_SECONDS,
                 "template": {
                     "metadata": {
-                        "labels": pods.WITHOUT_SIDECAR_LABELS | labels,
-                        "annotations": pods.WITHOUT_SIDECAR_ANNOTATIONS | {names.SPEC_ANNOTATION: pods.task(task)},
+                        "labels": pods.WITHOUT_SIDECAR_LABELS | settings.labels | labels,
+                        "annotations": pods.WITHOUT_SIDECAR_ANNOTATIONS
+                        | settings.annotations
+                        | {names.SPEC_ANNOTATION: pods.task(task)},
                     },
-                    "spec": {
-                        "restartPolicy": "Never",
-                        "automountServiceAccountToken": False,
-                        "enableServiceLinks": False,
-                        "securityContext": pods.OWN_USER_AND_GROUP,
-                        "containers": [
-                            {
-                                "name": "delete",
-                                "image": runtime.image,
-                                "imagePullPolicy": "IfNotPresent",
-                                "args": ["delete"],
-                                "env": [pods.HOME, *pods.proxy(runtime)],
-                                "resources": resources.requirements(ResourceRequirements(), resources.CLEANUP),
-                                "securityContext": pods.CONTAINER_SECURITY_CONTEXT,
-                                "volumeMounts": [
-                                    pods.TASK_MOUNT,
-                                    pods.TEMPORARY_MOUNT,
-                                    *reach.mounts,
-                                ],
-                            }
-                        ],
-                        "volumes": [pods.TASK_VOLUME, pods.TEMPORARY_VOLUME, *reach.volumes],
-                    },
+                    "spec": placement.where_it_runs({**pod, **placement.asked(settings)}, gpu=False),
                 },
             },
         }

@@ -10,9 +10,9 @@ from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..fingerprint import normalized_uri
 from ..manifest import Manifest, digest
 from ..record import EngineKey
-from ..runtime import Runtime
+from ..runtime import Accelerator, Runtime
 from ..told_uri import told_uri
-from . import names, pods, resources
+from . import names, placement, pods, resources
 
 NOT_TO_BE_MOVED = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
@@ -83,7 +83,7 @@ def _as_run(template: dict[str, Any], model: TRTModel, runtime: Runtime, key: En
             return {**asked, "resources": needs, "volumeMounts": [*own, *mounts]}
         return {**asked, "resources": needs, "env": [*asked["env"], *pods.proxy(runtime)]}
 
-    told = pods.task(_task(model, runtime, key, lambda uri: told_uri(normalized_uri(uri))))
+    told = _told_task(model, runtime, key)
     written = pods.access("artifacts", key.store, "", read_only=False).volumes
 
     def volume(asked: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _as_run(template: dict[str, Any], model: TRTModel, runtime: Runtime, key: En
             },
         },
         "spec": {
-            **pod,
+            **placement.where_it_runs(pod, placement.known_gpus(runtime), gpu=runtime.accelerator is Accelerator.GPU),
             "initContainers": [container(asked) for asked in pod["initContainers"]],
             "containers": [container(asked) for asked in pod["containers"]],
             "volumes": [
@@ -164,21 +164,15 @@ def _pod_template(model: TRTModel, runtime: Runtime, key: EngineKey) -> dict[str
             *sum(reach.values(), pods.Access()).volumes,
         ],
     }
-    if selector := pods.gpu_node_selector(spec, runtime):
-        pod["nodeSelector"] = selector
-    if tolerations := pods.tolerations(spec):
-        pod["tolerations"] = tolerations
-    if spec.conversion.service_account_name:
-        pod["serviceAccountName"] = spec.conversion.service_account_name
     return {
         "metadata": {
-            "labels": {**spec.conversion.pod_labels, **labels, **_engine_labels(key)},
+            "labels": {**spec.conversion.pods.labels, **labels, **_engine_labels(key)},
             "annotations": {
-                **spec.conversion.pod_annotations,
+                **spec.conversion.pods.annotations,
                 names.SPEC_ANNOTATION: pods.task(_task(model, runtime, key)),
             },
         },
-        "spec": pod,
+        "spec": {**pod, **placement.asked(spec.conversion.pods, placement.pinned(spec, runtime))},
     }
 
 
@@ -234,6 +228,14 @@ def _task(
         "runtime": pods.runtime_task(runtime),
         "artifacts": {"uri": key.store},
     }
+
+
+def _told_task(model: TRTModel, runtime: Runtime, key: EngineKey) -> str:
+    """Return the task as the container is told of it that runs the model."""
+    task = _task(model, runtime, key, lambda uri: told_uri(normalized_uri(uri)))
+    if runtime.max_compute_capability is not None:
+        task["runtime"] = {**task["runtime"], "maxComputeCapability": str(runtime.max_compute_capability)}
+    return pods.task(task)
 
 
 def _calibration(calibration: Calibration | None, address: Callable[[str], str]) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from ..manifest import Manifest, digest, with_hash
 from ..memory import MemoryGrant
 from ..record import EngineRecord, Tensor
 from ..runtime import Accelerator, Runtime
-from . import names, pods, resources
+from . import names, placement, pods, resources
 
 ARTIFACT = "/mnt/artifact"
 HTTP_PORT, GRPC_PORT, METRICS_PORT = 8000, 8001, 8002
@@ -135,29 +135,20 @@ def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant
     }
     if reach.pull is not None:
         pod["initContainers"] = [reach.pull]
-    if selector := {**spec.serving.node_selector, **pods.gpu_node_selector(spec, runtime)}:
-        pod["nodeSelector"] = selector
-    if tolerations := pods.tolerations(spec):
-        pod["tolerations"] = tolerations
-    if spec.serving.affinity:
-        pod["affinity"] = spec.serving.affinity
-    if spec.serving.priority_class_name:
-        pod["priorityClassName"] = spec.serving.priority_class_name
-    if spec.serving.service_account_name:
-        pod["serviceAccountName"] = spec.serving.service_account_name
+    pod |= placement.asked(spec.serving.pods, placement.pinned(spec, runtime))
     return {
         "metadata": {
             "labels": {
-                **spec.serving.pod_labels,
+                **spec.serving.pods.labels,
                 **names.common_labels(model, names.SERVER),
                 names.FINGERPRINT: record.key.fingerprint,
             },
             "annotations": {
-                **spec.serving.pod_annotations,
+                **spec.serving.pods.annotations,
                 names.SPEC_ANNOTATION: pods.task(_task(model, runtime, record, grant)),
             },
         },
-        "spec": pod,
+        "spec": placement.where_it_runs(pod, placement.built_for(spec, runtime, record.summary.product), gpu=gpu),
     }
 
 

@@ -16,7 +16,6 @@ PVC_ROOT = "/mnt/pvc"
 SECRETS_ROOT = "/mnt/secrets"
 ARTIFACTS_SECRET_VOLUME = "secret-artifacts"
 """The volume with the store's Secret, as `access` names it for the role `artifacts`."""
-PRODUCT_LABEL = "nvidia.com/gpu.product"
 
 
 def _task_volume(name: str, annotation: str) -> dict[str, Any]:
@@ -127,17 +126,6 @@ def _claim_volume_name(claim: str) -> str:
 def gpu_limit(spec: TRTModelSpec, runtime: Runtime) -> dict[str, str]:
     """Return the one device that a pod asks for, or nothing on a runtime without an accelerator."""
     return {spec.gpu.resource_name: "1"} if runtime.accelerator is Accelerator.GPU else {}
-
-
-def gpu_node_selector(spec: TRTModelSpec, runtime: Runtime) -> dict[str, str]:
-    """Return the node label that pins the GPU product, where the spec names one."""
-    pinned = runtime.accelerator is Accelerator.GPU and spec.gpu.product
-    return {PRODUCT_LABEL: spec.gpu.product} if pinned else {}
-
-
-def tolerations(spec: TRTModelSpec) -> list[dict[str, Any]]:
-    """Return the tolerations as a Pod writes them."""
-    return [toleration.model_dump(by_alias=True, exclude_none=True) for toleration in spec.serving.tolerations]
 
 
 def runtime_task(runtime: Runtime) -> dict[str, str]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from ...api.trtmodel import RETRY_ANNOTATION, OwnerReference, TRTModel
 from ..failure import latest_failure
 from ..fingerprint import Change, changes
-from ..manifests import names
+from ..manifests import names, placement
 from ..manifests.conversion_job import conversion_job, conversion_job_name
 from ..manifests.engine_record import engine_record
 from ..observation import JobState, Observation, ObservedJob, ObservedPod, ObservedRecord, Reference, Termination
@@ -44,7 +44,7 @@ def convert(model: TRTModel, target: Target, observation: Observation, now: date
             # Nothing else brings us back to a Job that does not start.
             wait = None if _is_ours(model, job) or _has_started(job, observation) else TWINS_PATIENCE
             writes = tidy + _join_job(model, job) + _end_overdue(model, job, observation)
-            return Step(_progress(model, job, observation), writes, wait)
+            return Step(_progress(model, target, job, observation), writes, wait)
     for job in jobs:
         if job.name == name:
             return Step(_failure(model, job, observation), tidy)
@@ -198,7 +198,7 @@ def _published(pods: list[ObservedPod]) -> list[Termination]:
     return [end for pod in pods for end in pod.terminations if end.exit_code == 0 and end.container == "publish"]
 
 
-def _progress(model: TRTModel, job: ObservedJob, observation: Observation) -> Verdict:
+def _progress(model: TRTModel, target: Target, job: ObservedJob, observation: Observation) -> Verdict:
     attempt = f"attempt {job.failed_attempts + 1} of {model.spec.conversion.retries + 1}"
     if job.suspended:
         return reconciling("ConversionQueued", f"Job {job.name} waits for {model.spec.conversion.queue or 'its queue'}")
@@ -213,7 +213,9 @@ def _progress(model: TRTModel, job: ObservedJob, observation: Observation) -> Ve
         )
         return reconciling("ConversionPending", f"Job {job.name}, {attempt}, has {waits}{because}")
     if obstacle := current.unschedulable or current.waiting:
-        return reconciling("ConversionPending", f"Job {job.name}, {attempt}, waits: {quote(obstacle)}{because}")
+        passed_over = f"; {placement.explained(model.spec, target.runtime, None)}" if current.unschedulable else ""
+        waits = f"Job {job.name}, {attempt}, waits: {quote(obstacle)}{passed_over}"
+        return reconciling("ConversionPending", f"{waits}{because}")
     if not current.started:
         waits = f"; if it stays so, kubectl describe -n {model.metadata.namespace} pod {current.name} says why"
         return reconciling("ConversionPending", f"Job {job.name}, {attempt}: its pod is being started{waits}{because}")

@@ -53,7 +53,7 @@ def delete(model: TRTModel, catalogue: Catalogue, observation: Observation, now:
         return _release(model, _left("the namespace is terminating, where no Job can be started"))
     if now - datetime.fromisoformat(str(model.metadata.deletion_timestamp)) > PATIENCE:
         return _release(model, _left(f"they were not deleted within {PATIENCE}"))
-    runtime = catalogue.runtime(model.spec.serving.runtime) or catalogue.runtime("")
+    runtime = catalogue.runtime(model.spec.runtime) or catalogue.runtime("")
     if runtime is None:
         return _release(model, _left("the operator's catalogue has no runtime to delete them with"))
 

@@ -8,13 +8,12 @@ from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..drift import drift
 from ..failure import FailureReport, latest_failure
 from ..manifest import MANIFEST_HASH_ANNOTATION, Manifest
-from ..manifests import names
+from ..manifests import names, placement
 from ..manifests.conversion_job import USERS_MISTAKES
 from ..manifests.deployment import deployment
 from ..manifests.horizontal_pod_autoscaler import horizontal_pod_autoscaler
 from ..manifests.network_policy import network_policy
 from ..manifests.pod_disruption_budget import pod_disruption_budget
-from ..manifests.pods import PRODUCT_LABEL
 from ..manifests.service import service
 from ..memory import MeasuredPool, MemoryGrant, MemoryShortage, memory_grant
 from ..observation import (
@@ -61,7 +60,7 @@ def roll_out(model: TRTModel, target: Target, observed: ObservedRecord, observat
     deletes = _superfluous(model, manifests, observation)
     writes = _closed_first(model, [manifest for manifest, _ in drifts], observation) + Writes(deletes=deletes)
     pending = any(_lowers_ready(manifest, found) for manifest, found in drifts)
-    return Step(_progress(model, record, observation, pods, report, pending=pending), writes)
+    return Step(_progress(model, target, record, observation, pods, report, pending=pending), writes)
 
 
 def _lost_artifact(model: TRTModel, observed: ObservedRecord, observation: Observation) -> FailureReport | None:
@@ -254,6 +253,7 @@ def servers(observation: Observation) -> list[ObservedPod]:
 
 def _progress(
     model: TRTModel,
+    target: Target,
     record: EngineRecord,
     observation: Observation,
     pods: list[ObservedPod],
@@ -287,7 +287,9 @@ def _progress(
         short_of_gpu = model.spec.gpu.resource_name in unschedulable
         return reconciling(
             "InsufficientGPU" if short_of_gpu else "Unschedulable",
-            (f"{counted}; " if answering else "") + quote(unschedulable) + _way_out(model, short_of_gpu),
+            (f"{counted}; " if answering else "")
+            + quote(unschedulable)
+            + _way_out(model, target, record, short_of_gpu),
         )
     if answering == 0:
         return reconciling("Unavailable", obstacle or "no replica answers at the moment")
@@ -309,13 +311,11 @@ def _to_none(live: ObservedDeployment, left: list[ObservedPod]) -> Verdict:
     return ready("ScaledToZero", "the model is rolled out, with no replicas")
 
 
-def _way_out(model: TRTModel, short_of_gpu: bool) -> str:
-    """Return what the scheduler does not know: which of the spec's fields asks for what no node has."""
-    ways = []
+def _way_out(model: TRTModel, target: Target, record: EngineRecord, short_of_gpu: bool) -> str:
+    """Return what the scheduler does not say: the labels that are asked for, and what needs no further GPU."""
+    ways = [placement.explained(model.spec, target.runtime, record.summary.product)]
     if short_of_gpu and model.spec.rollout.strategy is RolloutStrategy.SURGE:
         ways.append("free a GPU, or set rollout.strategy: InPlace, which needs none beside those that serve")
-    if model.spec.gpu.product:
-        ways.append(f"spec.gpu.product asks for nodes with the label {PRODUCT_LABEL}={model.spec.gpu.product}")
     return "".join(f"; {way}" for way in ways)
 
 
