@@ -46,7 +46,7 @@ def machine() -> dict[str, object]:
         "mounts": mounts_below(folder),
         "sysctls": current(),
         "cgroups": sorted(
-            str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{Cluster(INSTANCE).layout.namespace}")
+            str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{Cluster(INSTANCE).layout.first.namespace}*")
         ),
         "processes": processes_of(folder),
     }
@@ -74,7 +74,7 @@ def test_it_comes_up_once_survives_a_hard_kill_and_leaves_nothing_behind(fresh: 
     before = machine()
     fresh.up(gpus=2, labels={"nvidia.com/gpu.product": "NVIDIA-A10"})
     run_a_pod(fresh)
-    node = fresh.layout.node
+    node = fresh.layout.first.name
     assert fresh.kubectl("get", "node", node, "-o", r"jsonpath={.status.capacity.nvidia\.com/gpu}") == "2"
     assert "NVIDIA-A10" in fresh.kubectl("get", "node", node, "--show-labels")
     assert all(fresh.processes().values())
@@ -93,7 +93,7 @@ def test_it_comes_up_once_survives_a_hard_kill_and_leaves_nothing_behind(fresh: 
     inside = ["nsenter", f"--net={fresh.layout.namespace_path}", "ip", "route", "show", "default"]
     assert subprocess.run(inside, capture_output=True, text=True, check=True).stdout == "", "nothing leaves the machine"
 
-    namespaces = [*map(Path, sandbox_networks(fresh.layout)), fresh.layout.namespace_path]
+    namespaces = [*map(Path, sandbox_networks(fresh.layout.first)), fresh.layout.namespace_path]
     assert len(namespaces) >= 2
     fresh.down()
     assert machine() == before
