@@ -30,9 +30,8 @@ def _run(cluster: Cluster, arguments: argparse.Namespace) -> int:
         case "up":
             labels = dict(label.split("=", 1) for label in arguments.label)
             only = arguments.control_plane_only
-            cluster.up(control_plane_only=only, nodes=arguments.nodes, gpus=arguments.gpus, labels=labels)
-            if arguments.metrics:
-                cluster.start_metrics()
+            amounts = {"nodes": arguments.nodes, "gpus": arguments.gpus}
+            cluster.up(control_plane_only=only, labels=labels, metrics=arguments.metrics, **amounts)
             say(f"up; export KUBECONFIG={cluster.kubeconfig}")
         case "down":
             cluster.down(purge=arguments.purge)

@@ -15,7 +15,7 @@ from . import (
     devices,
     dns,
     images,
-    metrics,
+    metrics_server,
     network,
     node,
     node_images,
@@ -27,7 +27,7 @@ from . import (
 from .images import Image
 from .layout import Layout, NodeLayout
 from .prerequisites import require_node_packages, require_root
-from .tools import binaries, metrics_server, network_policies
+from .tools import binaries, metrics_server_program, network_policies
 from .waiting import wait_for
 
 VOLUMES = 4
@@ -58,11 +58,12 @@ class Cluster:
         nodes: int = 1,
         gpus: int = 0,
         labels: Mapping[str, str] | None = None,
+        metrics: bool = False,
     ) -> None:
         """Bring the cluster up, or to what is missing of it.
 
-        `gpus` is a capacity that no device stands behind, of each node; so are `labels`. More nodes than these go on,
-        if they run.
+        `gpus` is a capacity that no device stands behind, of each node; so are `labels`. With `metrics`
+        autoscalers know what pods use. What runs beyond that goes on.
 
         Raises:
             Missing: the machine lacks something; the message says what.
@@ -86,6 +87,10 @@ class Cluster:
                 self._forget_node(one)
         self._apply_storage()
         self.release_volumes()
+        if metrics:
+            self._start_metrics()
+        elif not processes.is_alive(self.layout, metrics_server.PROCESS):
+            self._forget_metrics()
 
     def down(self, *, purge: bool = False) -> None:
         """End everything, and leave nothing behind. `purge` deletes the instance's folder too."""
@@ -94,7 +99,7 @@ class Cluster:
             policies.stop(one)
             node.down(one)
         dns.down(self.layout)
-        metrics.down(self.layout)
+        metrics_server.down(self.layout)
         sysctls.restore(self.layout)
         control_plane.down(self.layout)
         for one in reversed(self.layout.nodes):
@@ -126,19 +131,15 @@ class Cluster:
         changed = [f"{key}={found[key]}" if key in found else f"{key}-" for key in devices.LABELS]
         self.kubectl("label", "node", one.name, "--overwrite", *changed)
 
-    def start_metrics(self) -> None:
-        """Have metrics-server, and wait until it knows all nodes."""
-        metrics.up(self.layout, metrics_server())
-        self._apply(metrics.manifests(self.layout))
-        self.kubectl("wait", "apiservice", metrics.API_SERVICE, "--for=condition=Available", "--timeout=60s")
-
-        def known() -> bool:
-            try:
-                return len(self.kubectl("top", "nodes", "--no-headers").splitlines()) == len(self._running_nodes())
-            except subprocess.CalledProcessError:
-                return False
-
-        wait_for("metrics-server has seen all nodes", known, 60)
+    @contextmanager
+    def metrics(self) -> Iterator[None]:
+        """Have metrics-server for a while."""
+        self._start_metrics()
+        try:
+            yield
+        finally:
+            self._forget_metrics()
+            metrics_server.down(self.layout)
 
     def is_running(self) -> bool:
         """Return whether the API server answers."""
@@ -235,12 +236,30 @@ class Cluster:
                 policies.start(one, network_policies())
             yield
 
+    def _start_metrics(self) -> None:
+        """Have metrics-server, and wait until it knows all nodes."""
+        metrics_server.up(self.layout, metrics_server_program())
+        self._apply(metrics_server.manifests(self.layout))
+        self.kubectl("wait", "apiservice", metrics_server.API_SERVICE, "--for=condition=Available", "--timeout=60s")
+
+        def known() -> bool:
+            try:
+                return len(self.kubectl("top", "nodes", "--no-headers").splitlines()) == len(self._running_nodes())
+            except subprocess.CalledProcessError:
+                return False
+
+        wait_for("metrics-server has seen all nodes", known, 60)
+
+    def _forget_metrics(self) -> None:
+        # The API server would go on asking nobody, and no namespace could be deleted.
+        self.kubectl("delete", "apiservice", metrics_server.API_SERVICE, "--ignore-not-found")
+
     def _running_nodes(self) -> list[NodeLayout]:
         return [one for one in self.layout.nodes if processes.is_alive(one, "kubelet")]
 
     def _start_node(self, one: NodeLayout, programs: Path, gpus: int, labels: Mapping[str, str]) -> None:
         if not one.is_first:
-            network.join(self.layout, one)
+            network.join(one)
         node.up(one, programs, images.pause_archive())
         if labels:
             self.kubectl("label", "node", one.name, "--overwrite", *(f"{key}={value}" for key, value in labels.items()))

@@ -17,22 +17,28 @@ def up(layout: Layout) -> None:
         _ip("route", "replace", destination, "via", node.address)
 
 
-def join(layout: Layout, node: NodeLayout) -> None:
+def join(node: NodeLayout) -> None:
     """Make another node's namespace, and the routes between it, the first node and this machine."""
-    inside_first = ("-n", layout.first.namespace)
+    first = node.cluster.first
+    inside_first = ("-n", first.namespace)
     _join(node, inside_first)
-    _ip("route", "replace", node.network, "via", layout.first.address)
+    _ip("route", "replace", node.network, "via", first.address)
     _ip(*inside_first, "route", "replace", node.pods, "via", node.address)
-    for destination in (layout.first.network, layout.first.pods):
+    for destination in (first.network, first.pods):
         _ip("-n", node.namespace, "route", "replace", destination, "via", node.gateway)
 
 
 def leave(node: NodeLayout) -> None:
-    """Remove a node's namespace, and with it the veth and the routes."""
+    """Remove a node's veth, its routes and its namespace."""
+    first = node.cluster.first
+    outside = () if node.is_first else ("-n", first.namespace)
+    # The veth first: it goes at once, and with its namespace only some time later.
+    if (node.is_first or first.namespace_path.exists()) and _exists(node.outer_link, outside):
+        _ip(*outside, "link", "delete", node.outer_link)
+        if not node.is_first:
+            _ip("route", "delete", node.network)
     if node.namespace_path.exists():
         _ip("netns", "delete", node.namespace)
-    if node.is_first and _exists(node.outer_link, ()):  # at once, which the namespace's own end is not
-        _ip("link", "delete", node.outer_link)
 
 
 def _join(node: NodeLayout, outside: tuple[str, ...]) -> None:

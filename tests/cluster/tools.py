@@ -32,7 +32,7 @@ def network_policies() -> Path:
     return _built(cache() / "bin" / f"{module}-{_hash((module,))}", (module,)) / module
 
 
-def metrics_server() -> Path:
+def metrics_server_program() -> Path:
     """Return metrics-server. Only few tests need it: it is built apart."""
     module = "metricsserver"
     return _built(cache() / "bin" / f"{module}-{_hash((module,))}", (module,)) / "metrics-server"
