@@ -240,15 +240,17 @@ class Cluster:
         """Have metrics-server, and wait until it knows all nodes."""
         metrics_server.up(self.layout, metrics_server_program())
         self._apply(metrics_server.manifests(self.layout))
-        self.kubectl("wait", "apiservice", metrics_server.API_SERVICE, "--for=condition=Available", "--timeout=60s")
 
         def known() -> bool:
+            if not processes.is_alive(self.layout, metrics_server.PROCESS):
+                log = processes.log_tail(self.layout, metrics_server.PROCESS)
+                raise RuntimeError(f"metrics-server ended:\n{log}")
             try:
                 return len(self.kubectl("top", "nodes", "--no-headers").splitlines()) == len(self._running_nodes())
-            except subprocess.CalledProcessError:
+            except subprocess.CalledProcessError:  # not yet
                 return False
 
-        wait_for("metrics-server has seen all nodes", known, 60)
+        wait_for("metrics-server has seen all nodes", known, 120)
 
     def _forget_metrics(self) -> None:
         # The API server would go on asking nobody, and no namespace could be deleted.

@@ -27,7 +27,8 @@ def up(layout: Layout, program: Path) -> None:
         "tls-private-key-file": layout.certificate("metrics-server.key"),
         "kubelet-certificate-authority": authority,
         "kubelet-preferred-address-types": "InternalIP",
-        "metric-resolution": "10s",  # the shortest that it takes
+        "metric-resolution": "10s",  # the shortest that it takes, and longer than the next
+        "kubelet-request-timeout": "5s",
     }
     processes.start(layout, PROCESS, [program, *(f"--{name}={value}" for name, value in flags.items())])
 
