@@ -27,7 +27,7 @@ class Device:
     @property
     def product(self) -> str:
         """Its name as NVIDIA's GPU feature discovery has it in `nvidia.com/gpu.product`."""
-        return re.sub(r"[^A-Za-z0-9_.-]+", "", re.sub(r"\s+", "-", self.name))
+        return "-".join(re.sub(r"[^A-Za-z0-9_. -]", "", self.name).split())
 
     @property
     def labels(self) -> dict[str, str]:
