@@ -43,9 +43,8 @@ H200 = Device("NVIDIA H200", "9.0", 143771 << 20)
 
 
 def make_place(node: NodeLayout) -> None:
-    """Make the folder, in which every container may write."""
+    """Make the folder that every container has; empty, and nobody's to write in, as long as there is no device."""
     node.gpu.mkdir(parents=True, exist_ok=True)
-    node.gpu.chmod(0o1777)
 
 
 def put(node: NodeLayout, device: Device | None) -> None:

@@ -1,5 +1,6 @@
 """Two nodes: a drain moves what runs on one to the other, and it answers whoever asks, from wherever."""
 
+import subprocess
 import uuid
 from collections.abc import Iterator
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.cluster import Cluster, operator_image
 from tests.cluster.layout import NodeLayout
+from tests.cluster.policies import NotInForceError
 from tests.support.api import Api, Json
 from tests.support.waiting import eventually
 
@@ -79,13 +81,14 @@ def web(prefers: str) -> tuple[Json, Json]:
     return deployment, service
 
 
-def asked_from(cluster: Cluster, api: Api, node: NodeLayout) -> str:
-    """What a pod of this node is answered, by the Service's name."""
-    name = f"asks-from-{node.name}"
+def asked_from(cluster: Cluster, api: Api, node: NodeLayout, label: str = "anybody") -> str:
+    """What a pod of this node is answered, by the Service's name; it has a label."""
+    name = f"{label}-on-{node.name}"
     ask = f"import urllib.request; print(urllib.request.urlopen('http://web:{PORT}', timeout=5).read().decode())"
     if not api.exists("Pod", name):
         spec = pod_of("import signal; signal.pause()", nodeName=node.name)
-        api.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
+        metadata = {"name": name, "labels": {"who": label}}
+        api.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
         cluster.kubectl("-n", api.namespace, "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
     return cluster.kubectl("-n", api.namespace, "exec", name, "--", "python", "-c", ask).strip()
 
@@ -119,3 +122,32 @@ def test_a_drain_moves_a_pod_to_the_other_node_and_it_answers_from_outside_and_f
         cluster.kubectl("uncordon", second.name)
     assert asked_from(cluster, api, first) == first.name
     assert asked_from(cluster, api, second) == first.name
+
+
+def test_network_policies_are_in_force_between_the_nodes(cluster: Cluster, second: NodeLayout, api: Api) -> None:
+    first = cluster.layout.first
+    for manifest in web(prefers=second.name):
+        api.create(manifest)
+    eventually(lambda: api.get("Deployment", "web")["status"].get("readyReplicas") == 1, seconds=60)
+    policy = {
+        "podSelector": {"matchLabels": {"app": "web"}},
+        "ingress": [{"from": [{"podSelector": {"matchLabels": {"who": "friend"}}}]}],
+    }
+
+    def is_answered(label: str) -> bool:
+        try:
+            return asked_from(cluster, api, first, label) == second.name
+        except subprocess.CalledProcessError as failed:
+            assert "timed out" in failed.stderr, failed.stderr
+            return False
+
+    try:
+        with cluster.network_policies_in_force():
+            assert is_answered("friend")
+            assert is_answered("stranger")
+            kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "web"}}
+            api.create({**kind, "spec": policy})
+            eventually(lambda: not is_answered("stranger"))
+            assert is_answered("friend")
+    except NotInForceError as why:
+        pytest.skip(str(why))
