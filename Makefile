@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: siege help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness audit test-gpu setup clean
+.PHONY: siege nodes help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness audit test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -32,6 +32,9 @@ e2e: setup       ## The tests on a whole cluster
 
 siege: setup     ## A hostile tenant does everything at once beside an honest one, on a whole cluster; writes benchmarks/results
 	.venv/bin/pytest tests/siege -s
+
+nodes: setup     ## The tests that take longer on a cluster of two nodes: GPUs of two kinds, autoscaling
+	.venv/bin/pytest tests/nodes -s
 
 converter-test: setup ## The converter image's own tests, on the CPU
 	@$(SUITES) converter

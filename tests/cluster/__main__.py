@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from . import Cluster, Missing, converter_image, operator_image
+from .layout import MOST_NODES
 from .progress import say
 from .tools import binaries
 
@@ -28,7 +29,9 @@ def _run(cluster: Cluster, arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "up":
             labels = dict(label.split("=", 1) for label in arguments.label)
-            cluster.up(control_plane_only=arguments.control_plane_only, gpus=arguments.gpus, labels=labels)
+            only = arguments.control_plane_only
+            amounts = {"nodes": arguments.nodes, "gpus": arguments.gpus}
+            cluster.up(control_plane_only=only, labels=labels, metrics=arguments.metrics, **amounts)
             say(f"up; export KUBECONFIG={cluster.kubeconfig}")
         case "down":
             cluster.down(purge=arguments.purge)
@@ -61,13 +64,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start what does not run")
     up.add_argument("--control-plane-only", action="store_true", help="without a node: enough for integration tests")
+    up.add_argument("--nodes", type=int, choices=range(1, MOST_NODES + 1), default=1, help="how many (default: 1)")
     up.add_argument("--gpus", type=int, default=0, help="a capacity of nvidia.com/gpu that no device stands behind")
-    up.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="a label of the node")
+    up.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="a label of the nodes")
+    up.add_argument("--metrics", action="store_true", help="with metrics-server, for autoscalers and kubectl top")
     down = commands.add_parser("down", help="end everything and leave nothing behind")
     down.add_argument("--purge", action="store_true", help="delete the instance's folder too")
     commands.add_parser("status", help="say what runs; exit code 0 if the API server answers")
     commands.add_parser("kubeconfig", help="print the path of the administrator's kubeconfig")
-    load = commands.add_parser("load-image", help="import an image archive into the node")
+    load = commands.add_parser("load-image", help="import an image archive into the nodes")
     load.add_argument("archive", type=Path)
     commands.add_parser("build", help="build what the cache lacks: programs, the operator's and the converter's image")
     kubectl = commands.add_parser("kubectl", help="run kubectl as the administrator")

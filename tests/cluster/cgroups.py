@@ -1,17 +1,17 @@
-"""A cgroup for each instance's Pods: a kubelet ends whatever it does not know below its own."""
+"""A cgroup for each node's Pods: a kubelet ends whatever it does not know below its own."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from .layout import Layout
+from .layout import NodeLayout
 
 _TOP = Path("/sys/fs/cgroup")
 
 
-def up(layout: Layout) -> None:
-    """Make the instance's cgroup in every hierarchy."""
+def up(node: NodeLayout) -> None:
+    """Make the node's cgroup in every hierarchy."""
     for hierarchy in _hierarchies():
-        folder = hierarchy / layout.namespace
+        folder = hierarchy / node.namespace
         folder.mkdir(exist_ok=True)
         # A new cpuset is empty, and nothing can run in it: it starts as its parent is.
         for name in ("cpuset.cpus", "cpuset.mems"):
@@ -20,19 +20,19 @@ def up(layout: Layout) -> None:
                 file.write_text((hierarchy / name).read_text())
 
 
-def down(layout: Layout) -> None:
-    """Remove the instance's cgroups, innermost first; they are empty once its containers have ended."""
+def down(node: NodeLayout) -> None:
+    """Remove the node's cgroups, innermost first; they are empty once its containers have ended."""
     for hierarchy in _hierarchies():
-        top = hierarchy / layout.namespace
+        top = hierarchy / node.namespace
         if top.exists():
             inner = sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True)
             for folder in (*inner, top):
                 folder.rmdir()
 
 
-def root(layout: Layout) -> str:
+def root(node: NodeLayout) -> str:
     """Return the cgroup's name as the kubelet takes it."""
-    return f"/{layout.namespace}"
+    return f"/{node.namespace}"
 
 
 def _hierarchies() -> Iterator[Path]:

@@ -4,19 +4,34 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from . import certificates, control_plane, images, network, node, policies, processes, storage
+from . import (
+    certificates,
+    control_plane,
+    devices,
+    dns,
+    images,
+    metrics_server,
+    network,
+    node,
+    node_images,
+    policies,
+    processes,
+    storage,
+    sysctls,
+)
 from .images import Image
-from .layout import Layout
+from .layout import Layout, NodeLayout
 from .prerequisites import require_node_packages, require_root
-from .tools import binaries, network_policies
+from .tools import binaries, metrics_server_program, network_policies
 from .waiting import wait_for
 
 VOLUMES = 4
-NODE_PROCESSES = ("containerd", "kubelet", "proxy", "coredns")
+NODE_PROCESSES = ("containerd", "kubelet", "proxy")
 CONTROL_PLANE_PROCESSES = ("etcd", "apiserver", "controller-manager", "scheduler")
 
 
@@ -40,10 +55,15 @@ class Cluster:
         self,
         *,
         control_plane_only: bool = False,
+        nodes: int = 1,
         gpus: int = 0,
         labels: Mapping[str, str] | None = None,
+        metrics: bool = False,
     ) -> None:
-        """Bring the cluster up, or to what is missing of it. `gpus` is a capacity that no device stands behind.
+        """Bring the cluster up, or to what is missing of it.
+
+        `gpus` is a capacity that no device stands behind, of each node; so are `labels`. With `metrics`
+        autoscalers know what pods use. What runs beyond that goes on.
 
         Raises:
             Missing: the machine lacks something; the message says what.
@@ -58,28 +78,68 @@ class Cluster:
         control_plane.up(self.layout, programs)
         if control_plane_only:
             return
-        node.up(self.layout, programs, images.pause_archive())
+        sysctls.remember(self.layout)
+        dns.up(self.layout, programs)
+        for one in self.layout.nodes:
+            if one.number <= nodes:
+                self._start_node(one, programs, gpus, labels or {})
+            elif not processes.is_alive(one, "kubelet"):
+                self._forget_node(one)
         self._apply_storage()
         self.release_volumes()
-        if labels:
-            pairs = [f"{key}={value}" for key, value in labels.items()]
-            self.kubectl("label", "node", self.layout.node, "--overwrite", *pairs)
-        if gpus:
-            capacity = {
-                "status": {"capacity": {"nvidia.com/gpu": str(gpus)}, "allocatable": {"nvidia.com/gpu": str(gpus)}}
-            }
-            patch = ("patch", "node", self.layout.node, "--subresource=status", "-p", json.dumps(capacity))
-            self.kubectl(*patch)
+        if metrics:
+            self._start_metrics()
+        elif not processes.is_alive(self.layout, metrics_server.PROCESS):
+            self._forget_metrics()
 
     def down(self, *, purge: bool = False) -> None:
         """End everything, and leave nothing behind. `purge` deletes the instance's folder too."""
         require_root()
-        policies.stop(self.layout)
-        node.down(self.layout)
+        for one in reversed(self.layout.nodes):
+            policies.stop(one)
+            node.down(one)
+        dns.down(self.layout)
+        metrics_server.down(self.layout)
+        sysctls.restore(self.layout)
         control_plane.down(self.layout)
-        network.down(self.layout)
+        for one in reversed(self.layout.nodes):
+            network.leave(one)
         if purge:
             shutil.rmtree(self.layout.folder, ignore_errors=True)
+
+    @contextmanager
+    def second_node(self) -> Iterator[NodeLayout]:
+        """Have a second node for a while; its pods end with it."""
+        _, second = self.layout.nodes
+        self.up(nodes=second.number)
+        try:
+            yield second
+        finally:
+            self.kubectl("cordon", second.name)
+            self.kubectl("delete", "pods", "--all-namespaces", f"--field-selector=spec.nodeName={second.name}")
+            node.down(second)
+            network.leave(second)
+            self._forget_node(second)
+
+    def set_gpus(
+        self, one: NodeLayout, count: int, device: devices.Device | None = None, *, labelled: bool = True
+    ) -> None:
+        """Give a node so many GPUs, which its containers see as this device, and the labels that name it."""
+        devices.put(one, device)
+        self.kubectl("patch", "node", one.name, "--subresource=status", "-p", devices.capacity(count))
+        found = device.labels if device is not None and labelled else {}
+        changed = [f"{key}={found[key]}" if key in found else f"{key}-" for key in devices.LABELS]
+        self.kubectl("label", "node", one.name, "--overwrite", *changed)
+
+    @contextmanager
+    def metrics(self) -> Iterator[None]:
+        """Have metrics-server for a while."""
+        self._start_metrics()
+        try:
+            yield
+        finally:
+            self._forget_metrics()
+            metrics_server.down(self.layout)
 
     def is_running(self) -> bool:
         """Return whether the API server answers."""
@@ -87,7 +147,14 @@ class Cluster:
 
     def processes(self) -> dict[str, bool]:
         """Return which of the cluster's processes are alive."""
-        return {name: processes.is_alive(self.layout, name) for name in (*CONTROL_PLANE_PROCESSES, *NODE_PROCESSES)}
+        first, *others = self.layout.nodes
+        places = dict.fromkeys((*CONTROL_PLANE_PROCESSES, dns.PROCESS), self.layout)
+        alive = {name: processes.is_alive(place, name) for name, place in places.items()}
+        alive |= {name: processes.is_alive(first, name) for name in NODE_PROCESSES}
+        for one in others:
+            if one.namespace_path.exists():
+                alive |= {f"{name} of {one.name}": processes.is_alive(one, name) for name in NODE_PROCESSES}
+        return alive
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl as the administrator, and return what it prints.
@@ -123,13 +190,16 @@ class Cluster:
         wait_for("the CRDs are established", established, 60)
 
     def load_image(self, image: Image) -> None:
-        """Have the node know an image, unless it does."""
-        if not node.has_image(self.layout, image.full_name):
-            node.load_image(self.layout, image.archive)
+        """Have the nodes know an image, unless they do."""
+        for one in self._running_nodes():
+            for wanted in (image.base, image):
+                if wanted is not None and not node_images.has(one, wanted.full_name):
+                    self._load(one, wanted)
 
     def load_archive(self, archive: Path) -> None:
-        """Import an image archive into the node."""
-        node.load_image(self.layout, archive)
+        """Import an image archive into the nodes."""
+        for one in self._running_nodes():
+            node_images.load(one, archive)
 
     def release_volumes(self) -> None:
         """Empty the volumes that a deleted claim has left, and offer them again."""
@@ -160,14 +230,58 @@ class Cluster:
         Raises:
             NotInForceError: this machine's kernel cannot; the message says why.
         """
-        policies.start(self.layout, network_policies())
-        try:
+        with ExitStack() as stack:
+            for one in self._running_nodes():
+                stack.callback(policies.stop, one)
+                policies.start(one, network_policies())
             yield
-        finally:
-            policies.stop(self.layout)
+
+    def _start_metrics(self) -> None:
+        """Have metrics-server, and wait until it knows all nodes."""
+        metrics_server.up(self.layout, metrics_server_program())
+        self._apply(metrics_server.manifests(self.layout))
+
+        def known() -> bool:
+            if not processes.is_alive(self.layout, metrics_server.PROCESS):
+                log = processes.log_tail(self.layout, metrics_server.PROCESS)
+                raise RuntimeError(f"metrics-server ended:\n{log}")
+            try:
+                return len(self.kubectl("top", "nodes", "--no-headers").splitlines()) == len(self._running_nodes())
+            except subprocess.CalledProcessError:  # not yet
+                return False
+
+        wait_for("metrics-server has seen all nodes", known, 120)
+
+    def _forget_metrics(self) -> None:
+        # The API server would go on asking nobody, and no namespace could be deleted.
+        self.kubectl("delete", "apiservice", metrics_server.API_SERVICE, "--ignore-not-found")
+
+    def _running_nodes(self) -> list[NodeLayout]:
+        return [one for one in self.layout.nodes if processes.is_alive(one, "kubelet")]
+
+    def _start_node(self, one: NodeLayout, programs: Path, gpus: int, labels: Mapping[str, str]) -> None:
+        if not one.is_first:
+            network.join(one)
+        node.up(one, programs, images.pause_archive())
+        if labels:
+            self.kubectl("label", "node", one.name, "--overwrite", *(f"{key}={value}" for key, value in labels.items()))
+        if gpus:
+            self.kubectl("patch", "node", one.name, "--subresource=status", "-p", devices.capacity(gpus))
+
+    def _load(self, one: NodeLayout, image: Image) -> None:
+        first = self.layout.first
+        if one.is_first or not node_images.has(first, image.full_name):
+            node_images.load(one, image.archive)
+        else:
+            node_images.copy(image.full_name, first, one)
+
+    def _forget_node(self, one: NodeLayout) -> None:
+        self.kubectl("delete", "node", one.name, "--ignore-not-found")
 
     def _apply_storage(self) -> None:
-        manifests = list(storage.manifests(self.layout, VOLUMES))
+        self._apply(list(storage.manifests(self.layout, VOLUMES)))
+
+    def _apply(self, manifests: list[dict[str, Any]]) -> None:
         items = {"apiVersion": "v1", "kind": "List", "items": manifests}
         self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(items))
 

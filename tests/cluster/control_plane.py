@@ -83,8 +83,8 @@ def _start_api_server(layout: Layout, binaries: Path) -> None:
 
     flags = {
         "etcd-servers": ETCD,
-        "bind-address": layout.node_address,
-        "advertise-address": layout.node_address,
+        "bind-address": layout.control_plane_address,
+        "advertise-address": layout.control_plane_address,
         "secure-port": 6443,
         "authorization-mode": "Node,RBAC",
         # The second as OpenShift has it: who changes an object's owners must have leave to delete it.

@@ -19,20 +19,17 @@ RELEASE = "tftrt-operator"
 CHART = REPOSITORY / "charts" / "tftrt-operator"
 
 
-def install_operator(cluster: Cluster, operator: Image, converter: Image) -> None:
-    """Install or upgrade the chart, and wait until the operator is ready."""
+def install_operator(cluster: Cluster, operator: Image, converter: Image, fake_gpu: Image | None = None) -> None:
+    """Install or upgrade the chart, and wait until the operator is ready. `fake_gpu` is one runtime more."""
+    versions = {"tensorflow": "2.14.1", "tensorrt": "8.5.3.1"}
+    on_gpu = {**versions, "accelerator": "GPU", "maxComputeCapability": "9.0"}
+    played = [] if fake_gpu is None else [{"name": "fake-gpu", "image": fake_gpu.name, **on_gpu}]
     values = {
         "image": {"repository": operator.repository, "tag": operator.tag},
         "runtimes": [
-            {
-                "name": "triton",
-                "image": converter.name,
-                "tensorflow": "2.14.1",
-                "tensorrt": "8.5.3.1",
-                "accelerator": "GPU",
-                "maxComputeCapability": "9.0",
-            },
+            {"name": "triton", "image": converter.name, **on_gpu},
             {"name": "cpu", "image": converter.name, "tensorflow": "2.14.1", "accelerator": "None"},
+            *played,
         ],
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import layers
 from .layout import REPOSITORY, SOURCE, cache
 from .mounts import unmount_below
 from .node import PAUSE_IMAGE
@@ -19,15 +20,17 @@ DEBIAN = "bookworm"
 KEPT_IMAGES = 2  # of a repository; the second for who goes back and forth between two branches
 # libpython: the stub of Triton's Python backend links it. ca-certificates: pip and uv fetch over HTTPS.
 BASE_PACKAGES = ("python3", "python3-venv", "libpython3.11", "ca-certificates")
+PACKAGE = "opt/package"  # where the converter image has its own
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image: the name that manifests use, and the archive that a node imports."""
+    """An image: the name that manifests use, and the archive that a node imports, where it has the base already."""
 
     repository: str
     tag: str
+    base: "Image | None" = None
 
     @property
     def name(self) -> str:
@@ -56,6 +59,16 @@ def converter_image() -> Image:
     sources = ["Dockerfile", "pyproject.toml", "uv.lock", "README.md", "tftrt_runtime"]
     context = REPOSITORY / "converter_image"
     return _built("tftrt-converter", context, sources, target="cpu", dependencies="cpu-dependencies")
+
+
+def fake_gpu_image() -> Image:
+    """Return the converter image with a GPU that is played (see devices.py): a small layer on the one of the CPU."""
+    base = converter_image()
+    overlay = SOURCE / "fake_gpu"
+    image = Image("tftrt-fake-gpu", "dev-" + _hash([overlay], base.tag), base)
+    if not image.archive.exists():
+        layers.write(image.archive, image.full_name, base.archive, overlay, PACKAGE)
+    return image
 
 
 def pause_archive() -> Path:

@@ -1,118 +1,101 @@
-"""The node: containerd, kubelet, kube-proxy and CoreDNS, and how all of it goes again."""
+"""A node: containerd, kubelet and kube-proxy, and how all of it goes again."""
 
 import json
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc
 import yaml
 
-from . import cgroups, processes
-from .layout import Layout
+from . import certificates, cgroups, devices, node_images, processes
+from .ctr import ctr, program, socket
+from .layout import NodeLayout
 from .mounts import unmount_below
-from .prerequisites import find
 from .progress import say
-from .sysctls import remember, restore
 from .waiting import wait_for
 
 PAUSE_IMAGE = "docker.io/library/tftrt-pause:1"
-NAMESPACE = "k8s.io"  # of containerd, where the kubelet's containers are
 
 
-def up(layout: Layout, binaries: Path, pause_archive: Path) -> None:
+def up(node: NodeLayout, binaries: Path, pause_archive: Path) -> None:
     """Start what does not run, and wait until the node is ready."""
-    _write_configuration(layout)
-    _start_containerd(layout)
-    if PAUSE_IMAGE not in _ctr(layout, "images", "ls", "-q").split():
-        load_image(layout, pause_archive)
-    remember(layout)
-    cgroups.up(layout)
-    kubelet: list[str | Path] = [binaries / "kubelet", f"--config={layout.folder / 'etc' / 'kubelet.yaml'}"]
-    kubelet += [f"--kubeconfig={layout.kubeconfig('kubelet')}", f"--root-dir={layout.folder / 'kubelet'}"]
-    kubelet += [f"--cert-dir={layout.folder / 'kubelet-pki'}", f"--hostname-override={layout.node}"]
-    kubelet += [f"--node-ip={layout.node_address}"]
-    started = None if processes.is_alive(layout, "kubelet") else datetime.now(UTC).replace(microsecond=0)
-    processes.start(layout, "kubelet", kubelet)
-    processes.start(layout, "proxy", [binaries / "kube-proxy", f"--config={layout.folder / 'etc' / 'proxy.yaml'}"])
-    processes.start(layout, "coredns", [binaries / "coredns", "-conf", layout.folder / "etc" / "Corefile"])
+    certificates.make_kubelet(node)
+    _write_configuration(node)
+    _start_containerd(node)
+    if not node_images.has(node, PAUSE_IMAGE):
+        node_images.load(node, pause_archive)
+    cgroups.up(node)
+    kubelet: list[str | Path] = [binaries / "kubelet", f"--config={node.folder / 'etc' / 'kubelet.yaml'}"]
+    kubelet += [f"--kubeconfig={node.kubeconfig('kubelet')}", f"--root-dir={node.folder / 'kubelet'}"]
+    kubelet += [f"--cert-dir={node.folder / 'kubelet-pki'}", f"--hostname-override={node.name}"]
+    kubelet += [f"--node-ip={node.address}"]
+    started = None if processes.is_alive(node, "kubelet") else datetime.now(UTC).replace(microsecond=0)
+    processes.start(node, "kubelet", kubelet)
+    processes.start(node, "proxy", [binaries / "kube-proxy", f"--config={node.folder / 'etc' / 'proxy.yaml'}"])
 
     def ready() -> bool:
-        if not processes.is_alive(layout, "kubelet"):
-            raise RuntimeError(f"the kubelet ended:\n{processes.log_tail(layout, 'kubelet')}")
+        if not processes.is_alive(node, "kubelet"):
+            raise RuntimeError(f"the kubelet ended:\n{processes.log_tail(node, 'kubelet')}")
         condition = "{range .status.conditions[?(@.type=='Ready')]}{.status} {.lastHeartbeatTime}{end}"
-        command = [str(binaries / "kubectl"), f"--kubeconfig={layout.kubeconfig()}", "get", "node", layout.node]
+        command = [str(binaries / "kubectl"), f"--kubeconfig={node.cluster.kubeconfig()}", "get", "node", node.name]
         done = subprocess.run([*command, f"-o=jsonpath={condition}"], capture_output=True, text=True, check=False)
         status, _, heartbeat = done.stdout.partition(" ")
         # What an earlier kubelet said is no news.
         return status == "True" and (started is None or datetime.fromisoformat(heartbeat) >= started)
 
-    wait_for("the node is ready", ready, 120)
-    say(f"{layout.node} ready")
+    wait_for(f"{node.name} is ready", ready, 120)
+    say(f"{node.name} ready")
 
 
-def down(layout: Layout) -> None:
+def down(node: NodeLayout) -> None:
     """End the kubelet first, so that nothing starts again, then every container, then containerd."""
-    for name in ("kubelet", "proxy", "coredns"):
-        processes.stop(layout, name)
-    if layout.namespace_path.exists() and (layout.folder / "containerd" / "root").exists():
-        _end_containers(layout)
-    unmount_below(layout.folder)
-    cgroups.down(layout)
-    restore(layout)
+    for name in ("kubelet", "proxy"):
+        processes.stop(node, name)
+    if node.namespace_path.exists() and (node.folder / "containerd" / "root").exists():
+        _end_containers(node)
+    unmount_below(node.folder)
+    cgroups.down(node)
 
 
-def sandbox_networks(layout: Layout) -> list[str]:
+def sandbox_networks(node: NodeLayout) -> list[str]:
     """Return the network namespaces that containerd made for Pods, as it has them in its own records."""
     paths = set()
-    for container in _ctr(layout, "containers", "ls", "-q").split():
-        described = json.loads(_ctr(layout, "containers", "info", container))
+    for container in ctr(node, "containers", "ls", "-q").split():
+        described = json.loads(ctr(node, "containers", "info", container))
         for namespace in described.get("Spec", {}).get("linux", {}).get("namespaces", []):
             if namespace["type"] == "network" and "/netns/cni-" in namespace.get("path", ""):
                 paths.add(namespace["path"])
     return sorted(paths)
 
 
-def _end_containers(layout: Layout) -> None:
-    _start_containerd(layout)  # after a hard kill too: only containerd knows which shims are its own
-    namespaces = sandbox_networks(layout)
-    for task in _ctr(layout, "tasks", "ls", "-q").split():
-        _ctr(layout, "tasks", "delete", "--force", task, check=False)
-    wait_for("the containers end", lambda: not _ctr(layout, "tasks", "ls", "-q").split(), 30)
-    shims = _shims(layout)
-    for container in _ctr(layout, "containers", "ls", "-q").split():
-        _ctr(layout, "containers", "delete", container, check=False)
+def _end_containers(node: NodeLayout) -> None:
+    _start_containerd(node)  # after a hard kill too: only containerd knows which shims are its own
+    namespaces = sandbox_networks(node)
+    for task in ctr(node, "tasks", "ls", "-q").split():
+        ctr(node, "tasks", "delete", "--force", task, check=False)
+    wait_for("the containers end", lambda: not ctr(node, "tasks", "ls", "-q").split(), 30)
+    shims = _shims(node)
+    for container in ctr(node, "containers", "ls", "-q").split():
+        ctr(node, "containers", "delete", container, check=False)
     wait_for("the shims end", lambda: not [pid for pid in shims if processes.start_time(pid)], 30)
-    processes.stop(layout, "containerd")
+    processes.stop(node, "containerd")
     for path in namespaces:
         subprocess.run(["umount", "-l", path], capture_output=True, check=False)
         Path(path).unlink(missing_ok=True)
 
 
-def load_image(layout: Layout, archive: Path) -> None:
-    """Import an image archive where the kubelet finds it."""
-    _ctr(layout, "images", "import", "--snapshotter", "overlayfs", str(archive))
-
-
-def has_image(layout: Layout, name: str) -> bool:
-    """Return whether an image is there."""
-    return name in _ctr(layout, "images", "ls", "-q").split()
-
-
-def _socket(layout: Layout) -> Path:
-    return layout.folder / "containerd" / "containerd.sock"
-
-
-def _start_containerd(layout: Layout) -> None:
-    processes.start(layout, "containerd", ["containerd", "-c", layout.folder / "etc" / "containerd.toml", "-l", "warn"])
+def _start_containerd(node: NodeLayout) -> None:
+    processes.start(node, "containerd", ["containerd", "-c", node.folder / "etc" / "containerd.toml", "-l", "warn"])
 
     # Its runtime service, the one that the kubelet asks, and ends if it gets no answer, is initialized last.
-    with grpc.insecure_channel(f"unix://{_socket(layout)}") as channel:
+    with grpc.insecure_channel(f"unix://{socket(node)}") as channel:
         version = channel.unary_unary("/runtime.v1.RuntimeService/Version")
 
         def answers() -> bool:
-            if not processes.is_alive(layout, "containerd"):
-                raise RuntimeError(f"containerd ended:\n{processes.log_tail(layout, 'containerd')}")
+            if not processes.is_alive(node, "containerd"):
+                raise RuntimeError(f"containerd ended:\n{processes.log_tail(node, 'containerd')}")
             try:
                 version(b"", timeout=5)  # a VersionRequest without fields
             except grpc.RpcError:
@@ -122,19 +105,7 @@ def _start_containerd(layout: Layout) -> None:
         wait_for("containerd answers", answers, 30)
 
 
-def _ctr(layout: Layout, *arguments: str, check: bool = True) -> str:
-    command = [_program("ctr"), "-a", str(_socket(layout)), "-n", NAMESPACE, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if check and done.returncode != 0:
-        raise RuntimeError(f"ctr {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
-
-
-def _program(name: str) -> str:
-    return find(name) or name
-
-
-def _shims(layout: Layout) -> list[int]:
+def _shims(node: NodeLayout) -> list[int]:
     """Return the pids of this containerd's shims, which say on their command line whose they are."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -142,22 +113,23 @@ def _shims(layout: Layout) -> list[int]:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        if words[0].endswith(b"containerd-shim-runc-v2") and str(_socket(layout)).encode() in words:
+        if words[0].endswith(b"containerd-shim-runc-v2") and str(socket(node)).encode() in words:
             found.append(int(path.parent.name))
     return found
 
 
-def _write_configuration(layout: Layout) -> None:
-    folder = layout.folder
+def _write_configuration(node: NodeLayout) -> None:
+    folder = node.folder
     for name in ("etc", "cni", "cni-data", "containerd", "volume-plugins", "pod-logs"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    devices.make_place(node)
     contents = {
-        "etc/resolv.conf": f"nameserver {layout.node_address}\n",
-        "etc/containerd.toml": _containerd(layout),
-        "etc/kubelet.yaml": yaml.safe_dump(_kubelet(layout)),
-        "etc/proxy.yaml": yaml.safe_dump(_proxy(layout)),
-        "etc/Corefile": _corefile(layout),
-        "cni/10-bridge.conflist": json.dumps(_cni(layout)),
+        "etc/resolv.conf": f"nameserver {node.cluster.control_plane_address}\n",
+        "etc/containerd.toml": _containerd(node),
+        "etc/runtime-spec.json": json.dumps(_runtime_spec(node)),
+        "etc/kubelet.yaml": yaml.safe_dump(_kubelet(node)),
+        "etc/proxy.yaml": yaml.safe_dump(_proxy(node)),
+        "cni/10-bridge.conflist": json.dumps(_cni(node)),
     }
     for name, content in contents.items():
         path = folder / name
@@ -166,8 +138,8 @@ def _write_configuration(layout: Layout) -> None:
             path.write_text(content)
 
 
-def _containerd(layout: Layout) -> str:
-    folder = layout.folder
+def _containerd(node: NodeLayout) -> str:
+    folder = node.folder
     plugin = 'plugins."io.containerd.grpc.v1.cri"'
     return f"""version = 2
 root = "{folder}/containerd/root"
@@ -175,7 +147,7 @@ state = "{folder}/containerd/state"
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs",
   "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.tracing"]
 [grpc]
-  address = "{_socket(layout)}"
+  address = "{socket(node)}"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{folder}/containerd/opt"
 [{plugin}]
@@ -192,39 +164,48 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
     default_runtime_name = "runc"
     [{plugin}.containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
+      base_runtime_spec = "{folder}/etc/runtime-spec.json"
       [{plugin}.containerd.runtimes.runc.options]
         SystemdCgroup = false
         Root = "{folder}/containerd/runc"
 """
 
 
-def _kubelet(layout: Layout) -> dict[str, object]:
-    folder = layout.folder
+def _runtime_spec(node: NodeLayout) -> dict[str, object]:
+    """What every container of the node begins with: containerd's own default, and the place of the node's GPU."""
+    done = subprocess.run([program("ctr"), "oci", "spec"], capture_output=True, text=True, check=True)
+    spec: dict[str, Any] = json.loads(done.stdout)
+    place = {"source": str(node.gpu), "destination": devices.PLACE, "type": "bind", "options": ["rbind", "rw"]}
+    return spec | {"mounts": [*spec["mounts"], place]}
+
+
+def _kubelet(node: NodeLayout) -> dict[str, object]:
+    folder = node.folder
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "address": layout.node_address,
+        "address": node.address,
         "healthzBindAddress": "127.0.0.1",
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": True},
-            "x509": {"clientCAFile": str(layout.certificate("ca.crt"))},
+            "x509": {"clientCAFile": str(node.cluster.certificate("ca.crt"))},
         },
         "authorization": {"mode": "Webhook"},
-        "tlsCertFile": str(layout.certificate("kubelet.crt")),
-        "tlsPrivateKeyFile": str(layout.certificate("kubelet.key")),
+        "tlsCertFile": str(node.certificate("kubelet.crt")),
+        "tlsPrivateKeyFile": str(node.certificate("kubelet.key")),
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": cgroups.root(layout),
+        "cgroupRoot": cgroups.root(node),
         "failCgroupV1": False,
         "failSwapOn": False,
-        "containerRuntimeEndpoint": f"unix://{_socket(layout)}",
+        "containerRuntimeEndpoint": f"unix://{socket(node)}",
         "podLogsDir": str(folder / "pod-logs"),
         "volumePluginDir": str(folder / "volume-plugins"),
         "maxOpenFiles": 20000,
         "maxPods": 60,
         "resolvConf": str(folder / "etc" / "resolv.conf"),
         "clusterDomain": "cluster.local",
-        "clusterDNS": [layout.node_address],
+        "clusterDNS": [node.cluster.control_plane_address],
         # Disks of test machines are small and full: only a last percent counts as pressure.
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
@@ -234,36 +215,24 @@ def _kubelet(layout: Layout) -> dict[str, object]:
     }
 
 
-def _proxy(layout: Layout) -> dict[str, object]:
+def _proxy(node: NodeLayout) -> dict[str, object]:
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
-        "bindAddress": layout.node_address,
+        "bindAddress": node.address,
         "healthzBindAddress": "127.0.0.1:10256",
         "metricsBindAddress": "127.0.0.1:10249",
-        "clientConnection": {"kubeconfig": str(layout.kubeconfig("proxy"))},
-        "hostnameOverride": layout.node,
-        "clusterCIDR": layout.pods,
+        "clientConnection": {"kubeconfig": str(node.cluster.kubeconfig("proxy"))},
+        "hostnameOverride": node.name,
+        "clusterCIDR": node.cluster.pods,
         "mode": "iptables",
         # The connection table's size is the whole machine's: leave it.
         "conntrack": {"maxPerCore": 0, "min": 0},
-        "nodePortAddresses": [f"{layout.node_address}/30"],
+        "nodePortAddresses": [node.network],
     }
 
 
-def _corefile(layout: Layout) -> str:
-    return f""".:53 {{
-    bind {layout.node_address}
-    errors
-    kubernetes cluster.local in-addr.arpa {{
-        kubeconfig {layout.kubeconfig("coredns")}
-        ttl 5
-    }}
-}}
-"""
-
-
-def _cni(layout: Layout) -> dict[str, object]:
+def _cni(node: NodeLayout) -> dict[str, object]:
     bridge = {
         "type": "bridge",
         "bridge": "cni0",
@@ -272,9 +241,9 @@ def _cni(layout: Layout) -> dict[str, object]:
         "hairpinMode": True,
         "ipam": {
             "type": "host-local",
-            "ranges": [[{"subnet": layout.pods}]],
+            "ranges": [[{"subnet": node.pods}]],
             "routes": [{"dst": "0.0.0.0/0"}],
-            "dataDir": str(layout.folder / "cni-data"),
+            "dataDir": str(node.folder / "cni-data"),
         },
     }
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}}

@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .layout import Layout
+from .layout import Layout, NodeLayout
 from .waiting import wait_for
+
+Place = Layout | NodeLayout
+"""Whose processes they are: it has the folder of their records and logs, and the network namespace they run in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +23,15 @@ class Recorded:
     start_time: int
 
 
-def start(
-    layout: Layout, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None
-) -> None:
-    """Start a program in the instance's network namespace, unless it runs already."""
-    if is_alive(layout, name):
+def start(place: Place, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
+    """Start a program in the network namespace of a place, unless it runs already."""
+    if is_alive(place, name):
         return
     for folder in ("log", "run"):
-        (layout.folder / folder).mkdir(parents=True, exist_ok=True)
+        (place.folder / folder).mkdir(parents=True, exist_ok=True)
     # `ip netns exec` would mount /sys anew and hide the cgroups: nsenter changes the network alone.
-    entering = ["nsenter", f"--net={layout.namespace_path}", *map(str, command)]
-    with (layout.folder / "log" / f"{name}.log").open("ab") as log:
+    entering = ["nsenter", f"--net={place.namespace_path}", *map(str, command)]
+    with (place.folder / "log" / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             entering,
             stdin=subprocess.DEVNULL,
@@ -40,31 +41,31 @@ def start(
             env={**os.environ, **(environment or {})},
         )
     record = Recorded(process.pid, start_time(process.pid) or 0)
-    _record_path(layout, name).write_text(json.dumps(asdict(record)))
+    _record_path(place, name).write_text(json.dumps(asdict(record)))
 
 
-def is_alive(layout: Layout, name: str) -> bool:
+def is_alive(place: Place, name: str) -> bool:
     """Return whether the recorded process runs."""
-    record = _record(layout, name)
+    record = _record(place, name)
     return record is not None and start_time(record.pid) == record.start_time
 
 
-def stop(layout: Layout, name: str, seconds: float = 20) -> None:
+def stop(place: Place, name: str, seconds: float = 20) -> None:
     """End the recorded process: asked first, then killed."""
-    record = _record(layout, name)
-    if record is not None and is_alive(layout, name):
+    record = _record(place, name)
+    if record is not None and is_alive(place, name):
         os.kill(record.pid, signal.SIGTERM)
         try:
-            wait_for(f"{name} ends", lambda: not is_alive(layout, name), seconds)
+            wait_for(f"{name} ends", lambda: not is_alive(place, name), seconds)
         except TimeoutError:
             os.kill(record.pid, signal.SIGKILL)
-            wait_for(f"{name} ends when killed", lambda: not is_alive(layout, name), 10)
-    _record_path(layout, name).unlink(missing_ok=True)
+            wait_for(f"{name} ends when killed", lambda: not is_alive(place, name), 10)
+    _record_path(place, name).unlink(missing_ok=True)
 
 
-def log_tail(layout: Layout, name: str, lines: int = 15) -> str:
+def log_tail(place: Place, name: str, lines: int = 15) -> str:
     """Return the end of a process's log."""
-    path = layout.folder / "log" / f"{name}.log"
+    path = place.folder / "log" / f"{name}.log"
     return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
 
 
@@ -78,10 +79,10 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
-def _record_path(layout: Layout, name: str) -> Path:
-    return layout.folder / "run" / f"{name}.json"
+def _record_path(place: Place, name: str) -> Path:
+    return place.folder / "run" / f"{name}.json"
 
 
-def _record(layout: Layout, name: str) -> Recorded | None:
-    path = _record_path(layout, name)
+def _record(place: Place, name: str) -> Recorded | None:
+    path = _record_path(place, name)
     return Recorded(**json.loads(path.read_text())) if path.exists() else None

@@ -1,4 +1,7 @@
-"""A static StorageClass `local`: a handful of volumes, each a folder of the node."""
+"""A static StorageClass `local`: a handful of volumes, each a folder of this machine.
+
+All nodes are this machine, and each has every volume, as where nodes mount a shared file system at the same place.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -18,6 +21,7 @@ def manifests(layout: Layout, volumes: int) -> Iterator[dict[str, Any]]:
         "provisioner": "kubernetes.io/no-provisioner",
         "volumeBindingMode": "Immediate",
     }
+    names = [node.name for node in layout.nodes]
     for number in range(volumes):
         name = f"local-{number}"
         folder = layout.folder / "volumes" / name
@@ -35,11 +39,7 @@ def manifests(layout: Layout, volumes: int) -> Iterator[dict[str, Any]]:
                 "nodeAffinity": {
                     "required": {
                         "nodeSelectorTerms": [
-                            {
-                                "matchExpressions": [
-                                    {"key": "kubernetes.io/hostname", "operator": "In", "values": [layout.node]}
-                                ]
-                            }
+                            {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": names}]}
                         ]
                     }
                 },

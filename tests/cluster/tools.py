@@ -1,7 +1,8 @@
 """The cluster's programs: pinned as Go tools, built once, kept by the hash of their modules.
 
 Each has a go.mod of its own in `tools/`, so that their dependencies do not argue. To bump one, change its version
-there and run `go mod tidy`; networkpolicies is to have what kubernetes has, which is then compiled already.
+there and run `go mod tidy`; networkpolicies and metricsserver are to have what kubernetes has, which is then compiled
+already.
 """
 
 import hashlib
@@ -29,6 +30,12 @@ def network_policies() -> Path:
     """Return the program that puts NetworkPolicies in force. Only few tests need it: it is built apart."""
     module = "networkpolicies"
     return _built(cache() / "bin" / f"{module}-{_hash((module,))}", (module,)) / module
+
+
+def metrics_server_program() -> Path:
+    """Return metrics-server. Only few tests need it: it is built apart."""
+    module = "metricsserver"
+    return _built(cache() / "bin" / f"{module}-{_hash((module,))}", (module,)) / "metrics-server"
 
 
 def kubernetes_version() -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import Cluster, converter_image, operator_image
+from tests.cluster import Cluster, converter_image, fake_gpu_image, operator_image
 from tests.cluster.deploy import install_operator
 from tests.support.api import Api
 
@@ -31,7 +31,7 @@ def cluster() -> Iterator[Cluster]:
         operator, converter = operator_image(), converter_image()
         found.load_image(operator)
         found.load_image(converter)
-        install_operator(found, operator, converter)
+        install_operator(found, operator, converter, fake_gpu_image())
         yield found
     finally:
         if not was_running:

@@ -18,9 +18,10 @@ INSTANCE = 9
 POD = """
 apiVersion: v1
 kind: Pod
-metadata: {name: sleeper}
+metadata: {{name: sleeps-on-{node}}}
 spec:
-  containers: [{name: pause, image: "docker.io/library/tftrt-pause:1", imagePullPolicy: Never}]
+  nodeName: {node}
+  containers: [{{name: pause, image: "docker.io/library/tftrt-pause:1", imagePullPolicy: Never}}]
 """
 
 
@@ -46,7 +47,7 @@ def machine() -> dict[str, object]:
         "mounts": mounts_below(folder),
         "sysctls": current(),
         "cgroups": sorted(
-            str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{Cluster(INSTANCE).layout.namespace}")
+            str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{Cluster(INSTANCE).layout.first.namespace}*")
         ),
         "processes": processes_of(folder),
     }
@@ -64,37 +65,46 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-def run_a_pod(cluster: Cluster) -> None:
+def run_a_pod_on_each_node(cluster: Cluster) -> None:
     eventually(lambda: cluster.kubectl("get", "serviceaccount", "default", "-o", "name"), seconds=30)
-    cluster.kubectl("apply", "-f", "-", stdin=POD)
-    cluster.kubectl("wait", "pod/sleeper", "--for=condition=Ready", "--timeout=60s")
+    for node in cluster.layout.nodes:
+        cluster.kubectl("apply", "-f", "-", stdin=POD.format(node=node.name))
+    cluster.kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=60s")
+
+
+def records(cluster: Cluster) -> dict[Path, str]:
+    """What is known of the cluster's processes."""
+    return {path: path.read_text() for node in cluster.layout.nodes for path in (node.folder / "run").iterdir()}
 
 
 def test_it_comes_up_once_survives_a_hard_kill_and_leaves_nothing_behind(fresh: Cluster) -> None:
     before = machine()
-    fresh.up(gpus=2, labels={"nvidia.com/gpu.product": "NVIDIA-A10"})
-    run_a_pod(fresh)
-    node = fresh.layout.node
-    assert fresh.kubectl("get", "node", node, "-o", r"jsonpath={.status.capacity.nvidia\.com/gpu}") == "2"
-    assert "NVIDIA-A10" in fresh.kubectl("get", "node", node, "--show-labels")
+    both = fresh.layout.nodes
+    fresh.up(nodes=len(both), gpus=2, labels={"nvidia.com/gpu.product": "NVIDIA-A10"})
+    run_a_pod_on_each_node(fresh)
+    for node in both:
+        assert fresh.kubectl("get", "node", node.name, "-o", r"jsonpath={.status.capacity.nvidia\.com/gpu}") == "2"
+        assert "NVIDIA-A10" in fresh.kubectl("get", "node", node.name, "--show-labels")
     assert all(fresh.processes().values())
 
-    records = {path.name: path.read_text() for path in (fresh.layout.folder / "run").iterdir()}
+    first = records(fresh)
     fresh.up()
-    assert {path.name: path.read_text() for path in (fresh.layout.folder / "run").iterdir()} == records
+    assert records(fresh) == first
 
-    for path in (fresh.layout.folder / "run").iterdir():
-        os.kill(int(path.read_text().split('"pid": ')[1].split(",")[0]), signal.SIGKILL)
+    for record in first.values():
+        os.kill(int(record.split('"pid": ')[1].split(",")[0]), signal.SIGKILL)
     eventually(lambda: not any(fresh.processes().values()))
-    fresh.up()
-    fresh.kubectl("delete", "pod", "sleeper", "--grace-period=1", "--wait")
-    run_a_pod(fresh)
+    fresh.up(nodes=len(both))
+    fresh.kubectl("delete", "pods", "--all", "--grace-period=1", "--wait")
+    run_a_pod_on_each_node(fresh)
 
-    inside = ["nsenter", f"--net={fresh.layout.namespace_path}", "ip", "route", "show", "default"]
-    assert subprocess.run(inside, capture_output=True, text=True, check=True).stdout == "", "nothing leaves the machine"
-
-    namespaces = [*map(Path, sandbox_networks(fresh.layout)), fresh.layout.namespace_path]
-    assert len(namespaces) >= 2
+    namespaces = [node.namespace_path for node in both]
+    for namespace in namespaces:
+        inside = ["nsenter", f"--net={namespace}", "ip", "route", "show", "default"]
+        default = subprocess.run(inside, capture_output=True, text=True, check=True).stdout
+        assert default == "", "nothing leaves the machine"
+    namespaces += [Path(path) for node in both for path in sandbox_networks(node)]
+    assert len(namespaces) >= 4
     fresh.down()
     assert machine() == before
     assert not [path for path in namespaces if path.exists()]
