@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: siege help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness audit test-gpu setup clean
+.PHONY: siege zero-loss bad-requests help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness audit test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -32,6 +32,14 @@ e2e: setup       ## The tests on a whole cluster
 
 siege: setup     ## A hostile tenant does everything at once beside an honest one, on a whole cluster; writes benchmarks/results
 	.venv/bin/pytest tests/siege -s
+
+zero-loss: setup ## Clients that repeat nothing, while servers are rolled, scaled, drained and upgraded; writes benchmarks/results
+	.venv/bin/pytest tests/reliability -s
+	.venv/bin/python -m benchmarks.reliability
+
+bad-requests: setup ## Every wrong request, 500 and more of each kind, at a server beside honest ones; writes benchmarks/results
+	cd converter_image && .venv/bin/python -m tests.bad_requests
+	.venv/bin/python -m benchmarks.reliability
 
 converter-test: setup ## The converter image's own tests, on the CPU
 	@$(SUITES) converter
