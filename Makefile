@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: siege zero-loss bad-requests help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness audit test-gpu setup clean
+.PHONY: siege zero-loss bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness audit test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -52,6 +52,9 @@ crds: setup      ## Write the CRD from operator/tftrt_operator/api
 
 gpu-results: setup ## Write docs/gpu-results.md from benchmarks/results
 	.venv/bin/python -m benchmarks.gpu_results
+
+reliability-results: setup ## Write docs/reliability.md from benchmarks/results
+	.venv/bin/python -m benchmarks.reliability
 
 bench-fairness: setup ## What an honest namespace waits beside a hostile one; BASELINE=CHECKOUT measures another build beside this one
 	.venv/bin/python -m benchmarks.fairness $(if $(BASELINE),--baseline $(BASELINE))

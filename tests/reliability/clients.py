@@ -1,4 +1,4 @@
-"""Clients of the Open Inference Protocol as users have them, each with connections of its own, none of which asks twice.
+"""Clients of the Open Inference Protocol as users have them, with connections of their own, none of which asks twice.
 
 What a client's library does by itself stays, for it is what a user gets: tritonclient's HTTP sends again on a new
 connection where the one that it kept was closed before an answer began, and gRPC where the server says that it has not
