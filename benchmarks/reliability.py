@@ -26,8 +26,9 @@ ZERO_LOSS = """## No request is lost
 On the embedded cluster, the operator installed by Helm, a model of uint8 images was served on the CPU by two replicas,
 and twelve clients asked its Service all the time, each in a process of its own with connections of its own. They repeat
 nothing: any error, any wrong answer and any call of more than {longest:.0f} s is a failure. `httpx` keeps its
-connection; `grpc` is a plain channel with gRPC's own retries switched off; the two of tritonclient are as they come, and
-its HTTP client sends a request again by itself where the connection that it had kept was closed before an answer began.
+connection; `grpc` is a plain channel with gRPC's own retries switched off; the two of tritonclient are as they come,
+and its HTTP client sends a request again by itself where the connection that it had kept was closed before an answer
+began.
 """
 LONGEST_SECONDS = 60.0
 
@@ -37,8 +38,9 @@ BAD_REQUESTS = """## Bad requests
 minutes (commit {commit}, {cores} cores). What came of each:
 """
 
-OWN = """Some of these answers are not the project's, and would be others if they were: tritonserver says 500 over HTTP to what
-it cannot read as a request, and gRPC says INTERNAL to a message that is no protobuf, both before a model is asked.
+OWN = """Some of these answers are not the project's, and would be others if they were: tritonserver says 500 over HTTP
+to what it cannot read as a request, and gRPC says INTERNAL to a message that is no protobuf, both before a model is
+asked.
 """
 
 

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.reliability.clients import CLIENTS
+from tests.reliability.clients import CLIENTS, Ask
 from tests.reliability.images import images, totals
 from tests.support.waiting import eventually
 
@@ -111,23 +111,31 @@ def _ask_on(
     over: Signal,
     outcomes: "Queue[Outcome]",
 ) -> None:
+    def counted(requests: int) -> None:
+        count.value = requests
+
+    ask = CLIENTS[traffic.client](address, model)
+    outcomes.put(ask_on(ask, traffic, seed, lambda: over.wait(traffic.pause), counted))
+
+
+def ask_on(ask: Ask, traffic: Traffic, seed: int, over: Callable[[], bool], counted: Callable[[int], None]) -> Outcome:
+    """Ask the questions of this seed in turn until it is over, and compare every answer with the right one."""
     outcome = Outcome(traffic.client, traffic.rows)
     asked = [images(traffic.rows, QUESTIONS * seed + turn) for turn in range(QUESTIONS)]
     known = [totals(one) for one in asked]
-    ask = CLIENTS[traffic.client](address, model)
-    while not over.wait(traffic.pause):
+    while not over():
         turn = outcome.requests % QUESTIONS
         began = time.monotonic()
         try:
             answer = ask(asked[turn])
             if not np.array_equal(answer, known[turn]):
-                raise ValueError(f"a wrong answer: {answer[0]} instead of {known[turn][0]}")
+                raise ValueError(f"a wrong answer of shape {answer.shape}: {answer.ravel()[:3]}")
         except Exception as error:
             outcome.failures.append(Failure(datetime.now(UTC).isoformat(timespec="milliseconds"), _words(error)))
         outcome.longest = max(outcome.longest, time.monotonic() - began)
         outcome.requests += 1
-        count.value = outcome.requests
-    outcomes.put(outcome)
+        counted(outcome.requests)
+    return outcome
 
 
 def _words(error: Exception) -> str:
