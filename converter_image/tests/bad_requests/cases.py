@@ -162,7 +162,7 @@ def _left() -> Iterable[Case]:
 
     hurried, expected = IMPATIENT_SECONDS, "DEADLINE_EXCEEDED"
     yield Case("a deadline of 1 ms", "", GRPC, expected, lambda to: [to.grpc.send(long.message(), hurried)[0]])
-    yield Case("a deadline of 1 ms", "", HTTP, CLOSED_BY_CLIENT, lambda to: [to.http.impatient(long, hurried)])
+    yield Case("a deadline of 1 ms", "", HTTP, CLOSED_BY_CLIENT, lambda to: to.http.impatient(long, hurried))
 
 
 def _both(

@@ -49,15 +49,16 @@ class Http:
             reset(connection)
         return CLOSED_BY_CLIENT
 
-    def impatient(self, request: Request, seconds: float) -> str:
-        """Ask and wait so long; the status, or that the client left."""
+    def impatient(self, request: Request, seconds: float) -> list[str]:
+        """Ask, wait so long and leave; what came of it, which is nothing where the answer was there before."""
         with self._socket() as connection:
             connection.sendall(written(request))
             connection.settimeout(seconds)
             try:
-                return _status(connection)
+                status = _status(connection)
             except TimeoutError:
-                return CLOSED_BY_CLIENT
+                return [CLOSED_BY_CLIENT]
+        return [] if status == "200" else [status]
 
     def left_after(self, first: Sequence[Question], victims: Sequence[Request]) -> list[str]:
         """Send all, and leave the victims once the first of the others is answered; what came of each victim.
