@@ -29,5 +29,5 @@ def served(**serving: object) -> dict[str, object]:
         MODEL,
         source={"uri": f"pvc://models/{MODEL}"},
         conversion={"maxBatchSize": 128, "batchSizes": [1, 32, 128]},
-        serving={"runtime": "cpu", "replicas": REPLICAS} | serving,
+        serving={"replicas": REPLICAS} | serving,
     )
