@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: siege nodes help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness audit test-gpu setup clean
+.PHONY: siege nodes zero-loss bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness audit test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -36,6 +36,14 @@ siege: setup     ## A hostile tenant does everything at once beside an honest on
 nodes: setup     ## The tests that take longer on a cluster of two nodes: GPUs of two kinds, autoscaling
 	.venv/bin/pytest tests/nodes -s
 
+zero-loss: setup ## Clients that repeat nothing, while servers are rolled, scaled, drained and upgraded; writes benchmarks/results
+	.venv/bin/pytest tests/reliability -s
+	.venv/bin/python -m benchmarks.reliability
+
+bad-requests: setup ## Every wrong request, 500 and more of each kind, at a server beside honest ones; writes benchmarks/results
+	cd converter_image && .venv/bin/python -m tests.bad_requests
+	.venv/bin/python -m benchmarks.reliability
+
 converter-test: setup ## The converter image's own tests, on the CPU
 	@$(SUITES) converter
 
@@ -47,6 +55,9 @@ crds: setup      ## Write the CRD from operator/tftrt_operator/api
 
 gpu-results: setup ## Write docs/gpu-results.md from benchmarks/results
 	.venv/bin/python -m benchmarks.gpu_results
+
+reliability-results: setup ## Write docs/reliability.md from benchmarks/results
+	.venv/bin/python -m benchmarks.reliability
 
 bench-fairness: setup ## What an honest namespace waits beside a hostile one; BASELINE=CHECKOUT measures another build beside this one
 	.venv/bin/python -m benchmarks.fairness $(if $(BASELINE),--baseline $(BASELINE))

@@ -21,6 +21,7 @@ MODELS = (
     "two",
     "counter",
     "slow",
+    "several",
     "picky",
     "hungry",
     "scalar",

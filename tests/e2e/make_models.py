@@ -4,7 +4,8 @@
 
 FOLDER/tiny is a SavedModel with a seeded convolutional network; FOLDER/tiny.npz its input `images` [4, 8, 8, 3] and its
 answer `scores` [4, 10]; FOLDER/other and other.npz the same with other weights; FOLDER/frozen.pb the first as a frozen
-graph; FOLDER/text a folder that holds no SavedModel.
+graph; FOLDER/totals what `tests/reliability/images.py` knows the answers of; FOLDER/text a folder that holds no
+SavedModel.
 """
 
 import sys
@@ -33,8 +34,22 @@ def main(folder: Path) -> None:
         np.savez(folder / f"{name}.npz", images=images, scores=model(images).numpy())
         if name == "tiny":
             (folder / "frozen.pb").write_bytes(frozen(model))
+    save_totals(folder / "totals")
     (folder / "text").mkdir()
     (folder / "text" / "README").write_text("no model here\n")
+
+
+def save_totals(folder: Path) -> None:
+    """Takes large requests at little cost: of uint8 [n, 224, 224, 3], sums each channel of every eighth pixel."""
+    import tensorflow as tf
+
+    def answer(images: Any) -> Any:
+        return {"totals": tf.reduce_sum(tf.cast(images[:, ::8, ::8], tf.float32), axis=[1, 2])}
+
+    module = tf.Module()
+    specification = tf.TensorSpec((None, 224, 224, 3), tf.uint8, name="images")
+    module.answer = tf.function(answer, input_signature=[specification])
+    tf.saved_model.save(module, str(folder), signatures=module.answer)
 
 
 def frozen(model: Any) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.gpu_results import page
+from benchmarks import gpu_results, reliability
 from tftrt_operator.api.written import parse_trtmodel
 from tftrt_operator.domain.failure import CONTAINER_REASONS, POD_REASONS
 from tftrt_operator.domain.fingerprint import EngineInputs
@@ -78,7 +78,11 @@ def test_the_examples_are_models_of_this_version() -> None:
 
 
 def test_the_gpu_results_are_those_of_the_files() -> None:
-    assert (ROOT / "docs" / "gpu-results.md").read_text() == page(ROOT / "benchmarks" / "results")
+    assert (ROOT / "docs" / "gpu-results.md").read_text() == gpu_results.page(ROOT / "benchmarks" / "results")
+
+
+def test_the_reliability_results_are_those_of_the_files() -> None:
+    assert (ROOT / "docs" / "reliability.md").read_text() == reliability.page(ROOT / "benchmarks" / "results")
 
 
 def test_every_input_of_an_engine_has_a_reason_to_convert_again() -> None:

@@ -1,0 +1,162 @@
+"""Writes docs/reliability.md from zero-loss.json and bad-requests.json in `results/` (`make reliability-results`).
+
+A unit test holds the page to be just what this makes of the files: no figure in it is written by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "reliability.md"
+MEGABYTES_A_ROW = 224 * 224 * 3 / 1e6
+
+HEAD = """# Reliability
+
+Written by `make reliability-results` from [zero-loss.json](../benchmarks/results/zero-loss.json) and
+[bad-requests.json](../benchmarks/results/bad-requests.json), which `make zero-loss` and `make bad-requests` wrote; a
+test fails when page and files differ.
+"""
+
+ZERO_LOSS = """## No request is lost
+
+On the embedded cluster, the operator installed by Helm, a model of uint8 images was served on the CPU by two replicas,
+and twelve clients asked its Service all the time, each in a process of its own with connections of its own. They repeat
+nothing: any error, any wrong answer and any call of more than {longest:.0f} s is a failure. `httpx` keeps its
+connection; `grpc` is a plain channel with gRPC's own retries switched off; the two of tritonclient are as they come,
+and its HTTP client sends a request again by itself where the connection that it had kept was closed before an answer
+began.
+"""
+LONGEST_SECONDS = 60.0
+
+BAD_REQUESTS = """## Bad requests
+
+`tftrt serve` on the CPU with a model of four inputs, one of them text, got {requests:,} bad requests in {minutes:.0f}
+minutes (commit {commit}, {cores} cores). What came of each:
+"""
+
+OWN = """Some of these answers are not the project's, and would be others if they were: tritonserver says 500 over HTTP
+to what it cannot read as a request, and gRPC says INTERNAL to a message that is no protobuf, both before a model is
+asked.
+"""
+
+
+def page(results: Path) -> str:
+    """The whole page; a part whose file is not there is left out."""
+    parts = [HEAD]
+    for name, part in (("zero-loss", _zero_loss), ("bad-requests", _bad_requests)):
+        if (file := results / f"{name}.json").exists():
+            parts += part(json.loads(file.read_text()))
+    return "\n".join(parts)
+
+
+def _zero_loss(result: dict[str, Any]) -> Iterable[str]:
+    yield ZERO_LOSS.format(longest=LONGEST_SECONDS)
+    events = result["events"]
+    yield _table(
+        ("what was done", "times", "in s", "requests", "of 5 MB", "of 19 MB", "failures", "longest call s"),
+        [(event, told["times"], told["seconds"], *_sums(told["clients"])) for event, told in events.items()],
+    )
+    yield "By client:\n"
+    yield _table(
+        ("what was done", "client", "MB a request", "requests", "failures", "longest call s"),
+        [
+            (
+                event,
+                row["client"],
+                f"{row['rows'] * MEGABYTES_A_ROW:.1f}",
+                f"{row['requests']:,}",
+                len(row["failures"]),
+                row["longestSeconds"],
+            )
+            for event, told in events.items()
+            for row in told["clients"]
+        ],
+    )
+    seen = sorted({_where(told) for told in events.values()})
+    yield "Measured on " + "; ".join(seen) + ".\n"
+
+
+def _sums(clients: Sequence[dict[str, Any]]) -> Sequence[object]:
+    def requests(*rows: int) -> str:
+        return f"{sum(row['requests'] for row in clients if not rows or row['rows'] in rows):,}"
+
+    failures = sum(len(row["failures"]) for row in clients)
+    return requests(), requests(32), requests(128), failures, max(row["longestSeconds"] for row in clients)
+
+
+def _where(told: dict[str, Any]) -> str:
+    machine = told["machine"]
+    return (
+        f"{machine['cores']} cores of {machine['processor']} with Kubernetes {machine['kubernetes']}, which clients "
+        f"and servers shared, {told['finishedAt'][:10]}, commit {told['commit']}"
+    )
+
+
+def _bad_requests(result: dict[str, Any]) -> Iterable[str]:
+    yield BAD_REQUESTS.format(
+        requests=result["requests"],
+        minutes=result["seconds"] / 60,
+        commit=result["commit"],
+        cores=result["machine"]["cores"],
+    )
+    cases = result["cases"]
+    yield _table(
+        ("kind", "HTTP", "gRPC"),
+        [
+            (
+                kind,
+                *(
+                    _answers(case for case in cases if (case["kind"], case["protocol"]) == (kind, one))
+                    for one in ("HTTP", "gRPC")
+                ),
+            )
+            for kind in dict.fromkeys(case["kind"] for case in cases)
+        ],
+    )
+    yield OWN
+    yield _table(
+        ("kind", "which", "protocol", "answer", "whose"),
+        [
+            (case["kind"], case["variant"], case["protocol"], case["expected"], case["own"])
+            for case in cases
+            if case["own"]
+        ],
+    )
+    yield "Beside them honest clients asked questions of their own, and every answer was compared with the right one:\n"
+    yield _table(
+        ("protocol", "clients", "requests", "failures or wrong answers", "longest call s"),
+        [
+            (row["protocol"], row["clients"], f"{row['requests']:,}", row["failures"], row["longestSeconds"])
+            for row in result["honest"]
+        ],
+    )
+    yield (
+        "The resident memory of the server's processes, and by how much it grew, by least squares over all but the "
+        "first quarter:\n"
+    )
+    yield _table(
+        ("process", "at first MiB", "at last MiB", "MiB an hour"),
+        [(row["process"], row["atFirst"], row["atLast"], f"{row['mebibytesAnHour']:+}") for row in result["memory"]],
+    )
+
+
+def _answers(cases: Iterable[dict[str, Any]]) -> str:
+    """The answers of a kind over a protocol with how many there were."""
+    counts: dict[str, int] = {}
+    for case in cases:
+        for code, count in case["answers"].items():
+            counts[code] = counts.get(code, 0) + count
+    return ", ".join(f"{code} ({count:,})" for code, count in counts.items())
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(HERE / "results"))

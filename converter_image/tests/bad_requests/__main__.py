@@ -1,0 +1,122 @@
+"""The long run: `make bad-requests` writes `benchmarks/results/bad-requests.json`, of which is docs/reliability.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from tests.bad_requests.cases import cases
+from tests.bad_requests.memory import slope
+from tests.bad_requests.request import MODEL
+from tests.bad_requests.run import HONEST, Findings, bombard
+from tests.box import Box
+
+EACH = 500
+SECONDS = 16 * 60.0
+MOST_MIB_AN_HOUR = 30.0
+"""Of a process that does not grow: what is left of its ups and downs in a quarter of an hour."""
+ROOT = Path(__file__).parents[3]
+RESULT = ROOT / "benchmarks" / "results" / "bad-requests.json"
+
+
+def main() -> int:
+    """Convert, serve and bombard the model; 1 where something was not as it must be."""
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder) / "models"
+        script = Path(__file__).parents[1] / "models.py"
+        subprocess.run([sys.executable, str(script), str(models), MODEL], check=True)
+        box = Box(Path(folder) / "box", name=MODEL, models=models)
+        box.convert_and_publish()
+        server = box.serve()
+        server.wait_until_ready()
+        try:
+            found = bombard(server, EACH, SECONDS)
+        finally:
+            ended = server.stop()
+    faults = found.unexpected()
+    if ended.code != 0:
+        faults.append(f"the server ended with exit code {ended.code}: {ended.termination}")
+    result = as_json(found)
+    for process in result["memory"]:
+        grown = process["mebibytesAnHour"]
+        print(f"{process['process']:28} {process['atFirst']:8} -> {process['atLast']:8} MiB, {grown:+} MiB/hour")
+        if grown > MOST_MIB_AN_HOUR:
+            faults.append(f"{process['process']} grew by {grown} MiB/hour")
+    print(f"{result['requests']} bad requests in {result['seconds']} s; beside them {result['honest']}")
+    print(*faults, sep="\n")
+    if not faults:
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    return int(bool(faults))
+
+
+def as_json(found: Findings) -> dict[str, Any]:
+    """What came of it; memory in MiB."""
+    told = []
+    for case in cases():
+        answers = {code: count for (of, code), count in found.answers.items() if of.name == case.name}
+        told.append(
+            {
+                "kind": case.kind,
+                "variant": case.variant,
+                "protocol": case.protocol,
+                "expected": case.expected,
+                "own": case.own,
+                "answers": answers,
+            }
+        )
+    return {
+        "step": "bad-requests",
+        "finishedAt": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": machine(),
+        "seconds": round(found.seconds),
+        "requests": sum(found.answers.values()),
+        "cases": told,
+        "honest": [
+            {
+                "protocol": protocol,
+                "clients": HONEST,
+                "requests": honest.answered + len(honest.failures),
+                "failures": len(honest.failures),
+                "longestSeconds": round(honest.longest, 2),
+            }
+            for protocol, honest in found.honest.items()
+        ],
+        "memory": [
+            {
+                "process": name,
+                "atFirst": round(found.memory[0].resident[name], 1),
+                "atLast": round(found.memory[-1].resident[name], 1),
+                "mebibytesAnHour": round(slope(found.memory, name), 1),
+                "eachMinute": [round(sample.resident[name], 1) for sample in found.memory[::60]],
+            }
+            for name in found.memory[0].resident
+        ],
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on, in words that name no one machine."""
+    processor = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": processor[1].strip() if processor else platform.machine(),
+    }
+
+
+def commit() -> str:
+    """The commit that is checked out."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
