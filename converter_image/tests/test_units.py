@@ -138,7 +138,7 @@ class TestBatching:
             np.testing.assert_array_equal(part["x"], request["x"])
 
     def test_an_answer_without_the_batch_is_an_error(self) -> None:
-        with pytest.raises(ValueError, match="has shape"):
+        with pytest.raises(batching.NotOfTheBatch, match="has shape"):
             batching.split({"y": np.zeros(())}, [1])
 
 

@@ -7,6 +7,11 @@ from typing import Any
 
 import numpy as np
 
+
+class NotOfTheBatch(Exception):  # noqa: N818 - it is said of an answer
+    """An answer's first dimension is not the batch's, so that it is nobody's."""
+
+
 Arrays = dict[str, Any]  # by tensor name, each [batch, ...]
 
 
@@ -34,10 +39,10 @@ def split(answers: Arrays, sizes: Sequence[int]) -> list[Arrays]:
     """Each request's part of the answers.
 
     Raises:
-        ValueError: an answer's first dimension is not the batch's.
+        NotOfTheBatch: an answer's first dimension is not the batch's.
     """
     for name, array in answers.items():
         if array.ndim == 0 or array.shape[0] != sum(sizes):
-            raise ValueError(f"output {name!r} has shape {list(array.shape)} for a batch of {sum(sizes)}")
+            raise NotOfTheBatch(f"output {name!r} has shape {list(array.shape)} for a batch of {sum(sizes)}")
     ends = np.cumsum(sizes)
     return [{name: array[end - size : end] for name, array in answers.items()} for size, end in zip(sizes, ends)]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Semaphore
-from typing import TYPE_CHECKING, Any
+from threading import Barrier, Semaphore
+from typing import TYPE_CHECKING, Any, NoReturn
 
 # The backend's own module, which only exists in its process.
 import triton_python_backend_utils as pb_utils
@@ -18,11 +20,13 @@ import triton_python_backend_utils as pb_utils
 from tftrt_runtime import cuda, log, tensorrt, timers
 from tftrt_runtime.child import one_line
 from tftrt_runtime.dtypes import numpy_type
-from tftrt_runtime.errors import Failure, Internal
-from tftrt_runtime.serve import limits, memory
+from tftrt_runtime.errors import Failure, GPULost, Internal, ServerFailed
+from tftrt_runtime.serve import codes, lifeline, limits, memory
+from tftrt_runtime.serve.asked import Asked, Unanswerable, response_of
 from tftrt_runtime.serve.batching import batch_size, joined, same_shapes, split
 from tftrt_runtime.serve.engine_shapes import EngineShapes
 from tftrt_runtime.serve.messages import Failed, Served
+from tftrt_runtime.serve.metrics import Called, InFlight, Metrics
 
 if TYPE_CHECKING:  # it imports TensorFlow, which must not happen before its memory is limited
     from tftrt_runtime.serve.streams import Stream
@@ -35,23 +39,24 @@ class TritonPythonModel:
     a stream of its own where the memory allows, so that two are computed at a time.
     """
 
-    def initialize(self, _arguments: dict[str, str]) -> None:
+    def initialize(self, arguments: dict[str, str]) -> None:
         """Load and warm up. A failure is left in a file for `tftrt serve`, as Triton keeps only its text."""
         faulthandler.enable()  # a library's crash would end this process without a word
+        self._lifeline = lifeline.Backend(Path(os.environ["TFTRT_LIFELINE"]))
         try:
             self._load(Served.model_validate_json(Path(os.environ["TFTRT_MODEL"]).read_bytes()))
+            self._idle: SimpleQueue[Stream] = SimpleQueue()  # a stream for each thread, which may be another's, too
+            for stream in islice(cycle(self._streams), limits.BATCHES_IN_FLIGHT):
+                self._idle.put(stream)
+            self._free = Semaphore(limits.BATCHES_IN_FLIGHT - 1)  # threads without a batch, but for the next batch's
+            self._threads = _started(limits.BATCHES_IN_FLIGHT)
+            self._metrics = Metrics(arguments["model_name"], max(self._served.batch_sizes))
         except Exception as error:
-            known = (
+            _leave(
                 error if isinstance(error, Failure) else Internal(f"Unexpected error: {type(error).__name__}: {error}")
             )
-            failed = Failed(reason=known.reason, message=known.message)
-            Path(os.environ["TFTRT_FAILURE"]).write_text(failed.model_dump_json())
             raise
-        self._threads = ThreadPoolExecutor(limits.BATCHES_IN_FLIGHT)
-        self._idle: SimpleQueue[Stream] = SimpleQueue()  # a stream for each thread, which may be another's, too
-        for stream in islice(cycle(self._streams), limits.BATCHES_IN_FLIGHT):
-            self._idle.put(stream)
-        self._free = Semaphore(limits.BATCHES_IN_FLIGHT - 1)  # threads without a batch, but for the next batch's
+        self._lifeline.loaded()
 
     def _load(self, served: Served) -> None:
         timers.set_slack()
@@ -67,16 +72,19 @@ class TritonPythonModel:
         import tensorflow as tf
 
         from tftrt_runtime import samples
-        from tftrt_runtime.serve import streams
+        from tftrt_runtime.serve import faults, streams
 
         self._constant = tf.constant
+        self._faults = faults
         self._served = served
         self._shapes = EngineShapes(served.dynamic_shapes, served.batch_sizes, served.input_shapes)
         with log.timed("serve", "Loaded the artifact", model=served.saved_model):
             self._streams = streams.load(Path(served.saved_model), devices)
+        self._known: dict[str, Any] | None = None
         if served.sample is None:
             log.event("serve", "No warm-up: the model takes no made-up input")
             return
+        self._known = samples.batch(served.inputs, min(served.batch_sizes), served.sample)
         for sample in self._shapes.samples(served.sample):
             for size in served.batch_sizes:
                 with log.timed("serve", "Warmed up", batch_size=size):
@@ -97,50 +105,89 @@ class TritonPythonModel:
 
         Not sooner, for Triton goes on collecting requests into the next batch for as long as this takes.
         """
-        self._threads.submit(self._answer_all, requests)
+        self._threads.submit(self._answer_all, requests, time.monotonic())
         self._free.acquire()
 
     def finalize(self) -> None:
         """Answer what is being worked on."""
+        self._lifeline.told_to_end()
         self._threads.shutdown()
+        self._metrics.close()
 
-    def _answer_all(self, requests: Sequence[Any]) -> None:
-        """Send each request its response; an error is the response of its request alone."""
-        senders = {index: request.get_response_sender() for index, request in enumerate(requests)}
+    def _answer_all(self, requests: Sequence[Any], since: float) -> None:
+        """Send each request its response; an error is the response of its request alone. They came at `since`."""
+        self._metrics.tell(InFlight(1))
         stream = self._idle.get()
-
-        def send(index: int, response: Any) -> None:
-            senders.pop(index).send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-
         try:
-            inputs = [self._inputs(request) for request in requests]
-            for together in same_shapes(inputs):
-                for index, response in zip(together, self._respond([inputs[index] for index in together], stream)):
-                    send(index, response)
-        except Exception as error:  # a request without any response would wait for ever
-            log.event("serve", "A batch could not be answered", error=one_line(error))
-            told = pb_utils.TritonError(f"The request could not be answered: {one_line(error)}")
-            for index in list(senders):
-                send(index, pb_utils.InferenceResponse(error=told))
+            self._answer_each([Asked(request, since, self._metrics) for request in requests], stream)
+        except Exception as error:  # what cannot be answered would wait for ever, and ends with this process
+            _end(ServerFailed(f"A request could not be answered: {one_line(error)}"))
         finally:
             self._idle.put(stream)
+            self._metrics.tell(InFlight(-1))
             self._free.release()
 
-    def _respond(self, inputs: Sequence[dict[str, Any]], stream: Stream) -> list[Any]:
-        """Responses to requests of the same shapes, from one call of the model."""
+    def _answer_each(self, asked: Sequence[Asked], stream: Stream) -> None:
+        try:
+            wanted = [one for one in asked if not one.given_up()]
+            inputs = [self._inputs(one.request) for one in wanted]
+            for together in same_shapes(inputs):
+                self._respond([wanted[index] for index in together], [inputs[index] for index in together], stream)
+        except Unanswerable:
+            raise
+        except Exception as error:
+            log.event("serve", "A batch could not be answered", error=one_line(error))
+            for one in asked:
+                one.refuse(codes.INTERNAL, f"The request could not be answered: {one_line(error)}")
+
+    def _respond(self, asked: Sequence[Asked], inputs: Sequence[dict[str, Any]], stream: Stream) -> None:
+        """Answer requests of the same shapes by one call of the model."""
         refusal = self._shapes.refusal(inputs[0])
         if refusal:
-            told = pb_utils.TritonError(f"The request was refused: {refusal}.", pb_utils.TritonError.INVALID_ARG)
-            return [pb_utils.InferenceResponse(error=told) for _ in inputs]
+            for one in asked:
+                one.refuse(codes.INVALID_ARGUMENT, f"The request was refused: {refusal}.")
+            return
         try:
-            answers = self._answer(joined(inputs), stream)
-            parts = split(answers, [batch_size(one) for one in inputs])
-            return [pb_utils.InferenceResponse([pb_utils.Tensor(*item) for item in part.items()]) for part in parts]
+            responses = self._responses(inputs, stream)
         except Exception as error:
-            if len(inputs) > 1:  # one request's fault is no other's
-                return [response for one in inputs for response in self._respond([one], stream)]
-            told = pb_utils.TritonError(f"The model refused the request: {one_line(error)}")
-            return [pb_utils.InferenceResponse(error=told)]
+            if self._faults.of_the_machine(error):
+                self._expect_to_answer(error, stream)
+            if len(asked) > 1:  # one request's fault is no other's
+                for one, its in zip(asked, inputs):
+                    self._respond([one], [its], stream)
+                return
+            asked[0].refuse(self._faults.code(error), f"The model refused the request: {one_line(error)}")
+            return
+        for one, response in zip(asked, responses):
+            one.answer(response)
+
+    def _responses(self, inputs: Sequence[dict[str, Any]], stream: Stream) -> list[Any]:
+        sizes = [batch_size(one) for one in inputs]
+        self._metrics.tell(Called(sum(sizes)))
+        return [response_of(part) for part in split(self._answer(joined(inputs), stream), sizes)]
+
+    def _expect_to_answer(self, error: Exception, stream: Stream) -> None:
+        """End this process where the model no longer answers what it answered when it was loaded.
+
+        A CUDA error such as an illegal address is every later call's, too: a new process has a new context.
+        """
+        log.event("serve", "The machine may be at fault: asking the model again", error=one_line(error))
+        try:
+            if self._known is None:
+                stream.expect_device()
+            else:
+                self._answer(self._known, stream)
+        except Exception as again:
+            if self._faults.of_the_machine(again):
+                _end(self._lost(again))
+
+    def _lost(self, error: Exception) -> Failure:
+        if self._served.memory_fraction is None:
+            return ServerFailed(f"The model no longer answers what it answered when it was loaded: {one_line(error)}")
+        return GPULost(
+            f"The GPU computes nothing for this server any more: {one_line(error)}. A new process may have it back; "
+            "where it has not, see the driver's messages on the node (dmesg, Xid)."
+        )
 
     def _inputs(self, request: Any) -> dict[str, Any]:
         return {
@@ -158,3 +205,26 @@ class TritonPythonModel:
         if filled is inputs:
             return found
         return split(found, [batch_size(inputs), batch_size(filled) - batch_size(inputs)])[0]
+
+
+def _started(count: int) -> ThreadPoolExecutor:
+    """Threads that run already: none is missing when a request comes."""
+    threads = ThreadPoolExecutor(count)
+    together = Barrier(count)
+    for task in [threads.submit(together.wait) for _ in range(count)]:
+        task.result()
+    return threads
+
+
+def _leave(failure: Failure) -> None:
+    """Leave a failure for `tftrt serve`."""
+    path = Path(os.environ["TFTRT_FAILURE"])
+    written = path.with_suffix(f".{threading.get_ident()}")
+    written.write_text(Failed(reason=failure.reason, message=failure.message).model_dump_json())
+    written.replace(path)
+
+
+def _end(failure: Failure) -> NoReturn:
+    """End this process at once, whatever its other threads do; `tftrt serve` ends the server with the failure."""
+    _leave(failure)
+    os._exit(failure.code)
