@@ -23,6 +23,7 @@ MODELS = (
     "slow",
     "picky",
     "hungry",
+    "reader",
     "scalar",
     "frozen",
     "written",

@@ -141,6 +141,10 @@ class TestBatching:
         with pytest.raises(batching.NotOfTheBatch, match="has shape"):
             batching.split({"y": np.zeros(())}, [1])
 
+    @pytest.mark.parametrize(("largest", "buckets"), [(1, [1]), (2, [1, 2]), (12, [1, 2, 4, 8, 12]), (4, [1, 2, 4])])
+    def test_batches_are_counted_by_powers_of_two(self, largest: int, buckets: list[float]) -> None:
+        assert batching.size_buckets(largest) == buckets
+
 
 def test_samples_are_seeded_and_of_the_signatures_types() -> None:
     inputs = [Tensor(name="a", dtype="FP16", shape=(-1, -1)), Tensor(name="b", dtype="BYTES", shape=(-1,))]

@@ -20,6 +20,12 @@ def batch_size(arrays: Arrays) -> int:
     return int(next(iter(arrays.values())).shape[0])
 
 
+def size_buckets(largest: int) -> list[float]:
+    """The sizes of a batch up to which they are counted together: powers of two, and the largest."""
+    powers = (2**power for power in range(largest.bit_length()))
+    return [float(size) for size in (*(power for power in powers if power < largest), largest)]
+
+
 def same_shapes(requests: Sequence[Arrays]) -> list[list[int]]:
     """The requests' indices, those together whose tensors agree in all dimensions but the batch's."""
     groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tftrt_runtime.child import one_line
+from tftrt_runtime.errors import Failure, GPULost, ServerFailed
 from tftrt_runtime.saved_model import MACHINE_FAULTS
 from tftrt_runtime.serve import codes
 
@@ -25,3 +27,13 @@ def code(error: Exception) -> str:
 def of_the_machine(error: Exception) -> bool:
     """Whether the device, its driver or a library may be at fault, and then of every later call, too."""
     return isinstance(error, MACHINE_FAULTS) and not isinstance(error, SHORTAGES)
+
+
+def lost(error: Exception, on_gpu: bool) -> Failure:
+    """What ends a server that no longer answers what it answered when the model was loaded."""
+    if not on_gpu:
+        return ServerFailed(f"The model no longer answers what it answered when it was loaded: {one_line(error)}")
+    return GPULost(
+        f"The GPU computes nothing for this server any more: {one_line(error)}. Where a restart does not help, the "
+        "node's kernel log says what the driver found (Xid)."
+    )

@@ -16,6 +16,7 @@ import triton_python_backend_utils as pb_utils
 
 from tftrt_runtime import log
 from tftrt_runtime.child import one_line
+from tftrt_runtime.serve.batching import size_buckets
 from tftrt_runtime.serve.codes import OK
 
 # Seconds, from a quick call of a small network to one of a minute.
@@ -63,10 +64,12 @@ class Metrics:
         self._by_code: dict[str, Any] = {}
         self._count(OK, 0)
         self._duration = self._durations.Metric(labels=self._labels, buckets=list(DURATIONS))
-        self._size = self._sizes.Metric(labels=self._labels, buckets=sizes(largest_batch))
+        self._size = self._sizes.Metric(
+            labels=self._labels, buckets=size_buckets(largest_batch)
+        )
         self._in_flight = self._batches.Metric(labels=self._labels)
         self._facts: SimpleQueue[Fact | None] = SimpleQueue()
-        self._thread = Thread(target=self._send_all)
+        self._thread = Thread(target=self._send_all, daemon=True)
         self._thread.start()
 
     def tell(self, *facts: Fact) -> None:
@@ -112,12 +115,6 @@ class Metrics:
         if code not in self._by_code:
             self._by_code[code] = self._requests.Metric(labels={**self._labels, "code": code})
         self._by_code[code].increment(count)
-
-
-def sizes(largest: int) -> list[float]:
-    """The buckets of a batch's size: powers of two up to the largest, and that."""
-    powers = [2**power for power in range(largest.bit_length()) if 2**power < largest]
-    return [float(size) for size in (*powers, largest)]
 
 
 def _waiting(facts: SimpleQueue[Fact | None]) -> list[Fact | None]:

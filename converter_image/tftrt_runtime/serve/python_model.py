@@ -20,16 +20,19 @@ import triton_python_backend_utils as pb_utils
 from tftrt_runtime import cuda, log, tensorrt, timers
 from tftrt_runtime.child import one_line
 from tftrt_runtime.dtypes import numpy_type
-from tftrt_runtime.errors import Failure, GPULost, Internal, ServerFailed
+from tftrt_runtime.errors import Failure, Internal, ServerFailed
 from tftrt_runtime.serve import codes, lifeline, limits, memory
 from tftrt_runtime.serve.asked import Asked, Unanswerable, response_of
-from tftrt_runtime.serve.batching import batch_size, joined, same_shapes, split
+from tftrt_runtime.serve.batching import Arrays, batch_size, joined, same_shapes, split
 from tftrt_runtime.serve.engine_shapes import EngineShapes
 from tftrt_runtime.serve.messages import Failed, Served
 from tftrt_runtime.serve.metrics import Called, InFlight, Metrics
 
 if TYPE_CHECKING:  # it imports TensorFlow, which must not happen before its memory is limited
     from tftrt_runtime.serve.streams import Stream
+
+# After waiting so long for each request of a batch, it is asked whether somebody still waits for the answer.
+WAIT_SECONDS = 0.001
 
 
 class TritonPythonModel:
@@ -49,6 +52,7 @@ class TritonPythonModel:
             for stream in islice(cycle(self._streams), limits.BATCHES_IN_FLIGHT):
                 self._idle.put(stream)
             self._free = Semaphore(limits.BATCHES_IN_FLIGHT - 1)  # threads without a batch, but for the next batch's
+            self._waited = 0.0  # seconds, before a thread was free for the next batch
             self._threads = _started(limits.BATCHES_IN_FLIGHT)
             self._metrics = Metrics(arguments["model_name"], max(self._served.batch_sizes))
         except Exception as error:
@@ -80,7 +84,7 @@ class TritonPythonModel:
         self._shapes = EngineShapes(served.dynamic_shapes, served.batch_sizes, served.input_shapes)
         with log.timed("serve", "Loaded the artifact", model=served.saved_model):
             self._streams = streams.load(Path(served.saved_model), devices)
-        self._known: dict[str, Any] | None = None
+        self._known: Arrays | None = None
         if served.sample is None:
             log.event("serve", "No warm-up: the model takes no made-up input")
             return
@@ -105,21 +109,26 @@ class TritonPythonModel:
 
         Not sooner, for Triton goes on collecting requests into the next batch for as long as this takes.
         """
-        self._threads.submit(self._answer_all, requests, time.monotonic())
+        since = time.monotonic()
+        # Who waited may have given up. To ask takes 0.05 ms a request, so it is worth it after a wait that was longer.
+        worth_asking = self._waited > WAIT_SECONDS * len(requests)
+        self._threads.submit(self._answer_all, requests, since, worth_asking)
         self._free.acquire()
+        self._waited = time.monotonic() - since
 
     def finalize(self) -> None:
         """Answer what is being worked on."""
-        self._lifeline.told_to_end()
         self._threads.shutdown()
+        self._lifeline.told_to_end()
         self._metrics.close()
 
-    def _answer_all(self, requests: Sequence[Any], since: float) -> None:
+    def _answer_all(self, requests: Sequence[Any], since: float, worth_asking: bool) -> None:
         """Send each request its response; an error is the response of its request alone. They came at `since`."""
         self._metrics.tell(InFlight(1))
         stream = self._idle.get()
         try:
-            self._answer_each([Asked(request, since, self._metrics) for request in requests], stream)
+            asked = [Asked(request, since, self._metrics) for request in requests]
+            self._answer_each([one for one in asked if not (worth_asking and one.given_up())], stream)
         except Exception as error:  # what cannot be answered would wait for ever, and ends with this process
             _end(ServerFailed(f"A request could not be answered: {one_line(error)}"))
         finally:
@@ -128,11 +137,17 @@ class TritonPythonModel:
             self._free.release()
 
     def _answer_each(self, asked: Sequence[Asked], stream: Stream) -> None:
+        taken = []
         try:
-            wanted = [one for one in asked if not one.given_up()]
-            inputs = [self._inputs(one.request) for one in wanted]
-            for together in same_shapes(inputs):
-                self._respond([wanted[index] for index in together], [inputs[index] for index in together], stream)
+            for one in asked:
+                inputs = self._inputs(one.request)
+                refusal = self._shapes.refusal(inputs)
+                if refusal:
+                    one.refuse(codes.INVALID_ARGUMENT, f"The request was refused: {refusal}.")
+                else:
+                    taken.append((one, inputs))
+            for together in same_shapes([inputs for _, inputs in taken]):
+                self._respond([taken[index] for index in together], stream)
         except Unanswerable:
             raise
         except Exception as error:
@@ -140,28 +155,25 @@ class TritonPythonModel:
             for one in asked:
                 one.refuse(codes.INTERNAL, f"The request could not be answered: {one_line(error)}")
 
-    def _respond(self, asked: Sequence[Asked], inputs: Sequence[dict[str, Any]], stream: Stream) -> None:
-        """Answer requests of the same shapes by one call of the model."""
-        refusal = self._shapes.refusal(inputs[0])
-        if refusal:
-            for one in asked:
-                one.refuse(codes.INVALID_ARGUMENT, f"The request was refused: {refusal}.")
-            return
+    def _respond(self, taken: Sequence[tuple[Asked, Arrays]], stream: Stream) -> None:
+        """Answer requests with inputs of the same shapes by one call of the model."""
         try:
-            responses = self._responses(inputs, stream)
+            responses = self._responses([inputs for _, inputs in taken], stream)
         except Exception as error:
             if self._faults.of_the_machine(error):
                 self._expect_to_answer(error, stream)
-            if len(asked) > 1:  # one request's fault is no other's
-                for one, its in zip(asked, inputs):
-                    self._respond([one], [its], stream)
+            if len(taken) > 1:  # one request's fault is no other's
+                for one in taken:
+                    self._respond([one], stream)
                 return
-            asked[0].refuse(self._faults.code(error), f"The model refused the request: {one_line(error)}")
+            code = self._faults.code(error)
+            what = "The model refused the request" if code == codes.INVALID_ARGUMENT else "The model failed"
+            taken[0][0].refuse(code, f"{what}: {one_line(error)}")
             return
-        for one, response in zip(asked, responses):
-            one.answer(response)
+        for (asked, _), response in zip(taken, responses):
+            asked.answer(response)
 
-    def _responses(self, inputs: Sequence[dict[str, Any]], stream: Stream) -> list[Any]:
+    def _responses(self, inputs: Sequence[Arrays], stream: Stream) -> list[Any]:
         sizes = [batch_size(one) for one in inputs]
         self._metrics.tell(Called(sum(sizes)))
         return [response_of(part) for part in split(self._answer(joined(inputs), stream), sizes)]
@@ -179,23 +191,15 @@ class TritonPythonModel:
                 self._answer(self._known, stream)
         except Exception as again:
             if self._faults.of_the_machine(again):
-                _end(self._lost(again))
+                _end(self._faults.lost(again, on_gpu=self._served.memory_fraction is not None))
 
-    def _lost(self, error: Exception) -> Failure:
-        if self._served.memory_fraction is None:
-            return ServerFailed(f"The model no longer answers what it answered when it was loaded: {one_line(error)}")
-        return GPULost(
-            f"The GPU computes nothing for this server any more: {one_line(error)}. A new process may have it back; "
-            "where it has not, see the driver's messages on the node (dmesg, Xid)."
-        )
-
-    def _inputs(self, request: Any) -> dict[str, Any]:
+    def _inputs(self, request: Any) -> Arrays:
         return {
             tensor.name: pb_utils.get_input_tensor_by_name(request, tensor.name).as_numpy()
             for tensor in self._served.inputs
         }
 
-    def _answer(self, inputs: dict[str, Any], stream: Stream) -> dict[str, Any]:
+    def _answer(self, inputs: Arrays, stream: Stream) -> Arrays:
         filled = self._shapes.filled(inputs)
         answers = stream({name: self._constant(value) for name, value in filled.items()})
         found = {
@@ -226,5 +230,7 @@ def _leave(failure: Failure) -> None:
 
 def _end(failure: Failure) -> NoReturn:
     """End this process at once, whatever its other threads do; `tftrt serve` ends the server with the failure."""
-    _leave(failure)
-    os._exit(failure.code)
+    try:
+        _leave(failure)
+    finally:
+        os._exit(failure.code)

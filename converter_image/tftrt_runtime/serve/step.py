@@ -123,7 +123,7 @@ def _shared_memory() -> Iterator[str]:
             region.unlink(missing_ok=True)
 
 
-class Backend(Thread):
+class BackendWatch(Thread):
     """Waits for the end of the backend's process, without which tritonserver answers nothing, and ends tritonserver."""
 
     def __init__(self, lifeline: Lifeline, process: subprocess.Popen[str]) -> None:
@@ -136,9 +136,17 @@ class Backend(Thread):
     def run(self) -> None:
         """Wait."""
         end = self._lifeline.wait()
-        if not end.expected and self._process.returncode is None:
+        if not end.expected and _runs(self._process):
             self.lost = end
             self._process.kill()
+
+
+def _runs(process: subprocess.Popen[str]) -> bool:
+    """Whether a child still runs. `poll` would not tell while another thread waits for it."""
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
 
 
 def _serve(command: list[str], environment: dict[str, str], failed: Path, lifeline: Lifeline) -> None:
@@ -149,7 +157,7 @@ def _serve(command: list[str], environment: dict[str, str], failed: Path, lifeli
     # A thread, for its lines must be read on while it drains, or it would stand still at a full pipe.
     reader = Thread(target=_forward, args=(process, kept), daemon=True)
     reader.start()
-    backend = Backend(lifeline, process)
+    watch = BackendWatch(lifeline, process)
     told_to_end = False
     try:
         process.wait()
@@ -162,8 +170,8 @@ def _serve(command: list[str], environment: dict[str, str], failed: Path, lifeli
         _kill_group(process)
         reader.join(limits.KILL_SECONDS)
         child.end(process)
-    if backend.lost or not told_to_end:
-        raise _failure(process.returncode, failed, backend.lost, kills, list(kept))
+    if watch.lost or not told_to_end:
+        raise _failure(process.returncode, failed, watch.lost, kills, list(kept))
     if lifeline.loaded and process.returncode == -signal.SIGKILL:
         raise ServerFailed(f"tritonserver had not drained {DRAIN_SECONDS} s after SIGTERM and was killed.")
 
