@@ -64,9 +64,7 @@ class Metrics:
         self._by_code: dict[str, Any] = {}
         self._count(OK, 0)
         self._duration = self._durations.Metric(labels=self._labels, buckets=list(DURATIONS))
-        self._size = self._sizes.Metric(
-            labels=self._labels, buckets=size_buckets(largest_batch)
-        )
+        self._size = self._sizes.Metric(labels=self._labels, buckets=size_buckets(largest_batch))
         self._in_flight = self._batches.Metric(labels=self._labels)
         self._facts: SimpleQueue[Fact | None] = SimpleQueue()
         self._thread = Thread(target=self._send_all, daemon=True)
