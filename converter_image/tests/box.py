@@ -148,8 +148,14 @@ class Server:
     started: ClassVar[list[Server]] = []
 
     def __init__(
-        self, box: Box, memory_fraction: str | None = None, folder: str = "server", ports: Sequence[int] = ()
+        self,
+        box: Box,
+        memory_fraction: str | None = None,
+        folder: str = "server",
+        ports: Sequence[int] = (),
+        shared_memory: str | None = None,
     ) -> None:
+        """Start it, with a /dev/shm of its own of this size (as `mount` takes it) where one is given: root may."""
         self.http, self.grpc, self.metrics = ports or free_ports(3)
         root = box.root / folder
         root.mkdir(exist_ok=True)
@@ -166,6 +172,9 @@ class Server:
             "TFTRT_METRICS_PORT": str(self.metrics),
         }
         command = [sys.executable, "-m", "tftrt_runtime", "serve", "--spec", str(root / "spec.json")]
+        if shared_memory:
+            mounted = f'mount -t tmpfs -o size={shared_memory} tmpfs /dev/shm && exec "$@"'
+            command = ["unshare", "--mount", "sh", "-c", mounted, "sh", *command]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, env=environment, stderr=log, text=True)
         self.started.append(self)

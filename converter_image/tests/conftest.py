@@ -24,6 +24,7 @@ MODELS = (
     "several",
     "picky",
     "hungry",
+    "reader",
     "scalar",
     "frozen",
     "written",

@@ -203,6 +203,24 @@ class Picky(tf.Module):
             return {"y": x * 2.0}
 
 
+class Reader(tf.Module):
+    """Reads the file that is called as the number it is given: file 0 can be read, file 1 is a link to itself.
+
+    TensorFlow tells of that, as of other errors of a file system that it has no word for, as of an unknown error.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "0").write_text("0.25")
+        (folder / "1").symlink_to(folder / "1")
+        self.folder = f"{folder}/"
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32, name="x")])
+    def __call__(self, x: Any) -> dict[str, Any]:
+        name = tf.strings.as_string(tf.cast(tf.reduce_max(x), tf.int32))
+        return {"y": x + tf.strings.to_number(tf.io.read_file(self.folder + name))}
+
+
 class Hungry(tf.Module):
     """Needs more memory for a sample than a process can have: 256 TiB."""
 
@@ -295,6 +313,7 @@ def main(folder: Path, names: list[str]) -> None:
         "slow": lambda path: save(Slow(), path),
         "several": lambda path: save(Several(), path),
         "picky": lambda path: save(Picky(), path),
+        "reader": lambda path: save(Reader(folder / "reader.files"), path),
         "hungry": lambda path: save(Hungry(), path),
         "scalar": lambda path: save(Scalar(), path),
         "frozen": frozen,

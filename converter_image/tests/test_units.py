@@ -142,8 +142,12 @@ class TestBatching:
             np.testing.assert_array_equal(part["x"], request["x"])
 
     def test_an_answer_without_the_batch_is_an_error(self) -> None:
-        with pytest.raises(ValueError, match="has shape"):
+        with pytest.raises(batching.NotOfTheBatch, match="has shape"):
             batching.split({"y": np.zeros(())}, [1])
+
+    @pytest.mark.parametrize(("largest", "buckets"), [(1, [1]), (2, [1, 2]), (12, [1, 2, 4, 8, 12]), (4, [1, 2, 4])])
+    def test_batches_are_counted_by_powers_of_two(self, largest: int, buckets: list[float]) -> None:
+        assert batching.size_buckets(largest) == buckets
 
 
 def test_samples_are_seeded_and_of_the_signatures_types() -> None:
@@ -163,8 +167,17 @@ def test_the_triton_configuration_says_the_signature_the_batches_and_the_delay()
     assert "max_batch_size: 8" in text
     assert 'name: "tensor 0" data_type: TYPE_STRING dims: [ 1 ] reshape: { shape: [ ] }' in text
     assert r'name: "odd \"name\"\n" data_type: TYPE_FP16 dims: [ -1, 3 ]' in text
-    assert "max_queue_delay_microseconds: 2000" in text
     assert "queue_policy" not in text, "it makes the batcher miss requests for half a second: docs/decisions/0007"
+
+
+@pytest.mark.parametrize(("dtype", "batched"), [("FP32", True), ("BYTES", False)])
+def test_requests_are_put_together_unless_they_have_texts(dtype: str, batched: bool) -> None:
+    """One malformed text would fail all of a batch."""
+    inputs = (Tensor(name="image", dtype="FP32", shape=(-1, 3)), Tensor(name="other", dtype=dtype, shape=(-1, 1)))
+    made = summary().model_copy(update={"inputs": inputs})
+    text = repository.config("x", Manifest(build="b", sourceDigest=DIGEST, summary=made, sample=None, files=()), 2000)
+    assert ("dynamic_batching {\n  max_queue_delay_microseconds: 2000\n}" in text) == batched
+    assert ("dynamic_batching" in text) == batched
 
 
 def test_a_manifest_cannot_name_a_file_outside_its_build() -> None:

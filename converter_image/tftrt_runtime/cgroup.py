@@ -25,6 +25,11 @@ def out_of_memory_kills(root: Path = ROOT, own: Path = OWN) -> int | None:
     return None
 
 
+def killed(before: int | None, after: int | None) -> bool:
+    """Whether the kernel has killed a process between the two counts."""
+    return before is not None and after is not None and after > before
+
+
 def _files(root: Path, own: Path) -> list[Path]:
     """Where to look: this process's own group, then the root, which is it where the container sees no other."""
     try:

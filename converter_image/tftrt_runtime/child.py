@@ -173,7 +173,7 @@ def _failure(code: int, answered: str, last: str, kills: int | None) -> Failure:
 
 def died(name: str, before: int | None, after: int | None, last: str) -> Failure:
     """Why a signal ended the child; `before` and `after` count the kernel's kills at the memory limit."""
-    if name == "SIGKILL" and before is not None and after is not None and after > before:
+    if name == "SIGKILL" and cgroup.killed(before, after):
         return OutOfMemory(
             "The kernel killed TensorFlow at the container's memory limit; raise spec.conversion.resources."
         )

@@ -169,6 +169,12 @@ class SourceUnavailable(Failure):
     code = 36
 
 
+class GPULost(Failure):
+    """The device, which worked, computes nothing any more: an error of CUDA that sticks, or a device that is gone."""
+
+    code = 37
+
+
 class Terminated(BaseException):
     """SIGTERM or SIGINT (the first argument): everything on the way out closes what it opened."""
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Semaphore
-from typing import TYPE_CHECKING, Any
+from threading import Barrier, Semaphore
+from typing import TYPE_CHECKING, Any, NoReturn
 
 # The backend's own module, which only exists in its process.
 import triton_python_backend_utils as pb_utils
@@ -18,14 +20,19 @@ import triton_python_backend_utils as pb_utils
 from tftrt_runtime import cuda, log, tensorrt, timers
 from tftrt_runtime.child import one_line
 from tftrt_runtime.dtypes import numpy_type
-from tftrt_runtime.errors import Failure, Internal
-from tftrt_runtime.serve import limits, memory
-from tftrt_runtime.serve.batching import batch_size, joined, same_shapes, split
+from tftrt_runtime.errors import Failure, Internal, ServerFailed
+from tftrt_runtime.serve import codes, lifeline, limits, memory
+from tftrt_runtime.serve.asked import Asked, Unanswerable, response_of
+from tftrt_runtime.serve.batching import Arrays, batch_size, joined, same_shapes, split
 from tftrt_runtime.serve.engine_shapes import EngineShapes
 from tftrt_runtime.serve.messages import Failed, Served
+from tftrt_runtime.serve.metrics import Called, InFlight, Metrics
 
 if TYPE_CHECKING:  # it imports TensorFlow, which must not happen before its memory is limited
     from tftrt_runtime.serve.streams import Stream
+
+# After waiting so long for each request of a batch, it is asked whether somebody still waits for the answer.
+WAIT_SECONDS = 0.001
 
 
 class TritonPythonModel:
@@ -35,23 +42,25 @@ class TritonPythonModel:
     a stream of its own where the memory allows, so that two are computed at a time.
     """
 
-    def initialize(self, _arguments: dict[str, str]) -> None:
+    def initialize(self, arguments: dict[str, str]) -> None:
         """Load and warm up. A failure is left in a file for `tftrt serve`, as Triton keeps only its text."""
         faulthandler.enable()  # a library's crash would end this process without a word
+        self._lifeline = lifeline.Backend(Path(os.environ["TFTRT_LIFELINE"]))
         try:
             self._load(Served.model_validate_json(Path(os.environ["TFTRT_MODEL"]).read_bytes()))
+            self._idle: SimpleQueue[Stream] = SimpleQueue()  # a stream for each thread, which may be another's, too
+            for stream in islice(cycle(self._streams), limits.BATCHES_IN_FLIGHT):
+                self._idle.put(stream)
+            self._free = Semaphore(limits.BATCHES_IN_FLIGHT - 1)  # threads without a batch, but for the next batch's
+            self._waited = 0.0  # seconds, before a thread was free for the next batch
+            self._threads = _started(limits.BATCHES_IN_FLIGHT)
+            self._metrics = Metrics(arguments["model_name"], max(self._served.batch_sizes))
         except Exception as error:
-            known = (
+            _leave(
                 error if isinstance(error, Failure) else Internal(f"Unexpected error: {type(error).__name__}: {error}")
             )
-            failed = Failed(reason=known.reason, message=known.message)
-            Path(os.environ["TFTRT_FAILURE"]).write_text(failed.model_dump_json())
             raise
-        self._threads = ThreadPoolExecutor(limits.BATCHES_IN_FLIGHT)
-        self._idle: SimpleQueue[Stream] = SimpleQueue()  # a stream for each thread, which may be another's, too
-        for stream in islice(cycle(self._streams), limits.BATCHES_IN_FLIGHT):
-            self._idle.put(stream)
-        self._free = Semaphore(limits.BATCHES_IN_FLIGHT - 1)  # threads without a batch, but for the next batch's
+        self._lifeline.loaded()
 
     def _load(self, served: Served) -> None:
         timers.set_slack()
@@ -67,16 +76,19 @@ class TritonPythonModel:
         import tensorflow as tf
 
         from tftrt_runtime import samples
-        from tftrt_runtime.serve import streams
+        from tftrt_runtime.serve import faults, streams
 
         self._constant = tf.constant
+        self._faults = faults
         self._served = served
         self._shapes = EngineShapes(served.dynamic_shapes, served.batch_sizes, served.input_shapes)
         with log.timed("serve", "Loaded the artifact", model=served.saved_model):
             self._streams = streams.load(Path(served.saved_model), devices)
+        self._known: Arrays | None = None
         if served.sample is None:
             log.event("serve", "No warm-up: the model takes no made-up input")
             return
+        self._known = samples.batch(served.inputs, min(served.batch_sizes), served.sample)
         for sample in self._shapes.samples(served.sample):
             for size in served.batch_sizes:
                 with log.timed("serve", "Warmed up", batch_size=size):
@@ -97,58 +109,97 @@ class TritonPythonModel:
 
         Not sooner, for Triton goes on collecting requests into the next batch for as long as this takes.
         """
-        self._threads.submit(self._answer_all, requests)
+        since = time.monotonic()
+        # Who waited may have given up. To ask takes 0.05 ms a request, so it is worth it after a wait that was longer.
+        worth_asking = self._waited > WAIT_SECONDS * len(requests)
+        self._threads.submit(self._answer_all, requests, since, worth_asking)
         self._free.acquire()
+        self._waited = time.monotonic() - since
 
     def finalize(self) -> None:
         """Answer what is being worked on."""
         self._threads.shutdown()
+        self._lifeline.told_to_end()
+        self._metrics.close()
 
-    def _answer_all(self, requests: Sequence[Any]) -> None:
-        """Send each request its response; an error is the response of its request alone."""
-        senders = {index: request.get_response_sender() for index, request in enumerate(requests)}
+    def _answer_all(self, requests: Sequence[Any], since: float, worth_asking: bool) -> None:
+        """Send each request its response; an error is the response of its request alone. They came at `since`."""
+        self._metrics.tell(InFlight(1))
         stream = self._idle.get()
-
-        def send(index: int, response: Any) -> None:
-            senders.pop(index).send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-
         try:
-            inputs = [self._inputs(request) for request in requests]
-            for together in same_shapes(inputs):
-                for index, response in zip(together, self._respond([inputs[index] for index in together], stream)):
-                    send(index, response)
-        except Exception as error:  # a request without any response would wait for ever
-            log.event("serve", "A batch could not be answered", error=one_line(error))
-            told = pb_utils.TritonError(f"The request could not be answered: {one_line(error)}")
-            for index in list(senders):
-                send(index, pb_utils.InferenceResponse(error=told))
+            asked = [Asked(request, since, self._metrics) for request in requests]
+            self._answer_each([one for one in asked if not (worth_asking and one.given_up())], stream)
+        except Exception as error:  # what cannot be answered would wait for ever, and ends with this process
+            _end(ServerFailed(f"A request could not be answered: {one_line(error)}"))
         finally:
             self._idle.put(stream)
+            self._metrics.tell(InFlight(-1))
             self._free.release()
 
-    def _respond(self, inputs: Sequence[dict[str, Any]], stream: Stream) -> list[Any]:
-        """Responses to requests of the same shapes, from one call of the model."""
-        refusal = self._shapes.refusal(inputs[0])
-        if refusal:
-            told = pb_utils.TritonError(f"The request was refused: {refusal}.", pb_utils.TritonError.INVALID_ARG)
-            return [pb_utils.InferenceResponse(error=told) for _ in inputs]
+    def _answer_each(self, asked: Sequence[Asked], stream: Stream) -> None:
+        taken = []
         try:
-            answers = self._answer(joined(inputs), stream)
-            parts = split(answers, [batch_size(one) for one in inputs])
-            return [pb_utils.InferenceResponse([pb_utils.Tensor(*item) for item in part.items()]) for part in parts]
+            for one in asked:
+                inputs = self._inputs(one.request)
+                refusal = self._shapes.refusal(inputs)
+                if refusal:
+                    one.refuse(codes.INVALID_ARGUMENT, f"The request was refused: {refusal}.")
+                else:
+                    taken.append((one, inputs))
+            for together in same_shapes([inputs for _, inputs in taken]):
+                self._respond([taken[index] for index in together], stream)
+        except Unanswerable:
+            raise
         except Exception as error:
-            if len(inputs) > 1:  # one request's fault is no other's
-                return [response for one in inputs for response in self._respond([one], stream)]
-            told = pb_utils.TritonError(f"The model refused the request: {one_line(error)}")
-            return [pb_utils.InferenceResponse(error=told)]
+            log.event("serve", "A batch could not be answered", error=one_line(error))
+            for one in asked:
+                one.refuse(codes.INTERNAL, f"The request could not be answered: {one_line(error)}")
 
-    def _inputs(self, request: Any) -> dict[str, Any]:
+    def _respond(self, taken: Sequence[tuple[Asked, Arrays]], stream: Stream) -> None:
+        """Answer requests with inputs of the same shapes by one call of the model."""
+        try:
+            responses = self._responses([inputs for _, inputs in taken], stream)
+        except Exception as error:
+            if self._faults.of_the_machine(error):
+                self._expect_to_answer(error, stream)
+            if len(taken) > 1:  # one request's fault is no other's
+                for one in taken:
+                    self._respond([one], stream)
+                return
+            code = self._faults.code(error)
+            what = "The model refused the request" if code == codes.INVALID_ARGUMENT else "The model failed"
+            taken[0][0].refuse(code, f"{what}: {one_line(error)}")
+            return
+        for (asked, _), response in zip(taken, responses):
+            asked.answer(response)
+
+    def _responses(self, inputs: Sequence[Arrays], stream: Stream) -> list[Any]:
+        sizes = [batch_size(one) for one in inputs]
+        self._metrics.tell(Called(sum(sizes)))
+        return [response_of(part) for part in split(self._answer(joined(inputs), stream), sizes)]
+
+    def _expect_to_answer(self, error: Exception, stream: Stream) -> None:
+        """End this process where the model no longer answers what it answered when it was loaded.
+
+        A CUDA error such as an illegal address is every later call's, too: a new process has a new context.
+        """
+        log.event("serve", "The machine may be at fault: asking the model again", error=one_line(error))
+        try:
+            if self._known is None:
+                stream.expect_device()
+            else:
+                self._answer(self._known, stream)
+        except Exception as again:
+            if self._faults.of_the_machine(again):
+                _end(self._faults.lost(again, on_gpu=self._served.memory_fraction is not None))
+
+    def _inputs(self, request: Any) -> Arrays:
         return {
             tensor.name: pb_utils.get_input_tensor_by_name(request, tensor.name).as_numpy()
             for tensor in self._served.inputs
         }
 
-    def _answer(self, inputs: dict[str, Any], stream: Stream) -> dict[str, Any]:
+    def _answer(self, inputs: Arrays, stream: Stream) -> Arrays:
         filled = self._shapes.filled(inputs)
         answers = stream({name: self._constant(value) for name, value in filled.items()})
         found = {
@@ -158,3 +209,28 @@ class TritonPythonModel:
         if filled is inputs:
             return found
         return split(found, [batch_size(inputs), batch_size(filled) - batch_size(inputs)])[0]
+
+
+def _started(count: int) -> ThreadPoolExecutor:
+    """Threads that run already: none is missing when a request comes."""
+    threads = ThreadPoolExecutor(count)
+    together = Barrier(count)
+    for task in [threads.submit(together.wait) for _ in range(count)]:
+        task.result()
+    return threads
+
+
+def _leave(failure: Failure) -> None:
+    """Leave a failure for `tftrt serve`."""
+    path = Path(os.environ["TFTRT_FAILURE"])
+    written = path.with_suffix(f".{threading.get_ident()}")
+    written.write_text(Failed(reason=failure.reason, message=failure.message).model_dump_json())
+    written.replace(path)
+
+
+def _end(failure: Failure) -> NoReturn:
+    """End this process at once, whatever its other threads do; `tftrt serve` ends the server with the failure."""
+    try:
+        _leave(failure)
+    finally:
+        os._exit(failure.code)

@@ -35,7 +35,7 @@ def write_model(repository: Path, name: str, manifest: Manifest, max_queue_delay
 
 
 def config(name: str, manifest: Manifest, max_queue_delay_microseconds: int) -> str:
-    """`config.pbtxt`: the signature, one instance, dynamic batching up to the largest batch size.
+    """`config.pbtxt`: the signature, one instance, dynamic batching up to the largest batch size where it may be.
 
     One instance, for each is a process with a TensorFlow of its own. Requests of different shapes are not put together:
     that is Triton's default where an input has open dimensions.
@@ -51,10 +51,18 @@ backend: "python"
 max_batch_size: {largest}
 {_tensors("input", summary.inputs)}{_tensors("output", summary.outputs)}\
 instance_group [ {{ kind: KIND_CPU count: 1 }} ]
-dynamic_batching {{
-  max_queue_delay_microseconds: {max_queue_delay_microseconds}
-}}
-"""
+{_batching(summary.inputs, max_queue_delay_microseconds)}"""
+
+
+def _batching(inputs: Iterable[Tensor], max_queue_delay_microseconds: int) -> str:
+    """Dynamic batching; nothing where an input is of texts, and so one request is one call.
+
+    The Python backend takes the texts of a whole batch apart before the model sees them. Where those of one request are
+    malformed it fails all of them, with that one's error (seen with 2.51.0).
+    """
+    if any(tensor.dtype == "BYTES" for tensor in inputs):
+        return ""
+    return f"dynamic_batching {{\n  max_queue_delay_microseconds: {max_queue_delay_microseconds}\n}}\n"
 
 
 def _tensors(what: str, tensors: Iterable[Tensor]) -> str:

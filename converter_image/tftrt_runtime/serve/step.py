@@ -10,22 +10,24 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
-from tftrt_runtime import child, log
+from tftrt_runtime import cgroup, child, log
 from tftrt_runtime.artifact import CPU, MANIFEST, MODEL, Manifest, artifact_folder, check_files, read_manifest
 from tftrt_runtime.errors import (
     ArtifactNotFound,
     EngineDeviceMismatch,
     Failure,
+    OutOfMemory,
     ServerFailed,
     StoreUnavailable,
     Terminated,
     failure,
 )
 from tftrt_runtime.serve import limits, repository, tritonserver
+from tftrt_runtime.serve.lifeline import End, Lifeline
 from tftrt_runtime.serve.messages import Failed, Served
 from tftrt_runtime.spec import ServerSpec
 
@@ -40,7 +42,8 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
     Raises:
         ArtifactNotFound, ArtifactCorrupt, EngineDeviceMismatch: there is nothing that may be served.
         Failure: what kept the model from being ready.
-        ServerFailed: tritonserver ended by itself.
+        OutOfMemory: the kernel killed it at its memory limit.
+        ServerFailed: tritonserver, or the process that runs the model, ended by itself.
     """
     folder = artifact_folder()
     with log.timed("serve", "Checked the artifact", folder=folder):
@@ -62,6 +65,7 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
         )
         model, failed = work / "served.json", work / "failed.json"
         try:
+            backend = Lifeline(work / "lifeline")
             model.write_text(served.model_dump_json())
             repository.write_model(work / "models", spec.model.name, manifest, spec.maxQueueDelayMicroseconds)
             repository.link_python_backend(work / "backends")
@@ -70,8 +74,9 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
         with _shared_memory() as shared_memory:
             _serve(
                 tritonserver.command(work / "models", work / "backends", ports, shared_memory),
-                tritonserver.environment(os.environ, model, failed),
+                tritonserver.environment(os.environ, model, failed, backend.path),
                 failed,
+                backend,
             )
 
 
@@ -118,28 +123,63 @@ def _shared_memory() -> Iterator[str]:
             region.unlink(missing_ok=True)
 
 
-def _serve(command: list[str], environment: dict[str, str], failed: Path) -> None:
+class BackendWatch(Thread):
+    """Waits for the end of the backend's process, without which tritonserver answers nothing, and ends tritonserver."""
+
+    def __init__(self, lifeline: Lifeline, process: subprocess.Popen[str]) -> None:
+        super().__init__(daemon=True)
+        self._lifeline = lifeline
+        self._process = process
+        self.lost: End | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Wait."""
+        end = self._lifeline.wait()
+        if not end.expected and _runs(self._process):
+            self.lost = end
+            self._process.kill()
+
+
+def _runs(process: subprocess.Popen[str]) -> bool:
+    """Whether a child still runs. `poll` would not tell while another thread waits for it."""
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
+
+
+def _serve(command: list[str], environment: dict[str, str], failed: Path, lifeline: Lifeline) -> None:
+    kills = cgroup.out_of_memory_kills()
     process = child.start(command, environment)
     log.event("serve", "Started tritonserver", pid=process.pid)
     kept: deque[str] = deque(maxlen=KEPT_LINES)
     # A thread, for its lines must be read on while it drains, or it would stand still at a full pipe.
     reader = Thread(target=_forward, args=(process, kept), daemon=True)
     reader.start()
+    watch = BackendWatch(lifeline, process)
+    told_to_end = False
     try:
         process.wait()
-        reader.join(limits.KILL_SECONDS)
     except Terminated:
-        # tritonserver takes no new request, answers those in flight and ends. Before it listens the signal ends it.
+        told_to_end = True
+        # tritonserver takes no new request, answers those in flight and ends. Before it has a model there are none.
         with log.timed("serve", "Drained"):
-            child.end(process, DRAIN_SECONDS)
-        if process.returncode == -signal.SIGKILL:
-            raise ServerFailed(
-                f"tritonserver had not drained {DRAIN_SECONDS} s after SIGTERM and was killed."
-            ) from None
-        return
+            child.end(process, DRAIN_SECONDS if lifeline.loaded else 0)
     finally:
+        _kill_group(process)
+        reader.join(limits.KILL_SECONDS)
         child.end(process)
-    raise _failure(process.returncode, failed, list(kept))
+    if watch.lost or not told_to_end:
+        raise _failure(process.returncode, failed, watch.lost, kills, list(kept))
+    if lifeline.loaded and process.returncode == -signal.SIGKILL:
+        raise ServerFailed(f"tritonserver had not drained {DRAIN_SECONDS} s after SIGTERM and was killed.")
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    """Kill what is left of tritonserver's session, which `child.start` made: a backend outlives it that still loads."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _forward(process: subprocess.Popen[str], kept: deque[str]) -> None:
@@ -157,10 +197,16 @@ def _forward(process: subprocess.Popen[str], kept: deque[str]) -> None:
         return  # closed while we read: the process has ended
 
 
-def _failure(code: int, failed: Path, lines: list[str]) -> Failure:
-    """Why tritonserver ended: what the model told, else its last error line."""
+def _failure(code: int, failed: Path, lost: End | None, kills: int | None, lines: list[str]) -> Failure:
+    """Why the server ended: what the model told, else what the kernel did, else the last error line.
+
+    `code` is tritonserver's; `lost` is how its backend ended, where that came first; `kills` were the kernel's before.
+    """
     if failed.exists():
         told = Failed.model_validate_json(failed.read_bytes())
         return failure(told.reason, told.message)
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return ServerFailed(f"tritonserver {how}; its last error line: {child.last_error(lines)}")
+    died = lost.code if lost else code
+    if died in (None, -signal.SIGKILL) and cgroup.killed(kills, cgroup.out_of_memory_kills()):
+        return OutOfMemory("The kernel killed the server at its memory limit; raise spec.serving.resources.")
+    what = f"The process that runs the model {lost.how}" if lost else f"tritonserver {End(False, code).how}"
+    return ServerFailed(f"{what}; the last error line: {child.last_error(lines)}")

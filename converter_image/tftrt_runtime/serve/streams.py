@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tftrt_runtime.quick_call import QuickCall
@@ -38,6 +39,15 @@ class Stream:
         constants = {name: tf.constant(value) for name, value in arrays.items()}
         with tf.device(self.device):
             return {name: tf.identity(value) for name, value in constants.items()}
+
+    def expect_device(self) -> None:
+        """Hold that something can be brought to this stream's device, and back.
+
+        Raises:
+            tf.errors.OpError: it cannot.
+        """
+        for tensor in self.resident({"x": np.ones(1, np.float32)}).values():
+            tensor.numpy()
 
 
 def load(folder: Path, devices: Sequence[str | None], signature: str | None = None) -> tuple[Stream, ...]:

@@ -52,7 +52,7 @@ def command(models: Path, backends: Path, ports: Ports, shared_memory: str) -> l
     ]
 
 
-def environment(inherited: Mapping[str, str], model: Path, failure: Path) -> dict[str, str]:
+def environment(inherited: Mapping[str, str], model: Path, failure: Path, lifeline: Path) -> dict[str, str]:
     """The environment of tritonserver, which its Python backend inherits.
 
     tritonserver links a CUDA of its own and would take a third of a GiB of the GPU: it sees no device. `python_model`
@@ -65,6 +65,7 @@ def environment(inherited: Mapping[str, str], model: Path, failure: Path) -> dic
         "TFTRT_PYTHON_PATH": os.pathsep.join(path for path in sys.path if path),
         "TFTRT_MODEL": str(model),
         "TFTRT_FAILURE": str(failure),
+        "TFTRT_LIFELINE": str(lifeline),
         **NO_FALLBACK,
         **LAZY_KERNELS,
         "TF_CPP_MIN_LOG_LEVEL": inherited.get("TF_CPP_MIN_LOG_LEVEL", "1"),

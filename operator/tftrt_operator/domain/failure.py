@@ -19,6 +19,7 @@ CONTAINER_REASONS = frozenset(
         "ChildAborted",
         "DigestMismatch",
         "EngineDeviceMismatch",
+        "GPULost",
         "GPUOutOfMemory",
         "GPUUnfit",
         "InsufficientGPUMemory",
