@@ -65,7 +65,8 @@ class Serving(ApiModel):
         default=2000,
         ge=0,
         le=10_000_000,
-        description="How long Triton's dynamic batcher waits for more requests, in microseconds.",
+        description="How long Triton's dynamic batcher waits for more requests, in microseconds; for nobody where"
+        " status.serving.batching is Disabled.",
     )
     pod_labels: PodLabels = Field(default_factory=dict, description="More labels for inference pods.")
     pod_annotations: PodAnnotations = Field(default_factory=dict, description="More annotations for inference pods.")
