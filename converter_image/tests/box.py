@@ -148,7 +148,12 @@ class Server:
     started: ClassVar[list[Server]] = []
 
     def __init__(
-        self, box: Box, memory_fraction: str | None = None, folder: str = "server", ports: Sequence[int] = ()
+        self,
+        box: Box,
+        memory_fraction: str | None = None,
+        folder: str = "server",
+        ports: Sequence[int] = (),
+        **told: Any,
     ) -> None:
         self.http, self.grpc, self.metrics = ports or free_ports(3)
         root = box.root / folder
@@ -158,7 +163,7 @@ class Server:
         keys = ("version", "model", "fingerprint", "runtime")
         spec = {**{key: box.spec[key] for key in keys}, "memoryFraction": memory_fraction}
         spec["artifact"] = {"uri": box.spec["artifacts"]["uri"]}
-        (root / "spec.json").write_text(json.dumps({**spec, "maxQueueDelayMicroseconds": 2000}))
+        (root / "spec.json").write_text(json.dumps({**spec, "maxQueueDelayMicroseconds": 2000, **told}))
         environment = {
             **box.environment(self.termination),
             "TFTRT_HTTP_PORT": str(self.http),

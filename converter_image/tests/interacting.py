@@ -90,6 +90,17 @@ def half(x: Any) -> dict[str, Any]:
     return {"y": tf.cast(tf.matmul(hidden, back), tf.float32)}
 
 
+def iris(x: Any) -> dict[str, Any]:
+    """Honest, and small enough to be asked by hand."""
+    weights = tf.constant(np.random.default_rng(5).normal(size=(4, 3)), tf.float32)
+    return {"scores": tf.nn.softmax(tf.matmul(x, weights))}
+
+
+def oddities(x: Any, words: Any) -> dict[str, Any]:
+    """What travels otherwise than one may think: a vector, half precision, what is no number, any text."""
+    return {"vector": tf.reduce_sum(x, axis=1), "half": tf.cast(x, tf.float16), "ratio": x / (x - x), "word": words}
+
+
 def save(folder: Path, function: Callable[..., dict[str, Any]]) -> Path:
     """A SavedModel of the function, in a folder of its name."""
     names = function.__code__.co_varnames[: function.__code__.co_argcount]

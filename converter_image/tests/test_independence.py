@@ -111,8 +111,8 @@ def test_two_items_of_many_that_see_each_other_are_found_on_the_users_samples(tm
     """Made-up boxes are none, and of the user's only a pair overlaps."""
     model = interacting.save(tmp_path, interacting.boxes)
     data = given(tmp_path / "data", x=rows())
-    for arguments in ({"data": data}, {"calibration": data}):
-        batching = found(model, tmp_path, batch_sizes=(1, largest), **arguments)
+    for verification, calibration in ((data, None), (None, data)):
+        batching = found(model, tmp_path, verification, (1, largest), calibration=calibration)
         assert batching is not None
         assert batching.reason == "ItemsInteract"
         assert batching.message.startswith("on pvc://data/held-out, an item's answer depends on the items beside it")
@@ -186,8 +186,8 @@ def test_what_is_told_fits_what_the_operator_takes() -> None:
     def ask(batch: Any) -> Any:
         return {name: batch["x"] - batch["x"].mean(axis=0)}
 
-    batches = [{"x": np.arange(8.0)[:, None]}]
-    message = independence.judge(ask, batches, independence.TOLERANCE, "https://data.example/" + "x" * 3000).message
+    batch: dict[str, Any] = {"x": np.arange(8.0)[:, None]}
+    message = independence.judge(ask, [batch], independence.TOLERANCE, "https://data.example/" + "x" * 3000).message
     assert len(message) == independence.MOST_MESSAGE
     assert message.isprintable()
 

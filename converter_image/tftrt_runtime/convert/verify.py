@@ -21,7 +21,7 @@ def run(
     inputs: tuple[Tensor, ...],
     outputs: tuple[Tensor, ...],
     data: messages.ComparisonData | None,
-    calibration: Path,
+    calibration: Path | None,
     workplace: Path,
 ) -> tuple[messages.CheckAnswer, Batching | None]:
     """Compare the SavedModel in `model` with the one in `source`, on `data` or on made-up input.
@@ -62,13 +62,14 @@ def reference(
     references: Path,
     events: Path,
     data: messages.ComparisonData | None,
-    calibration: Path,
+    calibration: Path | None,
 ) -> messages.ReferenceAnswer:
     """Ask the unconverted model, without TF32; its answers are in `references`.
 
-    The folder `calibration` has the calibration data, where the spec names any.
+    The folder `calibration` has the calibration data, where the spec names any and it was fetched.
     """
-    calibrated = spec.conversion.calibration
+    named = spec.conversion.calibration
+    calibrated = named and calibration and messages.ComparisonData(uri=named.uri, folder=str(calibration))
     request = messages.ReferenceRequest(
         uri=spec.source.uri,
         source=str(source),
@@ -80,7 +81,7 @@ def reference(
         dynamic_shapes=spec.conversion.dynamicShapes if spec.runtime.accelerator == "GPU" else None,
         references=str(references),
         data=data,
-        calibration=calibrated and messages.ComparisonData(uri=calibrated.uri, folder=str(calibration)),
+        calibration=calibrated,
         events=str(events),
     )
     return child.run("tftrt_runtime.convert.reference", request, messages.ReferenceAnswer, "convert")
