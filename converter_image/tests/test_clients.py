@@ -23,7 +23,7 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from tests import interacting
-from tests.box import Box, Server
+from tests.box import WAIT_SECONDS, Box, Server
 from tests.test_serve import ask
 from tftrt_runtime.artifact import REPORT
 
@@ -78,7 +78,7 @@ def here(example: str, server: Server, name: str = "iris") -> str:
 
 
 def run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=WAIT_SECONDS)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -131,12 +131,12 @@ import asyncio, json
 from kserve import InferenceRESTClient, RESTConfig
 
 async def main():
-    client = InferenceRESTClient(RESTConfig(protocol="v2"))
-    for call in (client.is_server_ready, client.is_server_live):
-        try:
-            print(await call("http://iris.default.svc:8000"))
-        except Exception as error:
-            print(type(error).__name__)
+    async with InferenceRESTClient(RESTConfig(protocol="v2")) as client:
+        for call in (client.is_server_ready, client.is_server_live):
+            try:
+                print(await call("http://iris.default.svc:8000"))
+            except Exception as error:
+                print(type(error).__name__)
 
 asyncio.run(main())
 """

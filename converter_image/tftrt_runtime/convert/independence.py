@@ -6,6 +6,7 @@ together get a part of each other's data. What is asked is the unconverted model
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ TOLERANCE = 1e-4
 MOST_ALONE = 128
 # As far as this from each other in half precision, in units of the type's rounding.
 ROUNDINGS = 16
-# Of what the operator and the report show.
+# Of what the operator and the report show: characters of an output's name, and bytes of JSON.
 MOST_NAME, MOST_MESSAGE = 80, 400
 
 Ask = Callable[[samples.Batch], samples.Batch]
@@ -165,6 +166,8 @@ def _count(items: int) -> str:
 
 
 def _told(text: str) -> str:
-    """As the operator takes it: printable, and not longer than it may be."""
-    printable = "".join(character if character.isprintable() else "?" for character in text)
-    return printable if len(printable) <= MOST_MESSAGE else f"{printable[: MOST_MESSAGE - 3]}..."
+    """As the operator takes it, printable; and no longer in the termination message's JSON than there is room for."""
+    told = "".join(character if character.isprintable() else "?" for character in text)
+    while len(json.dumps(told)) > MOST_MESSAGE:
+        told = f"{told[: len(told) * 7 // 8]}..."
+    return told
