@@ -154,6 +154,7 @@ class Server:
         folder: str = "server",
         ports: Sequence[int] = (),
         shared_memory: str | None = None,
+        **told: Any,
     ) -> None:
         """Start it, with a /dev/shm of its own of this size (as `mount` takes it) where one is given: root may."""
         self.http, self.grpc, self.metrics = ports or free_ports(3)
@@ -164,7 +165,7 @@ class Server:
         keys = ("version", "model", "fingerprint", "runtime")
         spec = {**{key: box.spec[key] for key in keys}, "memoryFraction": memory_fraction}
         spec["artifact"] = {"uri": box.spec["artifacts"]["uri"]}
-        (root / "spec.json").write_text(json.dumps({**spec, "maxQueueDelayMicroseconds": 2000}))
+        (root / "spec.json").write_text(json.dumps({**spec, "maxQueueDelayMicroseconds": 2000, **told}))
         environment = {
             **box.environment(self.termination),
             "TFTRT_HTTP_PORT": str(self.http),

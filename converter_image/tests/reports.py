@@ -7,7 +7,17 @@ operation of a network of residual blocks.
 from __future__ import annotations
 
 from tftrt_runtime import spec
-from tftrt_runtime.artifact import Blocker, Conversion, Device, Memory, Segment, Tensor, Verification, Versions
+from tftrt_runtime.artifact import (
+    Batching,
+    Blocker,
+    Conversion,
+    Device,
+    Memory,
+    Segment,
+    Tensor,
+    Verification,
+    Versions,
+)
 from tftrt_runtime.benchmark import rows
 from tftrt_runtime.benchmark.rows import Place, Row, Way
 from tftrt_runtime.report.data import Comparison, EngineLayers, Findings, Graph, Layer, Node, Report
@@ -112,6 +122,11 @@ def on_gpu() -> Report:
         verification=Verification(samples=169, top1Agreement="0.9882", maxRelativeError="0.009287"),
         memory=Memory(weightsBytes=212570112, peakBytes=817889280, overheadBytes=564723712),
         benchmark=rows.summary(timed),
+        batching=Batching(
+            mode="Dynamic",
+            reason="ItemsIndependent",
+            message="128 samples of made-up input are answered alike in a batch, alone and in another order",
+        ),
         segments=(
             Segment(
                 operations=3,

@@ -162,7 +162,7 @@ def test_sigterm_while_the_model_loads_leaves_no_process(converted: Callable[...
 
 def zeros(server: Server, columns: int) -> Any:
     """Ask for a byte for each of so many columns of four bytes."""
-    arrays = {
+    arrays: dict[str, Any] = {
         "ids": np.zeros((1, columns), np.int32),
         "extra": np.zeros((1, 3), np.float16),
         "unused": np.zeros((1, 1), np.bool_),

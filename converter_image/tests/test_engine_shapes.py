@@ -68,6 +68,15 @@ def test_only_under_optimal_a_batch_is_filled_up_to_the_next_size() -> None:
     assert EngineShapes("Optimal", (1, 2), IDS).filled(asked) is asked
 
 
+def test_a_batch_whose_answers_depend_on_each_other_is_not_filled_up_but_refused() -> None:
+    shapes = EngineShapes("Optimal", (1, 4, 8), IDS, may_fill=False)
+    refusal = shapes.refusal(ids(2, 8))
+    assert refusal is not None
+    assert refusal.startswith("the engines take exactly 1 or 4 or 8 items, not 2, and as the answers of this model")
+    assert shapes.refusal(ids(4, 8)) is None
+    assert EngineShapes("Range", (1, 4, 8), IDS, may_fill=False).refusal(ids(2, 8)) is None
+
+
 def test_a_server_warms_up_every_size_once() -> None:
     usual = Sample(shapes={"ids": (8,), "mask": (3,)})
     shapes = [one.shapes["ids"] for one in EngineShapes("Range", (1,), IDS).samples(usual)]

@@ -16,7 +16,7 @@ from tests.box import FINGERPRINT, Box, Mount
 from tests.object_store import BUCKET, KEYS, ObjectStore, secret
 from tftrt_runtime import artifact, files, log, lookup, publish
 from tftrt_runtime.__main__ import _exit_code
-from tftrt_runtime.artifact import Conversion, Device, Manifest, Tensor, Versions
+from tftrt_runtime.artifact import Batching, Conversion, Device, Manifest, Tensor, Versions
 from tftrt_runtime.convert import step
 from tftrt_runtime.errors import ArtifactCorrupt
 from tftrt_runtime.spec import JobSpec
@@ -117,6 +117,18 @@ def test_a_second_job_reports_the_first_ones_artifact_and_leaves_none_of_its_own
     second = other(box, "build-2").run("publish")
     assert (second.code, second.termination["result"], second.termination["build"]) == (0, "Reused", "build-1")
     assert builds(box) == ["build-1"]
+
+
+def test_what_was_seen_on_other_data_holds_beside_what_the_artifact_says(box: Box) -> None:
+    """The manifest stays as it is: from the summary the operator tells the server of this model."""
+    box.run("publish")
+    second = other(box, "build-2")
+    apart = Batching(mode="Disabled", reason="ItemsInteract", message="on pvc://data/own, an item's answer depends")
+    note = Converted(product="cpu", conversion=None, batching=apart)
+    Workspace(second.workspace).converted.write_text(note.model_dump_json())
+    told = second.run("publish").termination
+    assert (told["result"], told["batching"]) == ("Reused", apart.model_dump())
+    assert box.manifest["summary"]["batching"] is None
 
 
 def test_an_artifact_in_a_store_that_was_moved_is_told_where_it_is_now(box: Box) -> None:

@@ -14,9 +14,11 @@ import pytest
 
 from tests import reports
 from tests.box import Box
-from tftrt_runtime.artifact import REPORT
+from tftrt_runtime.artifact import REPORT, Batching, Sample, Tensor
 from tftrt_runtime.report import data, layout, page, plots
 from tftrt_runtime.report.data import Graph, Node
+from tftrt_runtime.report.how_to_ask import HowToAsk, how_to_ask
+from tftrt_runtime.spec import ModelName
 
 # Run in the page: what of it a person would see, and what it asked of the network.
 LOOK = """
@@ -150,6 +152,62 @@ def test_what_a_model_calls_its_nodes_is_no_markup() -> None:
     html = page.render(report.model_copy(update={"findings": findings}))
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert" in html
+
+
+def asked(*inputs: Tensor, output: str = "FP32", **changes: Any) -> HowToAsk:
+    """How a model with these inputs is asked."""
+    outputs = (Tensor(name="scores", dtype=output, shape=(-1, 5)),)
+    conversion = reports.on_gpu().findings.conversion.model_copy(
+        update={"inputs": inputs, "outputs": outputs, **changes}
+    )
+    return how_to_ask(ModelName(namespace="default", name="m"), conversion)
+
+
+def test_what_a_person_can_paste_is_json_and_a_picture_is_zeros() -> None:
+    small = asked(Tensor(name="x", dtype="INT64", shape=(-1, 4)), Tensor(name="words", dtype="BYTES", shape=(-1,)))
+    (text,) = re.findall(r"-d '(.*)'$", small.command)
+    x, words = json.loads(text)["inputs"]
+    assert (x["shape"], len(x["data"][0])) == ([1, 4], 4)
+    assert words["shape"] == [1, 1], "Triton has no tensor of the batch alone"
+    assert words["data"][0][0].startswith("sample ")
+    assert not small.zeros
+    large = asked(Tensor(name="image", dtype="FP32", shape=(-1, 224, 224, 3)))
+    assert large.zeros
+    assert "head -c 602112 /dev/zero" in large.command
+    assert '"binary_data_size": 602112' in large.command
+
+
+def test_half_precision_never_travels_as_json() -> None:
+    found = asked(Tensor(name="x", dtype="FP16", shape=(-1, 4)), output="FP16")
+    assert '"binary_data_size": 8' in found.command
+    assert '"binary_data_output": true' in found.command
+    assert [field.binary_only for field in (*found.inputs, *found.outputs)] == [True, True]
+
+
+def test_open_dimensions_have_the_sizes_that_the_model_has_answered() -> None:
+    found = asked(Tensor(name="ids", dtype="INT32", shape=(-1, -1)), sample=Sample(shapes={"ids": (7,)}))
+    assert '"shape": [1, 7]' in found.command
+    assert '"shape": [1, 1]' in asked(Tensor(name="ids", dtype="INT32", shape=(-1, -1)), sample=None).command
+
+
+def test_what_a_model_calls_its_inputs_is_no_shell() -> None:
+    name = "x'; touch owned; '"
+    found = asked(Tensor(name=name, dtype="FP32", shape=(-1, 1)))
+    (text,) = re.findall(r"-d '([^']*)'$", found.command)
+    assert json.loads(text)["inputs"][0]["name"] == name
+
+
+def test_the_page_says_whether_requests_are_put_together() -> None:
+    def page_of(batching: Batching | None) -> str:
+        report = reports.on_gpu()
+        conversion = report.findings.conversion.model_copy(update={"batching": batching})
+        findings = report.findings.model_copy(update={"conversion": conversion})
+        return page.render(report.model_copy(update={"findings": findings}))
+
+    apart = Batching(mode="Disabled", reason="ItemsInteract", message="output 'y' <differs>")
+    assert "One request is one call; no two are put together:</b> output &#39;y&#39; &lt;differs&gt;" in page_of(apart)
+    assert "Requests that wait become one call" in page.render(reports.on_gpu())
+    assert "was not looked at" in page_of(None), "a report from before"
 
 
 def chain(count: int, name: str) -> Graph:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.test_publish import DIGEST
 from tftrt_runtime import cgroup, child, cuda, samples, termination
-from tftrt_runtime.artifact import Device, File, Manifest, Summary, Tensor, Versions
+from tftrt_runtime.artifact import Batching, Device, File, Manifest, Summary, Tensor, Versions, stricter
 from tftrt_runtime.convert import for_gpu
 from tftrt_runtime.errors import GPUUnfit, InsufficientGPUMemory, Internal, SourceNotFound, failure
 from tftrt_runtime.serve import batching, limits, memory, repository
-from tftrt_runtime.spec import Runtime
+from tftrt_runtime.spec import Artifacts, ModelName, Runtime, ServerSpec
 
 GIB = 1 << 30
 
@@ -39,6 +40,19 @@ def summary(tensors: int = 1) -> Summary:
         artifactBytes=1,
         startedAt="2026-01-01T00:00:00Z",
         finishedAt="2026-01-01T00:00:00Z",
+    )
+
+
+def server_spec(**changes: Any) -> ServerSpec:
+    return ServerSpec(
+        version=1,
+        model=ModelName(namespace="default", name="resnet50"),
+        fingerprint="0" * 32,
+        runtime=Runtime(name="cpu", accelerator="None", tensorflow="2.14.1", tensorrt=""),
+        artifact=Artifacts(uri="pvc://store/a"),
+        memoryFraction=None,
+        maxQueueDelayMicroseconds=2000,
+        **changes,
     )
 
 
@@ -163,11 +177,35 @@ def test_samples_are_seeded_and_of_the_signatures_types() -> None:
 
 def test_the_triton_configuration_says_the_signature_the_batches_and_the_delay() -> None:
     manifest = Manifest(build="b", sourceDigest=DIGEST, summary=summary(), sample=None, files=())
-    text = repository.config("resnet50", manifest, 2000)
+    text = repository.config(server_spec(), manifest)
     assert "max_batch_size: 8" in text
     assert 'name: "tensor 0" data_type: TYPE_STRING dims: [ 1 ] reshape: { shape: [ ] }' in text
     assert r'name: "odd \"name\"\n" data_type: TYPE_FP16 dims: [ -1, 3 ]' in text
     assert "queue_policy" not in text, "it makes the batcher miss requests for half a second: docs/decisions/0007"
+
+
+@pytest.mark.parametrize(
+    ("by_manifest", "by_operator", "put_together"),
+    [(None, "Dynamic", True), ("Dynamic", "Dynamic", True), ("Disabled", "Dynamic", False), (None, "Disabled", False)],
+)
+def test_requests_are_put_together_unless_somebody_saw_that_items_depend_on_each_other(
+    by_manifest: Any, by_operator: str, put_together: bool
+) -> None:
+    """An artifact that was published before it was looked at is served as before."""
+    seen = by_manifest and Batching(mode=by_manifest, reason="ItemsInteract", message="m")
+    found = summary().model_copy(update={"batching": seen})
+    manifest = Manifest(build="b", sourceDigest=DIGEST, summary=found, sample=None, files=())
+    text = repository.config(server_spec(batching=by_operator), manifest)
+    assert ("dynamic_batching" in text) == put_together
+    assert "max_batch_size: 8" in text
+
+
+def test_what_was_seen_of_a_model_on_any_data_holds() -> None:
+    together = Batching(mode="Dynamic", reason="ItemsIndependent", message="on some")
+    apart = Batching(mode="Disabled", reason="ItemsInteract", message="on others")
+    assert stricter(together, apart) == stricter(apart, together) == stricter(apart, None) == apart
+    assert stricter(None, together) == together
+    assert stricter(None, None) is None
 
 
 @pytest.mark.parametrize(("dtype", "batched"), [("FP32", True), ("BYTES", False)])
@@ -175,7 +213,8 @@ def test_requests_are_put_together_unless_they_have_texts(dtype: str, batched: b
     """One malformed text would fail all of a batch."""
     inputs = (Tensor(name="image", dtype="FP32", shape=(-1, 3)), Tensor(name="other", dtype=dtype, shape=(-1, 1)))
     made = summary().model_copy(update={"inputs": inputs})
-    text = repository.config("x", Manifest(build="b", sourceDigest=DIGEST, summary=made, sample=None, files=()), 2000)
+    manifest = Manifest(build="b", sourceDigest=DIGEST, summary=made, sample=None, files=())
+    text = repository.config(server_spec(batching="Dynamic"), manifest)
     assert ("dynamic_batching {\n  max_queue_delay_microseconds: 2000\n}" in text) == batched
     assert ("dynamic_batching" in text) == batched
 

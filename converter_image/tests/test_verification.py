@@ -156,3 +156,4 @@ def test_a_published_artifact_is_compared_on_other_data_without_a_conversion(
     summary = cnn.run("publish").termination
     assert (summary["result"], summary["build"]) == ("Reused", "build-1")
     assert (summary["verification"]["uri"], summary["verification"]["samples"]) == (URI, 18)
+    assert summary["batching"]["message"].startswith(f"8 samples of {URI} are answered alike")

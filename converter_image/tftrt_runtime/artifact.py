@@ -89,6 +89,23 @@ class Verification(Frozen):
     uri: Optional[str] = None  # of the data; None where it was made up
 
 
+class Batching(Frozen):
+    """Whether a server puts requests together to one call of the model, and why; the message has no line breaks.
+
+    It must not where an item's answer depends on the others of its batch.
+    """
+
+    mode: Literal["Dynamic", "Disabled"]
+    reason: Literal["ItemsIndependent", "ItemsInteract", "NotChecked"]
+    message: str
+
+
+def stricter(*found: Optional[Batching]) -> Optional[Batching]:
+    """What holds where these were found of one model, on different data: that requests stay apart, if any says so."""
+    known = [each for each in found if each is not None]
+    return next((each for each in known if each.mode == "Disabled"), known[-1] if known else None)
+
+
 class Memory(Frozen):
     """The GPU memory of one server, measured in a fresh process that ran the largest batch as a server does.
 
@@ -151,6 +168,7 @@ class Conversion(Frozen):
     memory: Optional[Memory] = None
     benchmark: Optional[Benchmark] = None
     segments: tuple[Segment, ...] = ()
+    batching: Optional[Batching] = None
 
 
 class Summary(Frozen):
@@ -177,6 +195,8 @@ class Summary(Frozen):
     verification: Optional[Verification] = None
     memory: Optional[Memory] = None
     benchmark: Optional[Benchmark] = None
+    # None where the largest batch is one item, and in artifacts that were published before it was looked at.
+    batching: Optional[Batching] = None
     reportUri: Optional[str] = None  # of report.html
 
 

@@ -9,7 +9,7 @@ import os
 import re
 
 from tftrt_runtime import log
-from tftrt_runtime.artifact import REPORT, File, Manifest, Summary
+from tftrt_runtime.artifact import REPORT, File, Manifest, Summary, stricter
 from tftrt_runtime.errors import SourceChanged, StoreUnavailable, UsageError
 from tftrt_runtime.spec import JobSpec
 from tftrt_runtime.storage.store import Store
@@ -54,7 +54,9 @@ def run(spec: JobSpec, workspace: Workspace) -> Summary:
         summary = summary.model_copy(update={"result": "Reused", "artifact": place, "reportUri": report})
     if converted.verification is not None:
         summary = summary.model_copy(update={"verification": converted.verification})
-    return summary
+    # Also what this run saw on its own data: a faster writer may have had other data.
+    built = converted.conversion.batching if converted.conversion is not None else None
+    return summary.model_copy(update={"batching": stricter(summary.batching, built, converted.batching)})
 
 
 def expect_unchanged(spec: JobSpec, place: str, manifest: Manifest, fetched: Fetched) -> None:

@@ -191,6 +191,9 @@ class ServerSpec(Frozen):
     artifact: Artifacts  # the one folder of the store, for `tftrt pull`
     memoryFraction: Optional[str]  # noqa: N815
     maxQueueDelayMicroseconds: Annotated[int, Field(ge=0)]  # noqa: N815
+    # Disabled where it was seen on this model's own verification data that an item's answer depends on the others of
+    # its batch: the artifact's manifest knows only of the data that the artifact was made with.
+    batching: Literal["Dynamic", "Disabled"] = "Dynamic"
 
     @field_validator("memoryFraction")
     @classmethod

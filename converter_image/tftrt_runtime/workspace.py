@@ -7,7 +7,7 @@ from typing import Optional, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tftrt_runtime import files
-from tftrt_runtime.artifact import NAME, Conversion, Verification
+from tftrt_runtime.artifact import NAME, Batching, Conversion, Verification
 from tftrt_runtime.errors import ArtifactCorrupt, UsageError
 from tftrt_runtime.validation import fault
 
@@ -35,6 +35,7 @@ class Converted(BaseModel):
     conversion: Optional[Conversion]
     # Of the artifact that the store has, on data that its own verification did not have.
     verification: Optional[Verification] = None
+    batching: Optional[Batching] = None
 
 
 Note = TypeVar("Note", Fetched, Converted)

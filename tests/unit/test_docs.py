@@ -22,7 +22,7 @@ def reasons_in_the_domain() -> set[str]:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
             words = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "reason")]
-            if node.func.id in ("stalled", "reconciling", "ready", "Change", "FailureReport"):
+            if node.func.id in ("stalled", "reconciling", "ready", "Change", "FailureReport", "_batching"):
                 for word in words:
                     found |= {
                         part.value
@@ -44,9 +44,18 @@ def reasons_of_the_converter() -> set[str]:
     }
 
 
+def words_of_batching() -> set[str]:
+    """What the converter may say of it: the modes and the reasons."""
+    tree = ast.parse((ROOT / "converter_image" / "tftrt_runtime" / "artifact.py").read_text())
+    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Batching")
+    annotations = [node.annotation for node in found.body if isinstance(node, ast.AnnAssign)]
+    return {str(part.value) for one in annotations for part in ast.walk(one) if isinstance(part, ast.Constant)}
+
+
 def test_every_reason_is_explained() -> None:
     explained = set(re.findall(r"`([A-Z][A-Za-z]+)`", REASONS))
-    assert reasons_in_the_domain() | reasons_of_the_converter() | set(POD_REASONS) <= explained
+    assert {"ItemsInteract", "Disabled"} <= words_of_batching()
+    assert (reasons_in_the_domain() | reasons_of_the_converter() | set(POD_REASONS) | words_of_batching()) <= explained
 
 
 def test_what_a_container_may_give_as_its_reason_is_what_the_converter_gives() -> None:

@@ -29,6 +29,7 @@ from tftrt_operator.domain.step import Writes
 from .builders import (
     CATALOGUE,
     ended,
+    engine_record,
     job,
     live,
     live_deployment,
@@ -416,6 +417,21 @@ def test_the_share_of_gpu_memory_is_told_to_the_server_and_reported() -> None:
     assert status.serving is not None
     assert status.serving.memory_fraction == "0.6666"
     assert status.serving.memory_limit == "7999200000"
+
+
+def test_the_status_tells_how_the_engine_that_answers_is_asked() -> None:
+    before, after = trtmodel(), trtmodel(conversion={"precision": "FP16"})
+    apart = {"mode": "Disabled", "reason": "ItemsInteract", "message": "output 'y' differs"}
+    old = replace(observed_record(before), record=engine_record(before, batching=apart, batchSizes=[1, 8]))
+    observation = rolled_out(after, current_replicas=2, progressing_reason="ReplicaSetUpdated")
+    answering = server_pod(rolled_out(before), ready=True)
+    made = planned(after, replace(observation, pods=(answering,), records=(observed_record(after), old)))
+    assert made.status is not None
+    assert made.status.serving is not None
+    told = made.status.serving.model_dump(by_alias=True, exclude_none=True)
+    assert told["batching"] == apart
+    assert told["inputs"] == ({"name": "input_1", "datatype": "FP32", "shape": (-1, 224, 224, 3)},)
+    assert told["outputs"] == ({"name": "predictions", "datatype": "FP32", "shape": (-1, 1000)},)
 
 
 def test_too_little_gpu_memory_stalls_and_rolls_nothing_out() -> None:

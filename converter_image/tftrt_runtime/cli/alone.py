@@ -90,7 +90,8 @@ def verify(folder: Path, source: str | None, samples: str | None) -> CheckAnswer
     with _fetched(report, source, folder, uri) as (unconverted, workspace):
         compared = None if uri is None else ComparisonData(uri=told_uri(uri), folder=str(workspace.verification))
         places = (unconverted, folder / MODEL)
-        return comparison.run(report.spec, *places, conversion.inputs, conversion.outputs, compared, workspace.root)
+        tensors = (conversion.inputs, conversion.outputs)
+        return comparison.run(report.spec, *places, *tensors, compared, None, workspace.root)[0]
 
 
 def bring(uri: str, target: Path) -> str:

@@ -43,6 +43,7 @@ OPTIONS = {
     "spec.conversion.calibration.samples": "--calibration-samples",
     "spec.conversion.calibration": "--calibration-data",
     "spec.verification.uri": "--verification-data",
+    "spec.verification.dataUri": "--verification-data",
 }
 SHOWN_COMPARISONS = 20
 
@@ -92,11 +93,8 @@ class Progressing:
 
 def failed(failure: Failure) -> None:
     """Tell why a command failed, in the words of the command line."""
-    told = failure.message
-    for name, option in OPTIONS.items():
-        told = told.replace(name, option)
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]{failure.reason}[/]: ", end="")
-    Console(stderr=True, highlight=False, soft_wrap=True).print(told, markup=False)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(_in_options(failure.message), markup=False)
 
 
 def converted(report: Report) -> None:
@@ -107,8 +105,17 @@ def converted(report: Report) -> None:
     found += (*_agreement(conversion.verification), *_speed(conversion.benchmark))
     if conversion.memory:
         found.append(("Peak GPU memory", f"{conversion.memory.peakBytes / 2**20:.0f} MiB of TensorFlow's pool"))
+    if conversion.batching is not None and conversion.batching.mode == "Disabled":
+        found.append(("One request is one call", _in_options(conversion.batching.message)))
     for name, value in found:
-        _out().print(f"{name + ':':24}{value}")
+        _out().print(f"{name + ': ':24}{value}", markup=False)
+
+
+def _in_options(message: str) -> str:
+    """The sentence, with the command line's words for the fields of a TRTModel."""
+    for name, option in OPTIONS.items():
+        message = message.replace(name, option)
+    return message
 
 
 def verified(verification: Verification | None, comparisons: Sequence[Comparison]) -> None:

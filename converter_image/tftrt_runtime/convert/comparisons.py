@@ -38,6 +38,25 @@ def made_up(inputs: Sequence[Tensor], batch_sizes: Sequence[int], made: Sequence
             yield samples.batch(inputs, size, sample)
 
 
+def companions(
+    inputs: Sequence[Tensor], batch_sizes: Sequence[int], made: Sample | None, given: ComparisonData | None
+) -> Iterator[samples.Batch]:
+    """Batches of at least two items, as large as can be: of the user's first samples, else one of made-up ones.
+
+    None at all where there are neither.
+
+    Raises:
+        CalibrationDataUnfit: the data does not fit the inputs.
+    """
+    there = 0
+    if given is not None:
+        there = sum(1 for _ in data.batches(Path(given.folder), inputs, 1, max(batch_sizes), WHAT))
+    if given is not None and there > 1:
+        yield from data.batches(Path(given.folder), inputs, there, max(there, FEW_SAMPLES), WHAT)
+    elif made is not None:
+        yield samples.batch(inputs, max(batch_sizes), made)
+
+
 def _of_data(inputs: Sequence[Tensor], batch_sizes: Sequence[int], folder: Path) -> Iterator[samples.Batch]:
     there = sum(1 for _ in data.batches(folder, inputs, 1, max(batch_sizes), WHAT))
     sizes = [size for size in batch_sizes if size <= there]

@@ -82,6 +82,7 @@ def convert(
         startedAt=started,
         verification=checked.verification,
         benchmark=rows.summary(timed),
+        batching=answer.batching,
     )
     return Findings(
         conversion=conversion, comparisons=checked.comparisons, rows=timed, before=answer.graph, after=checked.graph

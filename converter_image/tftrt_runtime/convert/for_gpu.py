@@ -83,7 +83,7 @@ def convert(
     started = log.now()
     calibration = sources.calibration(spec, source, ranges)
     events = target.parent / TENSORBOARD
-    model = verify.reference(spec, source, references, events / "before", data)
+    model = verify.reference(spec, source, references, events / "before", data, ranges)
     if model.kept is not None:
         raise NothingConvertible(
             f"{spec.source.uri} cannot be frozen for TensorRT: {model.kept}. Export the numeric part of it alone."
@@ -123,6 +123,7 @@ def convert(
         memory=memory,
         benchmark=rows.summary(timed),
         segments=built.segments,
+        batching=model.batching,
     )
     return Findings(
         conversion=conversion,

@@ -4,7 +4,7 @@ from typing import Optional
 
 from pydantic import BaseModel, ConfigDict
 
-from tftrt_runtime.artifact import Sample, Segment, Tensor, Verification
+from tftrt_runtime.artifact import Batching, Sample, Segment, Tensor, Verification
 from tftrt_runtime.report.data import Comparison, Graph
 from tftrt_runtime.spec import ShapeRange
 
@@ -58,8 +58,9 @@ class ComparisonData(Message):
 class ReferenceRequest(Message):
     """Leave the answers of the SavedModel in `source` in `references`, its graph for TensorBoard in `events`.
 
-    It is asked `data`, or made-up input where that is None. `dynamic_shapes` is the profile strategy of the engines
-    that come of it, where there is one.
+    It is asked `data`, or made-up input where that is None; whether its items are independent is seen on the folder
+    `calibration` before that. `dynamic_shapes` is the profile strategy of the engines that come of it, where there is
+    one.
     """
 
     uri: str
@@ -71,6 +72,7 @@ class ReferenceRequest(Message):
     dynamic_shapes: Optional[str] = None
     references: str
     data: Optional[ComparisonData]
+    calibration: Optional[ComparisonData] = None
     events: str
 
 
@@ -79,7 +81,7 @@ class ReferenceAnswer(Message):
 
     `samples` are those of all sizes in the order of `shapes.distinct`, `sample` among them. `compared` counts the
     batches whose answers were saved; `finite` are the outputs that were so for all samples. `tables`: it reads lookup
-    tables, which stay beside a frozen graph.
+    tables, which stay beside a frozen graph. `batching` is None where the largest batch is one item.
     """
 
     tensorflow: str
@@ -91,6 +93,7 @@ class ReferenceAnswer(Message):
     finite: tuple[str, ...]
     kept: Optional[str]
     tables: bool
+    batching: Optional[Batching]
     graph: Graph
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from tftrt_runtime import child, log, samples, saved_model
-from tftrt_runtime.artifact import Sample, Tensor
-from tftrt_runtime.convert import comparisons, freeze, shapes
+from tftrt_runtime.artifact import Batching, Sample, Tensor
+from tftrt_runtime.convert import comparisons, freeze, independence, shapes
 from tftrt_runtime.convert.messages import REFERENCE, ReferenceAnswer, ReferenceRequest
 from tftrt_runtime.errors import CalibrationDataUnfit, SignatureNotFound, UsageError
 from tftrt_runtime.report import graphs
@@ -60,6 +60,9 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
         if asked is None:
             sample, every = None, ()
         finite = () if request.data is None or asked is None else _finite(function, inputs, every, request)
+    with log.timed("convert", "Asked the unconverted model for items in other company"):
+        batching = _batching(function, inputs, sample, asked, request)
+    log.event("convert", "Saw whether requests may be put together", batching=batching and batching.model_dump())
     answer = ReferenceAnswer(
         tensorflow=tf.__version__,
         inputs=inputs,
@@ -70,6 +73,7 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
         finite=finite,
         kept=freeze.why_not(loaded, function),
         tables=freeze.has_tables(loaded, function),
+        batching=batching,
         graph=graphs.show(function, Path(request.events)),
     )
     return (loaded, function), answer
@@ -121,6 +125,47 @@ def _finite(
         numbers = {name for name, answer in answers.items() if answer.dtype.kind == "f" and np.isfinite(answer).all()}
         finite = numbers if finite is None else finite & numbers
     return tuple(sorted(finite or ()))
+
+
+def _batching(
+    function: Any, inputs: tuple[Tensor, ...], sample: Sample | None, asked: Asked | None, request: ReferenceRequest
+) -> Batching | None:
+    """Whether requests may be put together; None where the largest batch is one item, and there is no question."""
+    if max(request.batch_sizes) == 1:
+        return None
+    if asked is None:
+        return independence.not_checked("the model answers differently each time")
+
+    def ask(batch: samples.Batch) -> samples.Batch:
+        try:
+            return _answer(function, batch)
+        except saved_model.MACHINE_FAULTS:
+            raise
+        except (tf.errors.OpError, ValueError) as error:
+            count = comparisons.size(batch)
+            raise independence.NotTakenError(
+                f"the model does not take {count} of the items that it takes in a batch: {child.one_line(error)}"
+            ) from error
+
+    tolerance = max(independence.TOLERANCE, independence.ROUNDINGS * _half_rounding(function))
+    own = request.data or request.calibration
+    batches = comparisons.companions(inputs, request.batch_sizes, sample, own)
+    return independence.judge(ask, batches, tolerance, "made-up input" if own is None else own.uri)
+
+
+def _half_rounding(function: Any) -> float:
+    """The spacing at 1 of the coarsest half precision that the graph computes in; 0 where it computes in none."""
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
+    # What only takes, passes on or converts a value does not round an intermediate one.
+    kinds = {
+        attribute.type
+        for node in nodes
+        if node.op not in {"Placeholder", "Cast", "Identity", "Const"}
+        for attribute in node.attr.values()
+    }
+    spacings = {tf.bfloat16.as_datatype_enum: 2.0**-7, tf.float16.as_datatype_enum: 2.0**-10}
+    return max((spacing for kind, spacing in spacings.items() if kind in kinds), default=0.0)
 
 
 def _sample(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest) -> Sample | None:

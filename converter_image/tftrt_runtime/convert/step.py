@@ -14,6 +14,7 @@ from tftrt_runtime.artifact import (
     MANIFEST,
     MODEL,
     REPORT,
+    Batching,
     Conversion,
     Manifest,
     Verification,
@@ -51,9 +52,8 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
         manifest = _published(spec, workspace, fetched, product)
         if manifest is not None:
             log.event("convert", "The store has this artifact: nothing to convert", product=product)
-            converted = Converted(
-                product=product, conversion=None, verification=_verify(spec, workspace, manifest, product)
-            )
+            verification, batching = _verify(spec, workspace, manifest, product)
+            converted = Converted(product=product, conversion=None, verification=verification, batching=batching)
         else:
             converted = Converted(product=product, conversion=_convert(spec, convert, workspace, fetched))
         workspace.converted.write_text(converted.model_dump_json())
@@ -88,23 +88,29 @@ def _published(spec: JobSpec, workspace: Workspace, fetched: Fetched, product: s
     return manifest
 
 
-def _verify(spec: JobSpec, workspace: Workspace, manifest: Manifest, product: str) -> Verification | None:
-    """How an artifact that `lookup` brought compares on the spec's data; None where it brought none."""
+def _verify(
+    spec: JobSpec, workspace: Workspace, manifest: Manifest, product: str
+) -> tuple[Verification | None, Batching | None]:
+    """How an artifact that `lookup` brought compares on the spec's data, and whether that may be put together.
+
+    None where it brought none.
+    """
     folder = workspace.published / product
     if not folder.exists():
-        return None
+        return None, None
     model = check_files(manifest, folder) / MODEL
     with tempfile.TemporaryDirectory(prefix="verify-", dir=workspace.root) as made:
         source = sources.saved_model(spec, workspace.source, Path(made, "saved_model"))
         summary = manifest.summary
         data = _data(spec, workspace)
-        answer = verify.run(spec, source, model, summary.inputs, summary.outputs, data, Path(made))
+        ranges = workspace.calibration
+        answer, batching = verify.run(spec, source, model, summary.inputs, summary.outputs, data, ranges, Path(made))
     log.event(
         "convert",
         "Compared the artifact with the unconverted model on other data",
         verification=answer.verification and answer.verification.model_dump(),
     )
-    return answer.verification
+    return answer.verification, batching
 
 
 def _data(spec: JobSpec, workspace: Workspace) -> ComparisonData | None:

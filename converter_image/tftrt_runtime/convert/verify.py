@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tftrt_runtime import child, log
-from tftrt_runtime.artifact import Tensor
+from tftrt_runtime.artifact import Batching, Tensor
 from tftrt_runtime.build_log import BuildLog
 from tftrt_runtime.convert import messages
 from tftrt_runtime.spec import JobSpec
@@ -21,11 +21,13 @@ def run(
     inputs: tuple[Tensor, ...],
     outputs: tuple[Tensor, ...],
     data: messages.ComparisonData | None,
+    calibration: Path | None,
     workplace: Path,
-) -> messages.CheckAnswer:
+) -> tuple[messages.CheckAnswer, Batching | None]:
     """Compare the SavedModel in `model` with the one in `source`, on `data` or on made-up input.
 
-    `spec` is what the former was made by, and `workplace` has room for the answers of the latter.
+    What comes beside it is whether requests may be put together, as `reference` sees it. `spec` is what the former was
+    made by, and `workplace` has room for the answers of the latter.
 
     Raises:
         AccuracyBelowThreshold: an answer is not finite where the unconverted model's is.
@@ -34,7 +36,7 @@ def run(
     """
     on_gpu = spec.runtime.accelerator == "GPU"
     with TemporaryDirectory(prefix="verify-", dir=workplace) as folder:
-        answer = reference(spec, source, Path(folder), Path(folder, "before"), data)
+        answer = reference(spec, source, Path(folder), Path(folder, "before"), data, calibration)
         request = messages.CheckRequest(
             model=str(model),
             signature=spec.source.signature,
@@ -51,13 +53,23 @@ def run(
             engines=on_gpu,
             dynamic=spec.conversion.dynamicShapes is not None,
         )
-        return check(request)
+        return check(request), answer.batching
 
 
 def reference(
-    spec: JobSpec, source: Path, references: Path, events: Path, data: messages.ComparisonData | None
+    spec: JobSpec,
+    source: Path,
+    references: Path,
+    events: Path,
+    data: messages.ComparisonData | None,
+    calibration: Path | None,
 ) -> messages.ReferenceAnswer:
-    """Ask the unconverted model, without TF32; its answers are in `references`."""
+    """Ask the unconverted model, without TF32; its answers are in `references`.
+
+    The folder `calibration` has the calibration data, where the spec names any and it was fetched.
+    """
+    named = spec.conversion.calibration
+    calibrated = named and calibration and messages.ComparisonData(uri=named.uri, folder=str(calibration))
     request = messages.ReferenceRequest(
         uri=spec.source.uri,
         source=str(source),
@@ -69,6 +81,7 @@ def reference(
         dynamic_shapes=spec.conversion.dynamicShapes if spec.runtime.accelerator == "GPU" else None,
         references=str(references),
         data=data,
+        calibration=calibrated,
         events=str(events),
     )
     return child.run("tftrt_runtime.convert.reference", request, messages.ReferenceAnswer, "convert")

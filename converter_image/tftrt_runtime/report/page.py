@@ -13,6 +13,7 @@ from tftrt_runtime.artifact import CPU
 from tftrt_runtime.benchmark.rows import Place, Row, Way, in_flight
 from tftrt_runtime.report import layout, plots
 from tftrt_runtime.report.data import EngineLayers, Findings, Graph, Report
+from tftrt_runtime.report.how_to_ask import how_to_ask
 
 MIB = 1 << 20
 TIMES = "×"  # noqa: RUF001 - the sign is meant
@@ -38,6 +39,7 @@ def render(report: Report) -> str:
         spec=report.spec,
         findings=findings,
         conversion=findings.conversion,
+        ask=how_to_ask(report.spec.model, findings.conversion),
         on_gpu=findings.conversion.device.name != CPU,
         names=_names(findings),
         streams=max((row.streams for row in findings.rows), default=1),

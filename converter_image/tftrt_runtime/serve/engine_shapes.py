@@ -1,7 +1,8 @@
 """Which shapes the engines take, so that a request with another one learns it in a sentence.
 
 Engines of a batch size each and those of a range take every batch up to the largest. Under the strategy `Optimal` they
-take the shapes that they were built for and no others: a smaller batch is filled up.
+take the shapes that they were built for and no others: a smaller batch is filled up, or refused where the answer would
+depend on what it is filled with.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class EngineShapes:
     strategy: str | None
     batch_sizes: Sequence[int]
     input_shapes: Mapping[str, ShapeRange]
+    may_fill: bool = True
 
     def refusal(self, inputs: Arrays) -> str | None:
         """Why the engines do not take a request of these inputs; None where they do."""
@@ -33,13 +35,21 @@ class EngineShapes:
         if self.strategy == "Optimal":
             built = self._exact()
             if found in built:
-                return None
+                return self._size_refusal(batch_size(inputs))
             return f"the engines take exactly the sizes {' or '.join(map(_told, built))}, not {_told(found)}"
         for name, shape in self.input_shapes.items():
             if not all(low <= size <= high for low, size, high in zip(shape.min, found[name], shape.max)):
                 limits = f"from {list(shape.min)} to {list(shape.max)}" if shape.min != shape.max else list(shape.min)
                 return f"the engines take {name!r} with the sizes {limits}, not {list(found[name])}"
         return None
+
+    def _size_refusal(self, size: int) -> str | None:
+        if self.may_fill or size in self.batch_sizes:
+            return None
+        return (
+            f"the engines take exactly {' or '.join(map(str, self.batch_sizes))} items, not {size}, and as the answers "
+            "of this model depend on all items of a batch, none can be added"
+        )
 
     def filled(self, inputs: Arrays) -> Arrays:
         """The batch as the engines take it: filled up with copies of its last item where the size must be exact."""

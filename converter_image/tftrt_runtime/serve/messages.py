@@ -21,6 +21,8 @@ class Served(BaseModel):
     # What the engines were built for.
     dynamic_shapes: Optional[str]
     input_shapes: dict[str, ShapeRange]
+    # Whether items that nobody asked for may stand beside those of a request.
+    may_fill: bool
     memory_fraction: Optional[str]
     # What a pool must hold, where that was measured.
     peak_bytes: Optional[int]

@@ -81,7 +81,9 @@ class TritonPythonModel:
         self._constant = tf.constant
         self._faults = faults
         self._served = served
-        self._shapes = EngineShapes(served.dynamic_shapes, served.batch_sizes, served.input_shapes)
+        self._shapes = EngineShapes(
+            served.dynamic_shapes, served.batch_sizes, served.input_shapes, may_fill=served.may_fill
+        )
         with log.timed("serve", "Loaded the artifact", model=served.saved_model):
             self._streams = streams.load(Path(served.saved_model), devices)
         self._known: Arrays | None = None

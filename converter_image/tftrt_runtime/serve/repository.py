@@ -12,6 +12,7 @@ from pathlib import Path
 from tftrt_runtime.artifact import Manifest, Tensor
 from tftrt_runtime.dtypes import config_name
 from tftrt_runtime.errors import ServerFailed
+from tftrt_runtime.spec import ServerSpec
 
 # All that model.py has to do: find this package, for the backend's Python ignores PYTHONPATH.
 MODEL_PY = '''\
@@ -26,43 +27,57 @@ from tftrt_runtime.serve.python_model import TritonPythonModel  # noqa: E402, F4
 '''
 
 
-def write_model(repository: Path, name: str, manifest: Manifest, max_queue_delay_microseconds: int) -> None:
+def write_model(repository: Path, spec: ServerSpec, manifest: Manifest) -> None:
     """Write the repository with this one model."""
+    name = spec.model.name
     version = repository / name / "1"
     version.mkdir(parents=True)
     (version / "model.py").write_text(MODEL_PY)
-    (repository / name / "config.pbtxt").write_text(config(name, manifest, max_queue_delay_microseconds))
+    (repository / name / "config.pbtxt").write_text(config(spec, manifest))
 
 
-def config(name: str, manifest: Manifest, max_queue_delay_microseconds: int) -> str:
+def may_depend_on_others(spec: ServerSpec, manifest: Manifest) -> bool:
+    """Whether an item's answer may depend on the others of its batch, by what a conversion saw.
+
+    Either the one that made the artifact, or the one that verified it on this model's own data, as the operator says.
+    """
+    found = manifest.summary.batching
+    return spec.batching == "Disabled" or (found is not None and found.mode == "Disabled")
+
+
+def are_put_together(spec: ServerSpec, manifest: Manifest) -> bool:
+    """Whether several requests may become one call of the model.
+
+    Not those with texts: the Python backend takes the texts of a whole batch apart before the model sees them, and
+    where those of one request are malformed it fails all of them, with that one's error (seen with 2.51.0).
+    """
+    has_texts = any(tensor.dtype == "BYTES" for tensor in manifest.summary.inputs)
+    return not has_texts and not may_depend_on_others(spec, manifest)
+
+
+def config(spec: ServerSpec, manifest: Manifest) -> str:
     """`config.pbtxt`: the signature, one instance, dynamic batching up to the largest batch size where it may be.
 
     One instance, for each is a process with a TensorFlow of its own. Requests of different shapes are not put together:
-    that is Triton's default where an input has open dimensions.
+    that is Triton's default where an input has open dimensions. Without `dynamic_batching` no requests are, and each
+    may be as large as `max_batch_size`.
 
     No queue policy: with a bound on size or time Triton's batcher misses wake-ups and sleeps for 500 ms at a time
     (docs/decisions/0007). A client's deadline bounds its wait: a cancelled request is dropped from the queue.
     """
     summary = manifest.summary
-    largest = max(summary.batchSizes)
+    scheduler = f"""\
+dynamic_batching {{
+  max_queue_delay_microseconds: {spec.maxQueueDelayMicroseconds}
+}}
+"""
     return f"""\
-name: {_quoted(name)}
+name: {_quoted(spec.model.name)}
 backend: "python"
-max_batch_size: {largest}
+max_batch_size: {max(summary.batchSizes)}
 {_tensors("input", summary.inputs)}{_tensors("output", summary.outputs)}\
 instance_group [ {{ kind: KIND_CPU count: 1 }} ]
-{_batching(summary.inputs, max_queue_delay_microseconds)}"""
-
-
-def _batching(inputs: Iterable[Tensor], max_queue_delay_microseconds: int) -> str:
-    """Dynamic batching; nothing where an input is of texts, and so one request is one call.
-
-    The Python backend takes the texts of a whole batch apart before the model sees them. Where those of one request are
-    malformed it fails all of them, with that one's error (seen with 2.51.0).
-    """
-    if any(tensor.dtype == "BYTES" for tensor in inputs):
-        return ""
-    return f"dynamic_batching {{\n  max_queue_delay_microseconds: {max_queue_delay_microseconds}\n}}\n"
+{scheduler if are_put_together(spec, manifest) else ""}"""
 
 
 def _tensors(what: str, tensors: Iterable[Tensor]) -> str:

@@ -58,6 +58,7 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
             sample=manifest.sample,
             dynamic_shapes=manifest.dynamicShapes,
             input_shapes=manifest.inputShapes,
+            may_fill=not repository.may_depend_on_others(spec, manifest),
             memory_fraction=spec.memoryFraction,
             peak_bytes=manifest.summary.memory.peakBytes if manifest.summary.memory else None,
             product=manifest.summary.product,
@@ -67,7 +68,7 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
         try:
             backend = Lifeline(work / "lifeline")
             model.write_text(served.model_dump_json())
-            repository.write_model(work / "models", spec.model.name, manifest, spec.maxQueueDelayMicroseconds)
+            repository.write_model(work / "models", spec, manifest)
             repository.link_python_backend(work / "backends")
         except OSError as error:
             raise StoreUnavailable(f"{work} cannot be written: {error}.") from error

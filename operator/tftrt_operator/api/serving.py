@@ -64,7 +64,8 @@ class Serving(ApiModel):
         default=2000,
         ge=0,
         le=10_000_000,
-        description="How long Triton's dynamic batcher waits for more requests, in microseconds.",
+        description="How long Triton's dynamic batcher waits for more requests, in microseconds; for nobody where"
+        " status.serving.batching is Disabled.",
     )
     network_policy: ServerNetworkPolicy = Field(
         default_factory=ServerNetworkPolicy, description="Who may reach the inference pods: docs/network.md."

@@ -88,6 +88,31 @@ class ConversionStatus(ApiModel):
     report_uri: str | None = Field(default=None, description="URI of report.html.")
 
 
+MOST_TENSORS = 32
+"""Longer signatures are in the report, and in the model's metadata."""
+MOST_NAME = 253
+
+
+class ServedTensor(ApiModel):
+    """A tensor of a request or an answer, as the Open Inference Protocol has it."""
+
+    name: str = Field(max_length=MOST_NAME)
+    datatype: str = Field(max_length=16)
+    shape: tuple[int, ...] = Field(
+        max_length=33, description="The batch first; -1 is any size.", json_schema_extra=list_type("atomic")
+    )
+
+
+class Batching(ApiModel):
+    """Whether several requests may become one call of the model."""
+
+    mode: Literal["Dynamic", "Disabled"] = Field(
+        description="Dynamic: requests that wait are put together. Disabled: one request is one call."
+    )
+    reason: str = Field(max_length=64)
+    message: str = Field(default="", max_length=1024)
+
+
 class ServingStatus(ApiModel):
     """The Deployment that answers."""
 
@@ -97,6 +122,19 @@ class ServingStatus(ApiModel):
     replicas: int | None = None
     ready_replicas: int | None = None
     url: str | None = Field(default=None, description="The model in the Open Inference Protocol.")
+    batching: Batching | None = None
+    inputs: tuple[ServedTensor, ...] | None = Field(
+        default=None,
+        max_length=MOST_TENSORS,
+        description="What a request has; absent where the signature is longer than fits here.",
+        json_schema_extra=list_type("atomic"),
+    )
+    outputs: tuple[ServedTensor, ...] | None = Field(
+        default=None,
+        max_length=MOST_TENSORS,
+        description="What an answer has; absent where the signature is longer than fits here.",
+        json_schema_extra=list_type("atomic"),
+    )
 
 
 class TRTModelStatus(ApiModel):

@@ -18,6 +18,7 @@ from ..api.status import (
 from ..api.trtmodel import TRTModel
 from .conditions import Claim, conditions, standing
 from .gates import judge
+from .how_to_ask import batching, tensors
 from .manifests import names
 from .manifests.service import service_url
 from .observation import Observation, ObservedDeployment
@@ -52,7 +53,7 @@ def status_of(
         conditions=conditions(claims, model.status, model.metadata.generation, now),
         fingerprint=answering.fingerprint if answering else None,
         conversion=_conversion(target, record, observation),
-        serving=_serving(model, answering, observation),
+        serving=_serving(model, answering, record, observation),
         replicas=live.current_replicas if live else 0,
         selector=",".join(f"{key}={value}" for key, value in sorted(names.server_selector(model).items())),
     )
@@ -223,20 +224,19 @@ def _measured_memory(summary: Summary) -> MeasuredMemory | None:
     )
 
 
-def _serving(model: TRTModel, answering: _Answering | None, observation: Observation) -> ServingStatus | None:
+def _serving(
+    model: TRTModel, answering: _Answering | None, record: EngineRecord | None, observation: Observation
+) -> ServingStatus | None:
     live = observation.deployment
     if live is None:
         return None
     fingerprint = answering.fingerprint if answering else None
     memory_fraction = answering.memory_fraction if answering else None
-    device_memory = next(
-        (
-            observed.record.summary.device.memory_bytes
-            for observed in observation.records
-            if observed.record.key.fingerprint == fingerprint
-        ),
-        None,
-    )
+    # The record that is rolled out where it is of the engine that answers; else any of that engine.
+    known = [record] if record is not None else []
+    known += [observed.record for observed in observation.records]
+    summary = next((each.summary for each in known if each.key.fingerprint == fingerprint), None)
+    device_memory = summary.device.memory_bytes if summary else None
     limit = None
     if memory_fraction is not None and device_memory is not None:
         limit = str(int(float(memory_fraction) * device_memory))
@@ -247,4 +247,7 @@ def _serving(model: TRTModel, answering: _Answering | None, observation: Observa
         replicas=live.replicas,
         ready_replicas=live.ready_replicas,
         url=service_url(model),
+        batching=batching(summary) if summary else None,
+        inputs=tensors(summary.inputs) if summary else None,
+        outputs=tensors(summary.outputs) if summary else None,
     )

@@ -11,7 +11,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
@@ -124,6 +124,14 @@ class ReportedBenchmark(_Report):
     speedup: _Decimal
 
 
+class ReportedBatching(_Report):
+    """Whether a server may put requests together, by what the unconverted model was asked."""
+
+    mode: Literal["Dynamic", "Disabled"]
+    reason: _Word
+    message: Annotated[str, Field(max_length=512), _Printable]
+
+
 class Summary(_Report):
     """What `tftrt publish` leaves in its termination message."""
 
@@ -146,6 +154,8 @@ class Summary(_Report):
     verification: ReportedVerification | None = None
     memory: ReportedMemory | None = None
     benchmark: ReportedBenchmark | None = None
+    batching: ReportedBatching | None = None
+    """None where the largest batch is one item, and where an older converter did not look."""
     report_uri: _StoredUri | None = None
     started_at: _Time
     finished_at: _Time

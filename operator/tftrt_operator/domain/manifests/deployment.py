@@ -184,6 +184,9 @@ def _artifact(model: TRTModel, runtime: Runtime, record: EngineRecord) -> _Artif
 
 
 def _task(model: TRTModel, runtime: Runtime, record: EngineRecord, grant: MemoryGrant | None) -> dict[str, Any]:
+    found = record.summary.batching
+    # Said only where it is so: other servers' templates stay as they are.
+    batching = {"batching": "Disabled"} if found is not None and found.mode == "Disabled" else {}
     return {
         "version": 1,
         "model": {"namespace": model.metadata.namespace, "name": model.metadata.name},
@@ -192,6 +195,7 @@ def _task(model: TRTModel, runtime: Runtime, record: EngineRecord, grant: Memory
         "artifact": {"uri": record.summary.artifact},
         "memoryFraction": None if grant is None else str(grant.fraction),
         "maxQueueDelayMicroseconds": model.spec.serving.max_queue_delay_microseconds,
+        **batching,
     }
 
 

@@ -5,6 +5,10 @@ from ..manifest import Manifest, with_hash
 from . import names
 from .deployment import GRPC_PORT, HTTP_PORT, METRICS_PORT
 
+H2C = "kubernetes.io/h2c"
+"""HTTP/2 without TLS, by the name that Kubernetes gives it (KEP-3726). Gateways reach a backend by HTTP/1.1 unless they
+are told so (Gateway API, GEP-1911); a bare `grpc` is no name that they have to know."""
+
 
 def service(model: TRTModel) -> Manifest:
     """Return the Service: Open Inference Protocol on HTTP and gRPC, and Prometheus metrics."""
@@ -17,7 +21,7 @@ def service(model: TRTModel) -> Manifest:
                 "selector": names.server_selector(model),
                 "ports": [
                     {"name": "http", "port": HTTP_PORT, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"},
-                    {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "protocol": "TCP", "appProtocol": "grpc"},
+                    {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "protocol": "TCP", "appProtocol": H2C},
                     {"name": "metrics", "port": METRICS_PORT, "targetPort": "metrics", "protocol": "TCP"},
                 ],
             },

@@ -1,0 +1,110 @@
+"""What a client has to know: the tensors as they travel, and a request that can be pasted into a shell."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tftrt_runtime import samples
+from tftrt_runtime.artifact import Conversion, Sample, Tensor
+from tftrt_runtime.spec import ModelName
+
+HTTP_PORT = 8000
+# Triton writes and reads them as raw bytes alone.
+BINARY_ONLY = {"FP16", "BF16"}
+# More values than these are sent as raw bytes: nobody pastes a picture as text.
+MOST_VALUES = 64
+
+
+@dataclass(frozen=True)
+class Field:
+    """A tensor of a request or an answer; `shape` is as it travels, the batch first and -1 for any size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    @property
+    def binary_only(self) -> bool:
+        """Whether it never travels as JSON."""
+        return self.datatype in BINARY_ONLY
+
+
+@dataclass(frozen=True)
+class HowToAsk:
+    """The fields, and a command for a shell that asks for one item; `zeros`: some of it is zeros in place of data."""
+
+    inputs: tuple[Field, ...]
+    outputs: tuple[Field, ...]
+    command: str
+    zeros: bool
+
+
+def how_to_ask(model: ModelName, conversion: Conversion) -> HowToAsk:
+    """How clients in the cluster ask the model."""
+    sent = _inputs(conversion)
+    zeros = sum(tensor["parameters"]["binary_data_size"] for tensor in sent if "parameters" in tensor)
+    outputs = tuple(map(_field, conversion.outputs))
+    request: dict[str, Any] = {"inputs": sent}
+    binary_answer = any(field.binary_only for field in outputs)
+    if binary_answer:
+        request["parameters"] = {"binary_data_output": True}
+    return HowToAsk(
+        inputs=tuple(map(_field, conversion.inputs)),
+        outputs=outputs,
+        command=_command(model, request, zeros, binary_answer),
+        zeros=zeros > 0,
+    )
+
+
+def _field(tensor: Tensor) -> Field:
+    return Field(name=tensor.name, datatype=tensor.dtype, shape=_on_the_wire(tensor.shape))
+
+
+def _on_the_wire(shape: Sequence[int]) -> tuple[int, ...]:
+    """Triton has no tensor of the batch alone: a vector is a column."""
+    return (*shape, 1) if len(shape) == 1 else tuple(shape)
+
+
+def _inputs(conversion: Conversion) -> list[dict[str, Any]]:
+    """One item of what the unconverted model has answered; large tensors by their number of bytes."""
+    made = samples.batch(conversion.inputs, 1, conversion.sample or Sample(openDimension=1))
+    found = []
+    for tensor in conversion.inputs:
+        values = made[tensor.name]
+        values = values.reshape(_on_the_wire(values.shape))
+        sent: dict[str, Any] = {"name": tensor.name, "datatype": tensor.dtype, "shape": list(values.shape)}
+        if tensor.dtype in BINARY_ONLY or (tensor.dtype != "BYTES" and math.prod(values.shape) > MOST_VALUES):
+            sent["parameters"] = {"binary_data_size": values.nbytes}
+        else:
+            sent["data"] = _texts(values) if tensor.dtype == "BYTES" else _numbers(values)
+        found.append(sent)
+    return found
+
+
+def _texts(values: Any) -> Any:
+    return np.vectorize(lambda text: text.decode(), otypes=[object])(values).tolist()
+
+
+def _numbers(values: Any) -> Any:
+    return np.round(values, 4).astype(np.float64).round(4).tolist() if values.dtype.kind == "f" else values.tolist()
+
+
+def _command(model: ModelName, request: dict[str, Any], zeros: int, binary_answer: bool) -> str:
+    """For a POSIX shell: the header's characters are its bytes, for it is ASCII."""
+    url = f"http://{model.name}.{model.namespace}.svc:{HTTP_PORT}/v2/models/{model.name}/infer"
+    text = json.dumps(request).replace("'", "\\u0027")
+    to_file = " --output answer.bin" if binary_answer else ""
+    if not zeros:
+        return f"curl -sS --fail-with-body{to_file} {url} \\\n  -d '{text}'"
+    return (
+        f"HEADER='{text}'\n"
+        f'{{ printf %s "$HEADER"; head -c {zeros} /dev/zero; }} |\n'
+        f"  curl -sS --fail-with-body{to_file} {url} \\\n"
+        '  -H "Inference-Header-Content-Length: ${#HEADER}" --data-binary @-'
+    )
