@@ -21,6 +21,8 @@ def section(steps: dict[str, Any]) -> Iterable[str]:
         yield from _budgets(steps["budgets"], rows)
     if "together" in steps.get("neighbours", {}):
         yield from _neighbours(steps["neighbours"])
+    if "precision" in steps:
+        yield from _precision(steps["precision"])
 
 
 def _budgets(file: dict[str, Any], rows: list[dict[str, Any]]) -> Iterable[str]:
@@ -82,3 +84,18 @@ def _neighbours(file: dict[str, Any]) -> Iterable[str]:
         yield f"A third of {third['budgetBytes'] // MIB:,} MiB was **not** refused.\n"
     else:
         yield f"A third of {third['budgetBytes'] // MIB:,} MiB was refused: “{' '.join(third['message'])}”\n"
+
+
+def _precision(file: dict[str, Any]) -> Iterable[str]:
+    yield (
+        f"A server of {file['to']} engines takes over from one of {file['from']} engines under load: new connections "
+        f"go to it once it is ready, and the old one gets SIGTERM and ends after {file['endedAfterSeconds']} s. Clients "
+        "do not ask twice, and compare every answer.\n"
+    )
+    yield table(
+        ("client", "rows", "requests", "failed", "longest call s"),
+        [
+            (row["client"], row["rows"], f"{row['requests']:,}", len(row["failures"]), row["longestSeconds"])
+            for row in file["rows"]
+        ],
+    )
