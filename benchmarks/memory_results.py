@@ -89,8 +89,8 @@ def _neighbours(file: dict[str, Any]) -> Iterable[str]:
 def _precision(file: dict[str, Any]) -> Iterable[str]:
     yield (
         f"A server of {file['to']} engines takes over from one of {file['from']} engines under load: new connections "
-        f"go to it once it is ready, and the old one gets SIGTERM and ends after {file['endedAfterSeconds']} s. Clients "
-        "do not ask twice, and compare every answer.\n"
+        f"go to it once it is ready, and the old one gets SIGTERM and ends after {file['endedAfterSeconds']} s. "
+        "Clients do not ask twice, and compare every answer.\n"
     )
     yield table(
         ("client", "rows", "requests", "failed", "longest call s"),
