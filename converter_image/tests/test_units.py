@@ -12,7 +12,7 @@ from tests.test_publish import DIGEST
 from tftrt_runtime import cgroup, child, samples, termination
 from tftrt_runtime.artifact import Device, File, Manifest, Summary, Tensor, Versions
 from tftrt_runtime.errors import InsufficientGPUMemory, Internal, SourceNotFound, failure
-from tftrt_runtime.serve import batching, limits, memory, repository
+from tftrt_runtime.serve import batching, memory, repository
 
 GIB = 1 << 30
 
@@ -166,7 +166,3 @@ def test_the_triton_configuration_says_the_signature_the_batches_and_the_delay()
 def test_a_manifest_cannot_name_a_file_outside_its_build() -> None:
     with pytest.raises(ValueError, match="relative path"):
         File(path="../../secret", size=1, sha256="")
-
-
-def test_connections_are_closed_before_the_pods_pre_stop_sleep_ends() -> None:
-    assert limits.CONNECTION_AGE_SECONDS * 1.1 + limits.CONNECTION_GRACE_SECONDS < limits.PRE_STOP_SECONDS

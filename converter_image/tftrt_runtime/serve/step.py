@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ from tftrt_runtime.errors import (
     Terminated,
     failure,
 )
-from tftrt_runtime.serve import limits, repository, tritonserver
+from tftrt_runtime.serve import connections, limits, repository, tritonserver
+from tftrt_runtime.serve.connections import Connections
 from tftrt_runtime.serve.messages import Failed, Served
 from tftrt_runtime.spec import ServerSpec
 
@@ -67,11 +69,12 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
             repository.link_python_backend(work / "backends")
         except OSError as error:
             raise StoreUnavailable(f"{work} cannot be written: {error}.") from error
-        with _shared_memory() as shared_memory:
+        with _shared_memory() as shared_memory, connections.shared(ports.http) as clients:
             _serve(
                 tritonserver.command(work / "models", work / "backends", ports, shared_memory),
-                tritonserver.environment(os.environ, model, failed),
+                tritonserver.environment(os.environ, model, failed, ports),
                 failed,
+                clients,
             )
 
 
@@ -118,7 +121,7 @@ def _shared_memory() -> Iterator[str]:
             region.unlink(missing_ok=True)
 
 
-def _serve(command: list[str], environment: dict[str, str], failed: Path) -> None:
+def _serve(command: list[str], environment: dict[str, str], failed: Path, clients: Connections) -> None:
     process = child.start(command, environment)
     log.event("serve", "Started tritonserver", pid=process.pid)
     kept: deque[str] = deque(maxlen=KEPT_LINES)
@@ -129,17 +132,33 @@ def _serve(command: list[str], environment: dict[str, str], failed: Path) -> Non
         process.wait()
         reader.join(limits.KILL_SECONDS)
     except Terminated:
-        # tritonserver takes no new request, answers those in flight and ends. Before it listens the signal ends it.
-        with log.timed("serve", "Drained"):
-            child.end(process, DRAIN_SECONDS)
-        if process.returncode == -signal.SIGKILL:
-            raise ServerFailed(
-                f"tritonserver had not drained {DRAIN_SECONDS} s after SIGTERM and was killed."
-            ) from None
-        return
+        if _drain(process, clients):
+            return
     finally:
         child.end(process)
     raise _failure(process.returncode, failed, list(kept))
+
+
+def _drain(process: subprocess.Popen[str], clients: Connections) -> bool:
+    """Have tritonserver answer what is in flight, and end; whether it was there to be told so.
+
+    Raises:
+        ServerFailed: it had to be killed.
+    """
+    start = time.monotonic()
+    if clients.counts.listening:  # before that there is nobody to be answered
+        connections.leave(clients, 0, 0, lambda: process.poll() is None)
+    if process.poll() is not None:
+        return False
+    child.end(process, DRAIN_SECONDS)
+    if process.returncode == -signal.SIGKILL:
+        raise ServerFailed(f"tritonserver had not drained {DRAIN_SECONDS} s after SIGTERM and was killed.") from None
+    left = clients.counts
+    unanswered = left.calls + left.unanswered
+    said = {"calls": unanswered} if unanswered else {}
+    message = "Ended before all calls were answered" if unanswered else "Drained"
+    log.event("serve", message, **said, seconds=round(time.monotonic() - start, 3))
+    return True
 
 
 def _forward(process: subprocess.Popen[str], kept: deque[str]) -> None:
