@@ -14,7 +14,7 @@ from tftrt_runtime import cgroup, child, cuda, samples, termination
 from tftrt_runtime.artifact import Batching, Device, File, Manifest, Summary, Tensor, Versions, stricter
 from tftrt_runtime.convert import for_gpu
 from tftrt_runtime.errors import GPUUnfit, InsufficientGPUMemory, Internal, SourceNotFound, failure
-from tftrt_runtime.serve import batching, limits, memory, repository
+from tftrt_runtime.serve import batching, memory, repository
 from tftrt_runtime.spec import Artifacts, ModelName, Runtime, ServerSpec
 
 GIB = 1 << 30
@@ -222,10 +222,6 @@ def test_requests_are_put_together_unless_they_have_texts(dtype: str, batched: b
 def test_a_manifest_cannot_name_a_file_outside_its_build() -> None:
     with pytest.raises(ValueError, match="relative path"):
         File(path="../../secret", size=1, sha256="")
-
-
-def test_connections_are_closed_before_the_pods_pre_stop_sleep_ends() -> None:
-    assert limits.CONNECTION_AGE_SECONDS * 1.1 + limits.CONNECTION_GRACE_SECONDS < limits.PRE_STOP_SECONDS
 
 
 class TestGPU:

@@ -38,9 +38,13 @@ if [ -z "$uv" ]; then
   export PATH="$PATH:$PWD/.venv-uv/bin"
 fi
 
+compiled() { # folder; what uv has compiled when it installs the folder's package
+  ls "$1"/hatch_build.py "$1"/tftrt_runtime/serve/connections.c 2> /dev/null || true
+}
+
 sync() { # folder, words, arguments
   local stamp=$1/.venv/.synced sum
-  sum=$(cat "$1/pyproject.toml" "$1/uv.lock" | sha256sum)
+  sum=$(cat "$1/pyproject.toml" "$1/uv.lock" $(compiled "$1") | sha256sum)
   [ "$(cat "$stamp" 2> /dev/null)" = "$sum" ] && return
   echo "setup: $2"
   (cd "$1" && "$uv" sync -q --frozen --python /usr/bin/python3 "${@:3}")

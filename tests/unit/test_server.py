@@ -7,7 +7,6 @@ from typing import Any
 from tftrt_operator.api.trtmodel import TRTModel
 from tftrt_operator.domain.manifests import names
 from tftrt_operator.domain.manifests.deployment import (
-    PRE_STOP_SECONDS,
     TERMINATION_GRACE_SECONDS,
     deployment,
     shared_memory_bytes,
@@ -82,14 +81,14 @@ def test_what_lies_in_shared_memory_is_counted_in_the_pods_memory() -> None:
     assert pod["containers"][0]["resources"]["limits"]["memory"] == str(2**30 + 64 * 2**20)
 
 
-def test_connections_end_before_the_server_does() -> None:
+def test_the_longest_call_ends_before_the_pod_is_killed() -> None:
     """The server's own numbers: tftrt_runtime/serve/limits.py."""
     text = (Path(__file__).parents[2] / "converter_image" / "tftrt_runtime" / "serve" / "limits.py").read_text()
     limits: dict[str, int] = {}
     exec(text, limits)  # plain constants of the other distribution, which is not installed here
-    # gRPC spreads ages by 10 %.
-    assert limits["CONNECTION_AGE_SECONDS"] * 1.1 + limits["CONNECTION_GRACE_SECONDS"] < PRE_STOP_SECONDS
-    assert PRE_STOP_SECONDS + limits["EXIT_TIMEOUT_SECONDS"] < TERMINATION_GRACE_SECONDS
+    drain = limits["LEAST_SECONDS"] + limits["CALL_SECONDS"] + limits["ENDED_SECONDS"]
+    end = limits["ENDED_SECONDS"] + limits["EXIT_TIMEOUT_SECONDS"] + limits["KILL_SECONDS"]
+    assert drain + end < TERMINATION_GRACE_SECONDS <= drain + end + 10
 
 
 def test_user_labels_cannot_shadow_what_the_deployment_selects_by() -> None:

@@ -42,6 +42,9 @@ job_spec_option = click.option(
     show_default=True,
     help="In a Job: the spec (JSON) to work by, instead of SOURCE, TARGET and the options above.",
 )
+http_port_option = click.option(
+    "--http-port", type=click.IntRange(1, 65535), default=8000, show_default=True, envvar="TFTRT_HTTP_PORT"
+)
 verbose_option = click.option("--verbose", "-v", is_flag=True, help="Show what TensorFlow and TensorRT say, too.")
 source_option = click.option(
     "--source", help="The unconverted model, where it is no longer where it was converted from."
@@ -66,7 +69,8 @@ def cli() -> None:
     """Convert TensorFlow models with TensorRT and serve them.
 
     On a machine of your own: convert, verify, benchmark, report, fetch. In a Job of the operator: lookup, fetch,
-    convert, publish, in this order, each by the same spec and over one workspace; in a server's pod: pull, serve.
+    convert, publish, in this order, each by the same spec and over one workspace; in a server's pod: pull, serve,
+    drain.
 
     Exit codes: 0 done; 2 usage; 10-29 yours to fix; 30 and above a passing fault.
     """
@@ -327,7 +331,7 @@ def publish(spec_path: Path, workspace_path: Path) -> None:
     default=None,
     help="A folder for the model repository that is generated  [default: a new temporary one]",
 )
-@click.option("--http-port", type=click.IntRange(1, 65535), default=8000, show_default=True, envvar="TFTRT_HTTP_PORT")
+@http_port_option
 @click.option("--grpc-port", type=click.IntRange(1, 65535), default=8001, show_default=True, envvar="TFTRT_GRPC_PORT")
 @click.option(
     "--metrics-port", type=click.IntRange(1, 65535), default=8002, show_default=True, envvar="TFTRT_METRICS_PORT"
@@ -339,6 +343,18 @@ def serve(spec_path: Path, workspace_path: Path | None, http_port: int, grpc_por
 
     ports = Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
     step.run(spec.read(spec_path, spec.ServerSpec), workspace_path, ports)
+
+
+@cli.command()
+@http_port_option
+def drain(http_port: int) -> None:
+    """Have the clients of this machine's `serve` go elsewhere: a pod's preStop hook.
+
+    Readiness turns at once. When this ends, each call that had begun is answered, or has taken longer than it may.
+    """
+    from tftrt_runtime.serve import connections
+
+    connections.drain(http_port)
 
 
 @cli.command()

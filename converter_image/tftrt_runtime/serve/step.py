@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,12 +27,14 @@ from tftrt_runtime.errors import (
     Terminated,
     failure,
 )
-from tftrt_runtime.serve import limits, repository, tritonserver
+from tftrt_runtime.serve import connections, limits, lost_device, repository, tritonserver
+from tftrt_runtime.serve.connections import Connections
 from tftrt_runtime.serve.lifeline import End, Lifeline
 from tftrt_runtime.serve.messages import Failed, Served
 from tftrt_runtime.spec import ServerSpec
 
 KEPT_LINES = 50
+MOST_QUOTED = 500  # characters of a line
 DRAIN_SECONDS = limits.EXIT_TIMEOUT_SECONDS + limits.KILL_SECONDS
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -72,12 +75,13 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
             repository.link_python_backend(work / "backends")
         except OSError as error:
             raise StoreUnavailable(f"{work} cannot be written: {error}.") from error
-        with _shared_memory() as shared_memory:
+        with _shared_memory() as shared_memory, connections.shared(ports.http) as clients:
             _serve(
                 tritonserver.command(work / "models", work / "backends", ports, shared_memory),
-                tritonserver.environment(os.environ, model, failed, backend.path),
+                tritonserver.environment(os.environ, model, failed, backend.path, ports),
                 failed,
                 backend,
+                clients,
             )
 
 
@@ -150,7 +154,9 @@ def _runs(process: subprocess.Popen[str]) -> bool:
         return False
 
 
-def _serve(command: list[str], environment: dict[str, str], failed: Path, lifeline: Lifeline) -> None:
+def _serve(
+    command: list[str], environment: dict[str, str], failed: Path, lifeline: Lifeline, clients: Connections
+) -> None:
     kills = cgroup.out_of_memory_kills()
     process = child.start(command, environment)
     log.event("serve", "Started tritonserver", pid=process.pid)
@@ -159,19 +165,16 @@ def _serve(command: list[str], environment: dict[str, str], failed: Path, lifeli
     reader = Thread(target=_forward, args=(process, kept), daemon=True)
     reader.start()
     watch = BackendWatch(lifeline, process)
-    told_to_end = False
+    drained = False
     try:
         process.wait()
     except Terminated:
-        told_to_end = True
-        # tritonserver takes no new request, answers those in flight and ends. Before it has a model there are none.
-        with log.timed("serve", "Drained"):
-            child.end(process, DRAIN_SECONDS if lifeline.loaded else 0)
+        drained = _drain(process, lifeline, clients)
     finally:
         _kill_group(process)
         reader.join(limits.KILL_SECONDS)
         child.end(process)
-    if watch.lost or not told_to_end:
+    if watch.lost or not drained:
         raise _failure(process.returncode, failed, watch.lost, kills, list(kept))
     if lifeline.loaded and process.returncode == -signal.SIGKILL:
         raise ServerFailed(f"tritonserver had not drained {DRAIN_SECONDS} s after SIGTERM and was killed.")
@@ -181,6 +184,24 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
     """Kill what is left of tritonserver's session, which `child.start` made: a backend outlives it that still loads."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _drain(process: subprocess.Popen[str], lifeline: Lifeline, clients: Connections) -> bool:
+    """Have tritonserver answer what is in flight, and end; whether it was there to be told so."""
+    start = time.monotonic()
+    # Before it has a model and listens there is nobody to be answered.
+    answers = lifeline.loaded and clients.counts.listening
+    if answers:
+        connections.leave(clients, 0, 0, lambda: _runs(process))
+    if not _runs(process):
+        return False
+    child.end(process, DRAIN_SECONDS if answers else 0)
+    left = clients.counts
+    unanswered = left.calls + left.unanswered
+    said = {"calls": unanswered} if unanswered else {}
+    message = "Ended before all calls were answered" if unanswered else "Drained"
+    log.event("serve", message, **said, seconds=round(time.monotonic() - start, 3))
+    return True
 
 
 def _forward(process: subprocess.Popen[str], kept: deque[str]) -> None:
@@ -209,5 +230,7 @@ def _failure(code: int, failed: Path, lost: End | None, kills: int | None, lines
     died = lost.code if lost else code
     if died in (None, -signal.SIGKILL) and cgroup.killed(kills, cgroup.out_of_memory_kills()):
         return OutOfMemory("The kernel killed the server at its memory limit; raise spec.serving.resources.")
+    if lost and died == -signal.SIGABRT and (why := lost_device.told(lines)):
+        return lost_device.gpu_lost(why[:MOST_QUOTED])
     what = f"The process that runs the model {lost.how}" if lost else f"tritonserver {End(False, code).how}"
     return ServerFailed(f"{what}; the last error line: {child.last_error(lines)}")

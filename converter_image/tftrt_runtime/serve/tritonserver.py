@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tftrt_runtime.cuda import LAZY_KERNELS
-from tftrt_runtime.serve import limits, repository
+from tftrt_runtime.serve import connections, limits, repository
 from tftrt_runtime.tensorrt import NO_FALLBACK
 
 # Clients must not load models, write traces or turn up the log; these APIs answer only to a header with a secret that
@@ -46,17 +46,20 @@ def command(models: Path, backends: Path, ports: Ports, shared_memory: str) -> l
         "--allow-gpu-metrics=false",
         f"--http-restricted-api={RESTRICTED_APIS}:tftrt-admin={secret}",
         f"--grpc-restricted-protocol={RESTRICTED_APIS}:tftrt-admin={secret}",
-        f"--grpc-max-connection-age={limits.CONNECTION_AGE_SECONDS * 1000}",
-        f"--grpc-max-connection-age-grace={limits.CONNECTION_GRACE_SECONDS * 1000}",
         "--log-format=ISO8601",
     ]
 
 
-def environment(inherited: Mapping[str, str], model: Path, failure: Path, lifeline: Path) -> dict[str, str]:
-    """The environment of tritonserver, which its Python backend inherits.
+def environment(
+    inherited: Mapping[str, str], model: Path, failure: Path, lifeline: Path, ports: Ports
+) -> dict[str, str]:
+    """The environment of tritonserver, which its Python backend inherits but for the preloaded library.
 
     tritonserver links a CUDA of its own and would take a third of a GiB of the GPU: it sees no device. `python_model`
     gives TensorFlow the devices back.
+
+    Raises:
+        ServerFailed: the library that ends connections cannot be loaded.
     """
     libraries = [*map(str, repository.library_path()), *filter(None, [inherited.get("LD_LIBRARY_PATH")])]
     told = {
@@ -66,6 +69,7 @@ def environment(inherited: Mapping[str, str], model: Path, failure: Path, lifeli
         "TFTRT_MODEL": str(model),
         "TFTRT_FAILURE": str(failure),
         "TFTRT_LIFELINE": str(lifeline),
+        **connections.environment(inherited, ports.http, ports.grpc),
         **NO_FALLBACK,
         **LAZY_KERNELS,
         "TF_CPP_MIN_LOG_LEVEL": inherited.get("TF_CPP_MIN_LOG_LEVEL", "1"),

@@ -16,11 +16,11 @@ from . import names, placement, pods, resources
 
 ARTIFACT = "/mnt/artifact"
 HTTP_PORT, GRPC_PORT, METRICS_PORT = 8000, 8001, 8002
-PRE_STOP_SECONDS = 20
-"""Before SIGTERM, so that load balancers stop sending first. HTTP/2 connections outlive the removal of an endpoint,
-so the server ends each of them within this time (`--grpc-max-connection-age` plus its grace)."""
-TERMINATION_GRACE_SECONDS = 75
-"""More than the preStop sleep plus Triton's `--exit-timeout-secs` of 30."""
+TERMINATION_GRACE_SECONDS = 185
+"""More than all that the server's numbers allow: tftrt_runtime/serve/limits.py, which a test compares.
+
+`tftrt drain` takes 20 s and the longest call, 120 s; then tritonserver has its `--exit-timeout-secs` of 30.
+"""
 PROBE_PERIOD_SECONDS = 5
 REQUESTS_IN_FLIGHT = 4
 """Batches whose tensors lie in shared memory at once: one running, one assembled, and their answers."""
@@ -122,7 +122,8 @@ def _pod_template(model: TRTModel, runtime: Runtime, record: EngineRecord, grant
             "timeoutSeconds": 5,
             "failureThreshold": 6,
         },
-        "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(PRE_STOP_SECONDS)]}}},
+        # Turns readiness and has clients go elsewhere, before SIGTERM; a call in flight is waited for.
+        "lifecycle": {"preStop": {"exec": {"command": ["tftrt", "drain"]}}},
     }
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
