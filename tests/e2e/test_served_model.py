@@ -49,7 +49,10 @@ def test_the_example_is_served_scaled_and_deleted(workspace: Workspace, tmp_path
     heads = "NAME PRECISION ENGINES SPEEDUP FRACTION READY STATUS AGE GPU SHARE TOP1 RUNTIME URL REPORT"
     assert " ".join(columns.split("\n")[0].split()) == heads
     assert f"http://resnet50.{api.namespace}.svc:8000/v2/models/resnet50" in columns
-    assert "resnet50" in asked_from_inside(workspace, api.get("TRTModel", "resnet50")["status"]["serving"]["url"])
+    serving = api.get("TRTModel", "resnet50")["status"]["serving"]
+    assert "resnet50" in asked_from_inside(workspace, serving["url"])
+    assert (serving["batching"]["mode"], serving["batching"]["reason"]) == ("Dynamic", "ItemsIndependent")
+    assert serving["inputs"] == [{"name": "input_1", "datatype": "FP32", "shape": [-1, 224, 224, 3]}]
 
     jobs = job_names(api)
     workspace.kubectl("scale", "trtmodel/resnet50", "--replicas=2")

@@ -50,6 +50,11 @@ def summary(task: Json, device: str = "") -> Json:
             "nativeP50Microseconds": 5000,
             "speedup": "2.5",
         },
+        "batching": {
+            "mode": "Dynamic",
+            "reason": "ItemsIndependent",
+            "message": "8 samples of made-up input are answered alike in a batch, alone and in another order",
+        },
         "reportUri": f"{store}/{namespace}/{fingerprint}/{product}/builds/1/report.html",
         "startedAt": STARTED,
         "finishedAt": "2026-01-01T00:03:00Z",

@@ -21,7 +21,11 @@ def test_a_model_becomes_ready_through_one_job(api: Api) -> None:
     eventually(lambda: start_servers(api, "resnet50") and conditions(api)["Ready"] == ("True", "Serving"))
     status = api.get("TRTModel", "resnet50")["status"]
     assert status["observedGeneration"] == 1
-    assert status["serving"]["url"] == f"http://resnet50.{api.namespace}.svc:8000/v2/models/resnet50"
+    serves = status["serving"]
+    assert serves["url"] == f"http://resnet50.{api.namespace}.svc:8000/v2/models/resnet50"
+    assert serves["inputs"] == [{"name": "input_1", "datatype": "FP32", "shape": [-1, 224, 224, 3]}]
+    assert serves["outputs"] == [{"name": "predictions", "datatype": "FP32", "shape": [-1, 1000]}]
+    assert serves["batching"]["reason"] == "LargestBatchIsOne"
     assert set(conditions(api)) == {"Ready", "Converted", "Verified", "Available"}
     shown = status["conversion"]
     assert (shown["speedup"], shown["top1Agreement"], shown["maxRelativeError"]) == ("2.5", "1.0000", "0.0001")
