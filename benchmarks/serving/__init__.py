@@ -1,0 +1,1 @@
+"""What a part of the server costs, measured beside the server without it."""
