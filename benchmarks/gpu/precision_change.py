@@ -29,7 +29,6 @@ from benchmarks.gpu.memory import GB, Memory
 BUDGET = 24 * GB
 SECONDS = 20.0  # before and after the change
 SIZES = (1, 8, 32)  # 0.6, 4.8 and 19.3 MB of float32
-CLIENTS_OF_A_SIZE = 2
 TOLERANCE = 0.05  # relative to the largest value, between FP32 and FP16 engines
 TIMEOUT_SECONDS = 60.0
 LIBRARIES = {"tritonclient.http": http, "tritonclient.grpc": grpc}
@@ -103,8 +102,8 @@ class Change:
                     target=ask_on, args=(library, ports[LIBRARIES[library] is grpc], size, over, answers)
                 )
                 for library in LIBRARIES
-                for size in SIZES
-                for _ in range(CLIENTS_OF_A_SIZE)
+                for size in self.options.sizes
+                for _ in range(self.options.clients)
             ]
             for client in clients:
                 client.start()
@@ -145,7 +144,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the JSON file")
     parser.add_argument("--work", type=Path, required=True, help="folder with the artifacts")
     parser.add_argument("--accelerator", choices=("GPU", "None"), default="GPU")
-    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long to ask before, and after")
+    parser.add_argument("--clients", type=int, default=2, help="of each library and size of request")
+    parser.add_argument("--sizes", type=run.whole_numbers, default=SIZES, help="rows of a request")
     parser.add_argument("--commit", default="", help="the commit that is measured, for the record")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
