@@ -18,8 +18,8 @@ from tftrt_runtime import log, samples
 from tftrt_runtime.artifact import Batching
 from tftrt_runtime.convert.agreement import Deviation, deviation
 
-# Relative to the largest value of the output. In FP32 an item's answer differs by a few 1e-6 from one batch size to
-# another, for each has kernels of its own; texts, truths and whole numbers must be equal.
+# Relative to the largest value of the output. Each batch size has kernels of its own, and in FP32 the last bits of an
+# item's answer differ from one to another; texts, truths and whole numbers must be equal.
 TOLERANCE = 1e-4
 # Each costs a call: of a larger batch not every item is asked alone, but the first, the last and some between them.
 MOST_ALONE = 128
