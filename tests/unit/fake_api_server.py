@@ -57,11 +57,11 @@ class FakeApiServer:
         await self._runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        content = await request.read()
-        body = json.loads(content) if content else None
-        self.asked.append(Asked(request.method, request.path, dict(request.query), dict(request.headers), body))
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         try:
+            content = await request.read()
+            body = json.loads(content) if content else None
+            self.asked.append(Asked(request.method, request.path, dict(request.query), dict(request.headers), body))
+            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             return await answer(request)
         except asyncio.CancelledError:
             self.left.set()
