@@ -85,7 +85,7 @@ def test_malformed_texts_are_no_other_clients_trouble(served: Callable[[str], Se
     ("model", "inputs"),
     [
         ("picky", {"x": np.zeros((0, 1), np.float32)}),  # requests are batched
-        ("table", {"words": np.zeros((0, 1), np.object_)}),  # they are not
+        ("table", {"words": np.zeros((0, 1), np.object_)}),  # they are not; and the model's own input is a vector
     ],
 )
 def test_a_request_without_an_item_is_refused(served: Callable[[str], Server], model: str, inputs: Arrays) -> None:

@@ -179,7 +179,7 @@ def test_the_triton_configuration_says_the_signature_the_batches_and_the_delay()
     manifest = Manifest(build="b", sourceDigest=DIGEST, summary=summary(), sample=None, files=())
     text = repository.config(server_spec(), manifest)
     assert "max_batch_size: 8" in text
-    assert 'name: "tensor 0" data_type: TYPE_STRING dims: [ 1 ] reshape: { shape: [ ] }' in text
+    assert 'name: "tensor 0" data_type: TYPE_STRING dims: [ 1 ] }' in text
     assert r'name: "odd \"name\"\n" data_type: TYPE_FP16 dims: [ -1, 3 ]' in text
     assert "queue_policy" not in text, "it makes the batcher miss requests for half a second: docs/decisions/0007"
 

@@ -77,5 +77,6 @@ class Asked:
 
 
 def response_of(answer: Mapping[str, Any]) -> Any:
-    """Arrays by output name, as Triton's response."""
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in answer.items()])
+    """Arrays by output name, as Triton's response: a vector travels as a column."""
+    columns = {name: array[:, None] if array.ndim == 1 else array for name, array in answer.items()}
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in columns.items()])

@@ -196,10 +196,11 @@ class TritonPythonModel:
                 _end(self._faults.lost(again, on_gpu=self._served.memory_fraction is not None))
 
     def _inputs(self, request: Any) -> Arrays:
-        return {
-            tensor.name: pb_utils.get_input_tensor_by_name(request, tensor.name).as_numpy()
-            for tensor in self._served.inputs
-        }
+        arrays = {}
+        for tensor in self._served.inputs:
+            array = pb_utils.get_input_tensor_by_name(request, tensor.name).as_numpy()
+            arrays[tensor.name] = array[:, 0] if len(tensor.shape) == 1 else array  # a vector travels as a column
+        return arrays
 
     def _answer(self, inputs: Arrays, stream: Stream) -> Arrays:
         filled = self._shapes.filled(inputs)

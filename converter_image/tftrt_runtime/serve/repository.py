@@ -88,11 +88,12 @@ def _tensors(what: str, tensors: Iterable[Tensor]) -> str:
 
 
 def _dims(tensor: Tensor) -> str:
-    """The dimensions after the batch's. Triton takes no empty list: a vector travels as [batch, 1]."""
-    rest = tensor.shape[1:]
-    if not rest:
-        return "dims: [ 1 ] reshape: { shape: [ ] }"
-    return f"dims: [ {', '.join(map(str, rest))} ]"
+    """The dimensions after the batch's. Triton takes no empty list: a vector travels as [batch, 1].
+
+    It would make a vector of that by itself (`reshape`), in which tritonserver 2.51.0 was seen to crash. So
+    `python_model` does.
+    """
+    return f"dims: [ {', '.join(map(str, tensor.shape[1:] or (1,)))} ]"
 
 
 def _quoted(text: str) -> str:
