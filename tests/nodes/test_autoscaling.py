@@ -2,6 +2,7 @@
 
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -49,11 +50,12 @@ class Load:
 
     def _ask(self) -> None:
         while not self._over.wait(self._pause):
+            asked = time.monotonic()
             try:
                 infer_grpc(self._address, "resnet50", input_1=self._images)
                 self.answered += 1
             except InferenceServerException as fault:
-                self.failures.append(repr(fault))
+                self.failures.append(f"after {time.monotonic() - asked:.1f} s: {fault}")
 
 
 @contextmanager
