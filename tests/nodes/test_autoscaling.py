@@ -2,6 +2,7 @@
 
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -49,11 +50,12 @@ class Load:
 
     def _ask(self) -> None:
         while not self._over.wait(self._pause):
+            asked = time.monotonic()
             try:
                 infer_grpc(self._address, "resnet50", input_1=self._images)
                 self.answered += 1
             except InferenceServerException as fault:
-                self.failures.append(repr(fault))
+                self.failures.append(f"after {time.monotonic() - asked:.1f} s: {fault}")
 
 
 @contextmanager
@@ -100,8 +102,9 @@ def test_a_model_with_a_largest_number_of_replicas_alone_is_scaled_up_under_load
         eventually(lambda: api.get("Deployment", "resnet50")["spec"]["replicas"] == 1, seconds=720)
         eventually(lambda: len(api.list("Pod", "app.kubernetes.io/component=server")) == 1, seconds=90)
     assert heavy.failures + light.failures == []
-    assert heavy.answered > 100
+    assert heavy.answered > 20
     assert light.answered > 100
+    assert seen[0] == 1, "load, and nothing before it, has more of them"
     peak = seen.index(max(seen))
     assert seen == [*sorted(seen[:peak]), *sorted(seen[peak:], reverse=True)], "somebody else sets the replicas, too"
     print(f"{heavy.answered + light.answered} requests, none failed; replicas {seen}")
