@@ -193,7 +193,8 @@ def test_requests_are_put_together_unless_somebody_saw_that_items_depend_on_each
 ) -> None:
     """An artifact that was published before it was looked at is served as before."""
     seen = by_manifest and Batching(mode=by_manifest, reason="ItemsInteract", message="m")
-    found = summary().model_copy(update={"batching": seen})
+    numbers = (Tensor(name="image", dtype="FP32", shape=(-1, 3)),)
+    found = summary().model_copy(update={"batching": seen, "inputs": numbers})
     manifest = Manifest(build="b", sourceDigest=DIGEST, summary=found, sample=None, files=())
     text = repository.config(server_spec(batching=by_operator), manifest)
     assert ("dynamic_batching" in text) == put_together
