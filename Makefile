@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: siege nodes zero-loss bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness audit test-gpu setup clean
+.PHONY: siege nodes zero-loss bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness bench-connections audit test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -61,6 +61,9 @@ reliability-results: setup ## Write docs/reliability.md from benchmarks/results
 
 bench-fairness: setup ## What an honest namespace waits beside a hostile one; BASELINE=CHECKOUT measures another build beside this one
 	.venv/bin/python -m benchmarks.fairness $(if $(BASELINE),--baseline $(BASELINE))
+
+bench-connections: setup ## What the library that ends connections costs, beside a server without it; writes benchmarks/results
+	converter_image/.venv/bin/python -m benchmarks.serving.connections
 
 audit: setup     ## Known advisories of all that is locked, against docs/advisories.toml; asks an advisory service
 	@.venv/bin/python -m tests.audit

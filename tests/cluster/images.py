@@ -214,7 +214,7 @@ def _hash(paths: Iterable[Path], *words: str) -> str:
     for path in paths:
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in files:
-            if file.is_file() and "__pycache__" not in file.parts:
+            if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".so":  # as .dockerignore has it
                 digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
                 digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
