@@ -34,8 +34,8 @@ LONGEST_SECONDS = 60.0
 
 IN_PLACE = """With one replica, on the only GPU of the cluster, `rollout.strategy: Surge` waits for another GPU and says
 `InsufficientGPU`. `InPlace` goes on without one, and costs the time from the end of one server until the next one is
-ready: in {times} rollouts {failures:,} of {requests:,} requests failed, for at most {unanswered} s at a time, of at most
-{replaced} s from the change until the new server answered.
+ready: in {times} rollouts {failures:,} of {requests:,} requests failed, for at most {unanswered} s at a time, of at
+most {replaced} s from the change until the new server answered.
 """
 
 BAD_REQUESTS = """## Bad requests

@@ -34,7 +34,7 @@ def on_the_only_gpu(cluster: Cluster, models: Path) -> Iterator[Scene]:
                 source={"uri": f"pvc://models/{MODEL}"},
                 conversion={"maxBatchSize": 1, "batchSizes": [1], "maxWorkspaceSize": "1000000000"},
                 gpu={"memory": "8000000000"},
-                serving={"runtime": "fake-gpu", "replicas": 1},
+                runtime="fake-gpu",
             )
         )
         found.wait_until_served(1)
