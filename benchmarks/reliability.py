@@ -32,6 +32,12 @@ began.
 """
 LONGEST_SECONDS = 60.0
 
+IN_PLACE = """With one replica, on the only GPU of the cluster, `rollout.strategy: Surge` waits for another GPU and says
+`InsufficientGPU`. `InPlace` goes on without one, and costs the time from the end of one server until the next one is
+ready: in {times} rollouts {failures:,} of {requests:,} requests failed, for at most {unanswered} s at a time, of at
+most {replaced} s from the change until the new server answered.
+"""
+
 BAD_REQUESTS = """## Bad requests
 
 `tftrt serve` on the CPU with a model of four inputs, one of them text, got {requests:,} bad requests in {minutes:.0f}
@@ -76,8 +82,18 @@ def _zero_loss(result: dict[str, Any]) -> Iterable[str]:
             for row in told["clients"]
         ],
     )
+    if in_place := result.get("inPlace"):
+        yield IN_PLACE.format(**in_place, **_longest(in_place))
     seen = sorted({_where(told) for told in events.values()})
     yield "Measured on " + "; ".join(seen) + ".\n"
+
+
+def _longest(in_place: dict[str, Any]) -> dict[str, object]:
+    return {
+        "times": len(in_place["replacedSeconds"]),
+        "unanswered": max(in_place["unansweredSeconds"]),
+        "replaced": max(in_place["replacedSeconds"]),
+    }
 
 
 def _sums(clients: Sequence[dict[str, Any]]) -> Sequence[object]:

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,13 @@ class Cluster:
             for wanted in (image.base, image):
                 if wanted is not None and not node_images.has(one, wanted.full_name):
                     self._load(one, wanted)
+
+    def with_another_tag(self, image: Image, tag: str) -> Image:
+        """Have the nodes know an image that they have by another tag, too, and return it."""
+        other = replace(image, tag=tag)
+        for one in self._running_nodes():
+            node_images.name_anew(one, image.full_name, other.full_name)
+        return other
 
     def load_archive(self, archive: Path) -> None:
         """Import an image archive into the nodes."""

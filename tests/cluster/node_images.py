@@ -25,6 +25,11 @@ def has(node: NodeLayout, name: str) -> bool:
     return name in ctr(node, "images", "ls", "-q").split()
 
 
+def name_anew(node: NodeLayout, name: str, other: str) -> None:
+    """Have an image under one more name."""
+    ctr(node, "images", "tag", "--force", name, other)
+
+
 def copy(name: str, of: NodeLayout, to: NodeLayout) -> None:
     """Have a node know an image of another one, whose unpacked files it shares by hard links.
 
