@@ -93,7 +93,7 @@ def test_it_would_not_take_another_one(gateway_apis: Cluster, right: str, wrong:
 
 def test_the_routes_lead_to_the_ports_that_a_model_has_and_the_model_lets_the_gateway_in(api: Api) -> None:
     documents = {document["kind"]: document for document in yaml.safe_load_all(EXAMPLE.read_text())}
-    serving(api, serving={"runtime": "cpu", **documents["TRTModel"]["spec"]["serving"]})
+    serving(api, serving=documents["TRTModel"]["spec"]["serving"])
     ports = {port["port"]: port.get("appProtocol") for port in api.get("Service", "resnet50")["spec"]["ports"]}
     for kind, protocol in (("HTTPRoute", "http"), ("GRPCRoute", "kubernetes.io/h2c")):
         (rule,) = documents[kind]["spec"]["rules"]
