@@ -1,6 +1,7 @@
 """What the documentation says is what the code does."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -98,3 +99,14 @@ def test_every_input_of_an_engine_has_a_reason_to_convert_again() -> None:
     listed = re.findall(r"`(\w+Changed)`", REASONS.rpartition("## Why a model")[2])
     assert len(listed) <= len(EngineInputs.__dataclass_fields__)
     assert set(listed) <= reasons_in_the_domain()
+
+
+def test_what_the_library_that_ends_connections_costs_is_what_was_measured() -> None:
+    text = (ROOT / "docs" / "how-it-works.md").read_text()
+    for row in json.loads((ROOT / "benchmarks" / "results" / "connections.json").read_text())["rows"]:
+        rate, cost = row["callsPerSecond"], row["processorSecondsPerCall"]
+        assert rate["ratio"] > 0.95
+        assert cost["ratio"] < 1.05
+        calls = f"{rate['without']:,.1f} | {rate['with']:,.1f} | {rate['ratio']:.3f}"
+        time = f"{cost['without'] * 1000:.2f} | {cost['with'] * 1000:.2f} | {cost['ratio']:.3f}"
+        assert f"| {row['bytes']:,} | {row['calls']:,} | {calls} | {time} |" in text
