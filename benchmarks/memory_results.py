@@ -28,7 +28,7 @@ def section(steps: dict[str, Any]) -> Iterable[str]:
 def _budgets(file: dict[str, Any], rows: list[dict[str, Any]]) -> Iterable[str]:
     yield (
         f"ResNet-50 served with `gpu.memory` of each size and `maxWorkspaceSize` {file['workspaceBytes'] // MIB} MiB, "
-        f"under load of batches of {file['batchSize']}; the three precisions of one size side by side on the device. "
+        f"under load of batches of {file['batchSize']}; those of one size side by side on the device. "
         "Taken: the most that the driver saw all of a server's processes hold, read ten times a second.\n"
     )
     yield table(
@@ -40,7 +40,16 @@ def _budgets(file: dict[str, Any], rows: list[dict[str, Any]]) -> Iterable[str]:
 def _budget(row: dict[str, Any]) -> tuple[object, ...]:
     promised = row["budgetBytes"] // MIB
     if "error" in row:
-        return row["precision"], promised, row["memoryFraction"], "", "", f"failed: {row['error']}", "", ""
+        return (
+            row["precision"],
+            f"{promised:,}",
+            row.get("memoryFraction", ""),
+            "",
+            "",
+            f"failed: {row['error']}",
+            "",
+            "",
+        )
     taken = row["peakBytes"]
     return (
         row["precision"],

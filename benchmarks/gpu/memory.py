@@ -27,7 +27,7 @@ from benchmarks.gpu.driver_memory import Driver, sampled
 
 GB = 10**9
 BUDGETS = (6 * GB, 8 * GB, 12 * GB, 24 * GB, 40 * GB)  # gpu.memory, with a workspace of 4 GiB
-NEIGHBOUR_BUDGET, THIRD_BUDGET = 48 * GB, 64 * GB
+NEIGHBOUR_BUDGET, THIRD_BUDGET = 48 * GB, 80 * GB
 CLIENTS, BATCH = 4, 32
 BUDGET_SECONDS, ALONE_SECONDS = 15.0, 30.0
 STEPS = ("convert", "budgets", "neighbours")
@@ -93,15 +93,15 @@ class Memory:
 
     def budget(self, precision: str, budget: int) -> dict[str, Any]:
         """A server with this budget under load."""
-        fraction = self.fraction(precision, budget)
-        row: dict[str, Any] = {"precision": precision, "budgetBytes": budget, "memoryFraction": fraction}
-        row |= self.told(precision)
+        row: dict[str, Any] = {"precision": precision, "budgetBytes": budget}
         try:
+            fraction = self.fraction(precision, budget)
+            row |= {"memoryFraction": fraction, **self.told(precision)}
             with self.serving(precision, fraction, f"{precision}-{budget}") as served:
                 row |= {"pid": served.process.pid, "readySeconds": served.ready_seconds}
                 (load,) = self.load([served], min(BUDGET_SECONDS, self.options.seconds))
                 row |= load
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:  # another precision is independent of how this one ended
             row["error"] = str(error)
         return row
 

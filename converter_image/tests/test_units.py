@@ -14,7 +14,7 @@ from tftrt_runtime import cgroup, child, cuda, samples, termination
 from tftrt_runtime.artifact import Batching, Device, File, Manifest, Summary, Tensor, Versions, stricter
 from tftrt_runtime.convert import for_gpu
 from tftrt_runtime.errors import GPUUnfit, InsufficientGPUMemory, Internal, SourceNotFound, failure
-from tftrt_runtime.serve import batching, memory, repository
+from tftrt_runtime.serve import batching, lost_device, memory, repository
 from tftrt_runtime.spec import Artifacts, ModelName, Runtime, ServerSpec
 
 GIB = 1 << 30
@@ -226,6 +226,16 @@ def test_a_manifest_cannot_name_a_file_outside_its_build() -> None:
 
 
 class TestGPU:
+    def test_the_last_words_of_a_process_tell_that_its_device_is_lost(self) -> None:
+        """As TensorFlow 2.14.1 wrote them on an H200, in a context that a kernel's trap had ended."""
+        source = "tensorflow/compiler/xla/stream_executor/cuda/cuda_event.cc:29"
+        words = "Error polling for event status: failed to query event: CUDA_ERROR_LAUNCH_FAILED: launch failure"
+        lines = ["started", f"2026-11-29 19:40:18.431444: E {source}] {words}", "Fatal Python error: Aborted"]
+        assert lost_device.told(lines) == words
+        ended = "F tensorflow/core/common_runtime/device/device_event_mgr.cc:223] Unexpected Event status: 1"
+        assert lost_device.told([f"2026-11-29 19:40:18.431485: {ended}"]) == "Unexpected Event status: 1"
+        assert lost_device.told(["terminate called", "Fatal Python error: Aborted"]) is None
+
     RUNTIME = Runtime(
         name="triton", accelerator="GPU", tensorflow="2.14.1", tensorrt="8.5.3.1", maxComputeCapability="9.0"
     )

@@ -1,5 +1,7 @@
 import json
+from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,3 +127,27 @@ def test_a_pool_that_does_not_hold_the_measured_peak_is_refused(fields: dict[str
 def test_the_measured_overhead_replaces_the_assumed_one() -> None:
     grant = memory_grant(gpu(memory="2G"), 1, 10**10, MeasuredPool(peak=10**9, overhead=5 * 10**8))
     assert grant == MemoryGrant(Decimal("0.15"), 1_500_000_000)
+
+
+def measured_on_gpus() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """What `benchmarks/gpu/memory.py` measured: a file, and a server in it."""
+    for path in sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*/memory-*.json")):
+        file = json.loads(path.read_text())
+        for row in file.get("rows") or [file]:
+            if "memoryFraction" in row:
+                yield file, row
+
+
+def test_what_was_measured_on_gpus_had_the_fraction_that_the_operator_gives() -> None:
+    rows = list(measured_on_gpus())
+    assert rows
+    for file, row in rows:
+        memory = row["measured"]
+        grant = memory_grant(
+            gpu(memory=str(row["budgetBytes"])),
+            file.get("workspaceBytes", 4 << 30),
+            file["device"]["memory_bytes"],
+            MeasuredPool(memory["peakBytes"], memory["overheadBytes"]),
+        )
+        assert isinstance(grant, MemoryGrant)
+        assert str(grant.fraction) == row["memoryFraction"]
