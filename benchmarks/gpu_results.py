@@ -92,9 +92,9 @@ first tables were timed one after the other with nothing else on the machine: FP
 built them, INT8 as run 12 had beside other work. The Transformer's parts were stopped there when the time was over.
 
 Run 13 held servers to their memory. INT8 and a budget of 40 GB are missing: the conversion to INT8 had not ended when
-its time was over, and may have run on beside the neighbours' first minutes. The third neighbour was asked for too little to
-be refused: a server reserves its pool, and not the workspace that `gpu.memory` leaves beside it. Clients there are four
-Python threads, which send float32 inline: images/s are theirs, and not the engines'.
+its time was over, and may have run on beside the neighbours' first minutes. The third neighbour was asked for too
+little to be refused: a server reserves its pool, and not the workspace that `gpu.memory` leaves beside it. Clients
+there are four Python threads, which send float32 inline: images/s are theirs, and not the engines'.
 
 ![ResNet-50 before and after: 233 nodes become one engine](graph-before-after.png)
 
