@@ -32,7 +32,10 @@ began.
 """
 LONGEST_SECONDS = 60.0
 
-IN_PLACE = """With one replica, on the only GPU of the cluster, `rollout.strategy: Surge` waits for another GPU and says
+IN_PLACE = """## A rollout in place
+
+With one replica, on the only GPU of the cluster (which is played: [decision
+34](decisions/0034-a-second-node-and-a-gpu-that-is-played.md)), `rollout.strategy: Surge` waits for another GPU and says
 `InsufficientGPU`. `InPlace` goes on without one, and costs the time from the end of one server until the next one is
 ready: in {times} rollouts {failures:,} of {requests:,} requests failed, for at most {unanswered} s at a time, of at
 most {replaced} s from the change until the new server answered.
@@ -60,8 +63,13 @@ def page(results: Path) -> str:
 
 
 def _zero_loss(result: dict[str, Any]) -> Iterable[str]:
-    yield ZERO_LOSS.format(longest=LONGEST_SECONDS)
+    if in_place := result.get("inPlace"):
+        yield IN_PLACE.format(**in_place, **_longest(in_place))
+        yield f"Measured on {_where(in_place)}.\n"
     events = result["events"]
+    if not events:
+        return
+    yield ZERO_LOSS.format(longest=LONGEST_SECONDS)
     yield _table(
         ("what was done", "times", "in s", "requests", "of 5 MB", "of 19 MB", "failures", "longest call s"),
         [(event, told["times"], told["seconds"], *_sums(told["clients"])) for event, told in events.items()],
@@ -82,8 +90,6 @@ def _zero_loss(result: dict[str, Any]) -> Iterable[str]:
             for row in told["clients"]
         ],
     )
-    if in_place := result.get("inPlace"):
-        yield IN_PLACE.format(**in_place, **_longest(in_place))
     seen = sorted({_where(told) for told in events.values()})
     yield "Measured on " + "; ".join(seen) + ".\n"
 

@@ -63,7 +63,7 @@ def test_a_rollout_in_place_needs_no_spare_gpu(on_the_only_gpu: Scene) -> None:
         requests += sum(one.requests for one in outcomes)
         failures += len(when)
     results.keep_in_place(replaced, unanswered, requests, failures)
-    # Whoever asks learns at once that nobody is there, and is answered as soon as somebody is.
+    # The old server answers until it is drained, and the new one as soon as it is ready.
     assert max(unanswered) < max(replaced)
 
 
