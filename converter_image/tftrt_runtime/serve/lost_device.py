@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from tftrt_runtime.errors import GPULost
 
 # TensorFlow ends its process where a stream of the device reports an error that nobody has asked after
-# (tensorflow/core/common_runtime/device/device_event_mgr.cc, "Unexpected Event status"); CUDA's own names are beside it.
+# (tensorflow/core/common_runtime/device/device_event_mgr.cc, "Unexpected Event status"); CUDA's own names are beside.
 _SIGNS = ("CUDA_ERROR_", "Unexpected Event status", "CUDA error")
 # When and where a line of TensorFlow's log was written: `2026-11-29 19:40:18.431444: E tensorflow/core/x.cc:29] `.
 _WRITTEN = re.compile(r"^[-0-9]+ [:.0-9]+: [A-Z] \S+:\d+\] ")

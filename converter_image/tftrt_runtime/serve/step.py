@@ -158,15 +158,15 @@ def _serve(
     command: list[str], environment: dict[str, str], failed: Path, lifeline: Lifeline, clients: Connections
 ) -> None:
     kills = cgroup.out_of_memory_kills()
-    process = child.start(command, environment)
-    log.event("serve", "Started tritonserver", pid=process.pid)
     kept: deque[str] = deque(maxlen=KEPT_LINES)
+    process = child.start(command, environment)
     # A thread, for its lines must be read on while it drains, or it would stand still at a full pipe.
     reader = Thread(target=_forward, args=(process, kept), daemon=True)
     reader.start()
     watch = BackendWatch(lifeline, process)
     drained = False
     try:
+        log.event("serve", "Started tritonserver", pid=process.pid)
         process.wait()
     except Terminated:
         drained = _drain(process, lifeline, clients)
