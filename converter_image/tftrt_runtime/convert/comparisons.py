@@ -48,9 +48,7 @@ def companions(
     Raises:
         CalibrationDataUnfit: the data does not fit the inputs.
     """
-    there = 0
-    if given is not None:
-        there = sum(1 for _ in data.batches(Path(given.folder), inputs, 1, max(batch_sizes), WHAT))
+    there = 0 if given is None else _there(inputs, batch_sizes, Path(given.folder))
     if given is not None and there > 1:
         yield from data.batches(Path(given.folder), inputs, there, max(there, FEW_SAMPLES), WHAT)
     elif made is not None:
@@ -58,7 +56,7 @@ def companions(
 
 
 def _of_data(inputs: Sequence[Tensor], batch_sizes: Sequence[int], folder: Path) -> Iterator[samples.Batch]:
-    there = sum(1 for _ in data.batches(folder, inputs, 1, max(batch_sizes), WHAT))
+    there = _there(inputs, batch_sizes, folder)
     sizes = [size for size in batch_sizes if size <= there]
     if not sizes:
         raise CalibrationDataUnfit(
@@ -67,6 +65,11 @@ def _of_data(inputs: Sequence[Tensor], batch_sizes: Sequence[int], folder: Path)
         )
     for size in sizes:
         yield from data.batches(folder, inputs, size, None if size == sizes[-1] else max(size, FEW_SAMPLES), WHAT)
+
+
+def _there(inputs: Sequence[Tensor], batch_sizes: Sequence[int], folder: Path) -> int:
+    """How many samples the data has, counted up to the largest batch."""
+    return sum(1 for _ in data.batches(folder, inputs, 1, max(batch_sizes), WHAT))
 
 
 def size(batch: samples.Batch) -> int:

@@ -29,7 +29,7 @@ class EngineShapes:
 
     def refusal(self, inputs: Arrays) -> str | None:
         """Why the engines do not take a request of these inputs; None where they do."""
-        if batch_size(inputs) == 0:  # Triton refuses it as well, but where an input has another dimension of 0
+        if batch_size(inputs) == 0:  # Triton refuses it as well, but not always
             return "it has no item: its tensors' first dimension is 0"
         found = {name: tuple(inputs[name].shape[1:]) for name in self.input_shapes}
         if self.strategy == "Optimal":

@@ -5,9 +5,10 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tftrt_runtime.child import one_line
-from tftrt_runtime.errors import Failure, GPULost, ServerFailed
+from tftrt_runtime.errors import Failure, ServerFailed
 from tftrt_runtime.saved_model import MACHINE_FAULTS
 from tftrt_runtime.serve import codes
+from tftrt_runtime.serve.lost_device import gpu_lost
 
 # How a model refuses what it is given; bytes that are no text are a ValueError, too.
 REFUSALS = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, ValueError)
@@ -33,7 +34,4 @@ def lost(error: Exception, on_gpu: bool) -> Failure:
     """What ends a server that no longer answers what it answered when the model was loaded."""
     if not on_gpu:
         return ServerFailed(f"The model no longer answers what it answered when it was loaded: {one_line(error)}")
-    return GPULost(
-        f"The GPU computes nothing for this server any more: {one_line(error)}. Where a restart does not help, the "
-        "node's kernel log says what the driver found (Xid)."
-    )
+    return gpu_lost(one_line(error))
