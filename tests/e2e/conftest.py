@@ -105,3 +105,13 @@ def a_workspace(cluster: Cluster, models: Path) -> Iterator[Workspace]:
     cluster.kubectl("--namespace", name, "delete", "pods", "--all", "--grace-period=0", "--force")
     cluster.kubectl("delete", "namespace", name, "--timeout=120s")
     cluster.release_volumes()
+
+
+@contextmanager
+def an_empty_namespace(cluster: Cluster, prefix: str) -> Iterator[Api]:
+    """A namespace without sources, quota or Pod Security."""
+    admin = Api.from_kubeconfig(cluster.kubeconfig)
+    name = f"{prefix}-{uuid.uuid4().hex[:8]}"
+    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield admin.within(name)
+    cluster.kubectl("delete", "namespace", name, "--wait=false")

@@ -3,7 +3,6 @@
 import socket
 import subprocess
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +14,7 @@ from tests.support.api import Api
 from tests.support.trtmodels import job_names, trtmodel
 from tests.support.waiting import eventually
 
-from .conftest import Workspace
+from .conftest import Workspace, an_empty_namespace
 from .test_served_model import is_serving, tiny
 
 HTTP, GRPC, METRICS = 8000, 8001, 8002
@@ -35,11 +34,8 @@ def in_force(cluster: Cluster) -> Iterator[None]:
 @pytest.fixture
 def elsewhere(cluster: Cluster) -> Iterator[Api]:
     """Another namespace."""
-    admin = Api.from_kubeconfig(cluster.kubeconfig)
-    name = f"elsewhere-{uuid.uuid4().hex[:8]}"
-    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    yield admin.within(name)
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    with an_empty_namespace(cluster, "elsewhere") as found:
+        yield found
 
 
 class Client:

@@ -1,7 +1,6 @@
 """Two nodes: a drain moves what runs on one to the other, and it answers whoever asks, from wherever."""
 
 import subprocess
-import uuid
 from collections.abc import Iterator
 
 import httpx
@@ -12,6 +11,8 @@ from tests.cluster.layout import NodeLayout
 from tests.cluster.policies import NotInForceError
 from tests.support.api import Api, Json
 from tests.support.waiting import eventually
+
+from .conftest import an_empty_namespace
 
 PORT = 8080
 WHERE = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
@@ -38,11 +39,8 @@ def second(cluster: Cluster) -> Iterator[NodeLayout]:
 @pytest.fixture
 def api(cluster: Cluster) -> Iterator[Api]:
     """An empty namespace."""
-    admin = Api.from_kubeconfig(cluster.kubeconfig)
-    name = f"nodes-{uuid.uuid4().hex[:8]}"
-    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    yield admin.within(name)
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    with an_empty_namespace(cluster, "nodes") as found:
+        yield found
 
 
 def pod_of(program: str, **spec: object) -> Json:

@@ -16,24 +16,11 @@ from tftrt_operator.domain.observation import Observation
 from tftrt_operator.domain.plan import plan
 
 from .builders import CATALOGUE, target
+from .test_written import NEW
 
 BEFORE: dict[str, Any] = json.loads(Path(__file__).with_name("ready_model_of_0_1_0.json").read_text())
 MODEL = parse_trtmodel(BEFORE["model"])
-MOVED = {
-    "runtime": "triton",
-    "pods": {"tolerations": [{"key": "team", "operator": "Exists"}]},
-    "serving": {
-        "replicas": 2,
-        "pods": {
-            "nodeSelector": {"pool": "gpu"},
-            "affinity": {"podAntiAffinity": {}},
-            "priorityClassName": "high",
-            "serviceAccountName": "models",
-            "labels": {"team": "vision"},
-            "annotations": {"example.com/note": "x"},
-        },
-    },
-}
+MOVED: dict[str, Any] = {**NEW, "serving": {"replicas": 2, **NEW["serving"]}}
 
 
 def live(body: dict[str, Any]) -> dict[str, Any]:
