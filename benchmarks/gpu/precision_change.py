@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import multiprocessing
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from tritonclient import grpc, http
 
-from benchmarks.gpu import run, server
+from benchmarks.gpu import run
 from benchmarks.gpu.memory import GB, Memory
 
 BUDGET = 24 * GB
@@ -42,11 +42,10 @@ def ask_on(library: str, port: int, size: int, over: Any, answers: Any) -> None:
     images = np.random.default_rng(size).random((size, 224, 224, 3), dtype=np.float32)
     limits = {"network_timeout": TIMEOUT_SECONDS} if module is http else {}
     client = module.InferenceServerClient(f"127.0.0.1:{port}", **limits)
+    described = client.get_model_metadata("resnet50")
     if module is http:
-        described = client.get_model_metadata("resnet50")
         name, output = described["inputs"][0]["name"], described["outputs"][0]["name"]
     else:
-        described = client.get_model_metadata("resnet50")
         name, output = described.inputs[0].name, described.outputs[0].name
     tensor = module.InferInput(name, list(images.shape), "FP32")
     tensor.set_data_from_numpy(images)
@@ -75,6 +74,15 @@ def ask_on(library: str, port: int, size: int, over: Any, answers: Any) -> None:
     )
 
 
+def switches() -> Any:
+    """The converter's own tests have what stands for a Service; `tests` is another package here."""
+    spec = importlib.util.spec_from_file_location("tftrt_switch", run.ROOT / "converter_image/tests/switch.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 class Change:
     """One run."""
 
@@ -85,21 +93,13 @@ class Change:
 
     def run(self) -> dict[str, Any]:
         """What became of each client's requests."""
-        target = self.options.work / "relay-target"
         with contextlib.ExitStack() as stack:
             old = stack.enter_context(self.serving(self.before, "precision-before"))
-            target.write_text(f"{old.http} {old.grpc}")
-            ports = server.free_ports(2)
-            command = [sys.executable, "-m", "benchmarks.gpu.relay", str(target), *map(str, ports)]
-            environment = self.memory.benchmarks["FP32"].commands.environment
-            relay = subprocess.Popen(command, cwd=run.ROOT, env=environment)
-            stack.callback(relay.wait)
-            stack.callback(relay.kill)
-            server.wait_until_listening(ports)
+            switch = stack.enter_context(contextlib.closing(switches().Switch(old.http, old.grpc)))
             over, answers = _processes.Event(), _processes.Queue()
             clients = [
                 _processes.Process(
-                    target=ask_on, args=(library, ports[LIBRARIES[library] is grpc], size, over, answers)
+                    target=ask_on, args=(library, switch.ports[LIBRARIES[library] is grpc], size, over, answers)
                 )
                 for library in LIBRARIES
                 for size in self.options.sizes
@@ -110,7 +110,7 @@ class Change:
             stack.callback(over.set)
             time.sleep(self.seconds)
             new = stack.enter_context(self.serving(self.after, "precision-after"))
-            target.write_text(f"{new.http} {new.grpc}")
+            switch.to(new.http, new.grpc)
             changed = time.monotonic()
             old.process.send_signal(signal.SIGTERM)
             code = old.process.wait(TIMEOUT_SECONDS * 4)

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -34,7 +34,7 @@ def running(spec: Path, environment: Mapping[str, str], folder: Path, log: IO[st
     Raises:
         RuntimeError: it ended, or was not ready in time.
     """
-    http, grpc, metrics = free_ports(3)
+    http, grpc, metrics = _free_ports(3)
     command = [sys.executable, "-m", "tftrt_runtime", "serve", "--spec", str(spec)]
     command += ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
     started = time.monotonic()
@@ -47,31 +47,13 @@ def running(spec: Path, environment: Mapping[str, str], folder: Path, log: IO[st
         process.wait(STOP_SECONDS)
 
 
-def free_ports(count: int) -> list[int]:
+def _free_ports(count: int) -> list[int]:
     """Ports that nothing listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [int(one.getsockname()[1]) for one in sockets]
-
-
-def wait_until_listening(ports: Sequence[int]) -> None:
-    """Wait until something listens on each of these ports of this machine.
-
-    Raises:
-        RuntimeError: nothing did in time.
-    """
-    end = time.monotonic() + READY_SECONDS
-    for port in ports:
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionError:
-                if time.monotonic() > end:
-                    raise RuntimeError(f"nothing listens on port {port}") from None
-                time.sleep(0.05)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:

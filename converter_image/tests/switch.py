@@ -18,7 +18,7 @@ class Switch:
     """The process; `ports` are those that clients connect to."""
 
     def __init__(self, *targets: int) -> None:
-        command = [sys.executable, "-m", "tests.switch", json.dumps(targets)]
+        command = [sys.executable, __file__, json.dumps(targets)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.ports: list[int] = self._answer()
 
