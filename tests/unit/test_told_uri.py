@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tftrt_operator.domain.fingerprint import changes, fingerprint
+from tftrt_operator.domain.fingerprint import fingerprint
 from tftrt_operator.domain.manifests.conversion_job import conversion_job
 from tftrt_operator.domain.record import EngineKey, parse_record, record_text
 from tftrt_operator.domain.sentences import measured
 from tftrt_operator.domain.told_uri import told_uri
+from tftrt_operator.domain.why_convert import changes
 
 from .builders import engine_record, summary, target, trtmodel
 

@@ -1,4 +1,4 @@
-"""Which inputs make an engine, and why a model must be converted again.
+"""Which inputs make an engine, and the name that they have together.
 
 The fingerprint names a conversion in the store, in records and in Jobs, so it can never change for the same inputs:
 a golden test holds it. An input added later gets a default here, and is left out of the canonical form while it has it.
@@ -6,7 +6,6 @@ a golden test holds it. An input added later gets a default here, and is left ou
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 from ..api.conversion import Calibration
@@ -108,140 +107,3 @@ def told(inputs: EngineInputs) -> EngineInputs:
     """Return the inputs as they may be told: what a pre-signed address is signed with makes an engine, and is a key."""
     calibration = inputs.calibration and (told_uri(inputs.calibration[0]), *inputs.calibration[1:])
     return replace(inputs, source_uri=told_uri(inputs.source_uri), calibration=calibration)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One reason why an engine does not fit any more."""
-
-    reason: str
-    message: str
-
-    def __str__(self) -> str:
-        """Return both."""
-        return f"{self.reason}: {self.message}"
-
-
-def source_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
-    """The files come from elsewhere, or the user says that they changed."""
-    if old.source_uri != new.source_uri:
-        return Change("SourceChanged", f"the source moved from {old.source_uri} to {new.source_uri}")
-    if old.source_revision != new.source_revision:
-        return Change("RevisionChanged", f"the revision is {new.source_revision!r}, was {old.source_revision!r}")
-    if old.source_digest != new.source_digest:
-        pinned, before = new.source_digest or "not pinned", old.source_digest or "not pinned"
-        return Change("DigestChanged", f"the digest is {pinned}, was {before}")
-    return None
-
-
-def signature_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
-    """Another function of the SavedModel is to be converted."""
-    if old.signature == new.signature:
-        return None
-    return Change("SignatureChanged", f"the signature is {new.signature}, was {old.signature}")
-
-
-def graph_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
-    """The files are read in another way, or other tensors of them are asked for."""
-    if old.source_format != new.source_format:
-        return Change("FormatChanged", f"the format is {new.source_format}, was {old.source_format}")
-    if (old.graph_inputs, old.graph_outputs) == (new.graph_inputs, new.graph_outputs):
-        return None
-    return Change(
-        "TensorsChanged",
-        f"the graph goes from {list(new.graph_inputs)} to {list(new.graph_outputs)},"
-        f" went from {list(old.graph_inputs)} to {list(old.graph_outputs)}",
-    )
-
-
-def precision_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
-    """Kernels are chosen by precision when the engine is built."""
-    if old.precision == new.precision:
-        return None
-    return Change("PrecisionChanged", f"the precision is {new.precision}, was {old.precision}")
-
-
-def workspace_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
-    """The workspace decides which kernels TensorRT may choose."""
-    if old.max_workspace_size == new.max_workspace_size:
-        return None
-    return Change(
-        "WorkspaceSizeChanged", f"maxWorkspaceSize is {new.max_workspace_size} bytes, was {old.max_workspace_size}"
-    )
-
-
-def segment_size_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
-    """Which operations go into engines depends on it."""
-    if old.minimum_segment_size == new.minimum_segment_size:
-        return None
-    return Change(
-        "SegmentSizeChanged", f"minimumSegmentSize is {new.minimum_segment_size}, was {old.minimum_segment_size}"
-    )
-
-
-def batch_sizes_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
-    """Each batch size has an engine of its own."""
-    if old.batch_sizes == new.batch_sizes:
-        return None
-    return Change("BatchSizesChanged", f"the batch sizes are {list(new.batch_sizes)}, were {list(old.batch_sizes)}")
-
-
-def shapes_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
-    """An engine takes the shapes that it was built for."""
-    if (old.dynamic_shapes, old.input_shapes) == (new.dynamic_shapes, new.input_shapes):
-        return None
-    return Change(
-        "ShapesChanged",
-        f"the shapes are {new.dynamic_shapes or 'fixed'} {list(new.input_shapes)},"
-        f" were {old.dynamic_shapes or 'fixed'} {list(old.input_shapes)}",
-    )
-
-
-def calibration_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
-    """The ranges of INT8 come from the data."""
-    if old.calibration == new.calibration:
-        return None
-    return Change("CalibrationChanged", f"the calibration is {new.calibration}, was {old.calibration}")
-
-
-def runtime_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
-    """A saved engine needs the TensorRT that built it."""
-    if (old.tensorflow, old.tensorrt) == (new.tensorflow, new.tensorrt):
-        return None
-    return Change(
-        "RuntimeChanged",
-        f"the runtime has TensorFlow {new.tensorflow} and TensorRT {new.tensorrt or 'none'},"
-        f" was {old.tensorflow} and {old.tensorrt or 'none'}",
-    )
-
-
-def gpu_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
-    """A saved engine needs the GPU model that built it."""
-    if (old.gpu_product, old.gpu_resource_name) == (new.gpu_product, new.gpu_resource_name):
-        return None
-    return Change(
-        "GPUChanged",
-        f"the GPU is {new.gpu_product or 'any'} ({new.gpu_resource_name}),"
-        f" was {old.gpu_product or 'any'} ({old.gpu_resource_name})",
-    )
-
-
-CHECKS: tuple[Callable[[EngineInputs, EngineInputs], Change | None], ...] = (
-    source_changed,
-    signature_changed,
-    graph_changed,
-    precision_changed,
-    workspace_changed,
-    segment_size_changed,
-    batch_sizes_changed,
-    shapes_changed,
-    calibration_changed,
-    runtime_changed,
-    gpu_changed,
-)
-
-
-def changes(old: EngineInputs, new: EngineInputs) -> tuple[Change, ...]:
-    """Return why the engine of `old` cannot be used for `new`: empty exactly when the fingerprints are equal."""
-    before, now = told(old), told(new)
-    return tuple(change for check in CHECKS if (change := check(before, now)) is not None)

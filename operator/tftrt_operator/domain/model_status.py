@@ -24,10 +24,11 @@ from .manifests.service import service_url
 from .observation import Observation, ObservedDeployment
 from .record import EngineRecord, Summary
 from .sentences import engines, measured
-from .stages.conversion import engine_jobs, why_convert
+from .stages.conversion import engine_jobs
 from .stages.rollout import answering_replicas, servers
 from .target import Target
 from .verdict import Verdict
+from .why_convert import why_convert
 from .words import printable, quote
 
 

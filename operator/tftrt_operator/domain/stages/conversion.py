@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 from ...api.trtmodel import RETRY_ANNOTATION, OwnerReference, TRTModel
 from ..failure import latest_failure
-from ..fingerprint import Change, changes
 from ..manifests import names, placement
 from ..manifests.conversion_job import conversion_job, conversion_job_name
 from ..manifests.engine_record import engine_record
@@ -15,6 +14,7 @@ from ..sentences import engines, measured
 from ..step import Patch, Step, Writes
 from ..target import Target
 from ..verdict import Verdict, reconciling, stalled
+from ..why_convert import why_convert
 from ..words import quote
 
 WATCH_LAG = timedelta(seconds=60)
@@ -129,19 +129,6 @@ def engine_jobs(target: Target, observation: Observation) -> list[ObservedJob]:
     """Return the conversion Jobs of the engine, of whichever model and data, newest last."""
     jobs = [job for job in observation.jobs if job.component == names.CONVERSION and job.engine == target.key.engine]
     return sorted(jobs, key=lambda job: (job.started_at or "", job.name))
-
-
-def why_convert(target: Target, observation: Observation) -> str:
-    """Return why there has to be a conversion, against the engine that serves now."""
-    serving = observation.deployment.fingerprint if observation.deployment else None
-    for record in observation.records:
-        if record.record.key.fingerprint == serving and (found := changes(record.record.inputs, target.inputs)):
-            return "; ".join(map(str, found))
-    for record in observation.records:
-        if record.record.key.engine == target.key.engine:
-            data = target.key.verification_uri or "seeded input"
-            return str(Change("VerificationDataChanged", f"the engine is verified again, on {data}"))
-    return str(Change("FirstConversion", "no engine for this spec exists yet"))
 
 
 def _take_result(
