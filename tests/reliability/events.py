@@ -46,7 +46,7 @@ class Scene:
     def roll(self) -> Callable[[Json], bool]:
         """Change the servers' template; tells its pods from others."""
         number = str(next(self.numbers))
-        self.change(serving={"podAnnotations": {ROLLED: number}})
+        self.change(serving={"pods": {"annotations": {ROLLED: number}}})
         return lambda pod: bool(pod["metadata"]["annotations"].get(ROLLED) == number)
 
     def wait_until_served(self, replicas: int = REPLICAS, by: Callable[[Json], bool] = lambda _: True) -> None:
