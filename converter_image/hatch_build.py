@@ -1,4 +1,4 @@
-"""Compiles `tftrt_runtime/serve/connections.c`, wherever the package is built or installed: uv, pip, the image.
+"""Compiles the C sources of `tftrt_runtime/serve`, wherever the package is built or installed: uv, pip, the image.
 
 The compiler is Zig's, a Python package of a pinned version: the same library comes of it on every machine, which needs
 no compiler of its own, and it runs with the glibc of any distribution that TensorFlow's wheels run with.
@@ -13,20 +13,22 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "tftrt_runtime/serve/connections.c"
-LIBRARY = "tftrt_runtime/serve/libconnections.so"
+FOLDER = Path("tftrt_runtime/serve")
+NAMES = ("connections", "aborted_calls")
 # glibc 2.17 is that of manylinux2014, which TensorFlow 2.14.1's wheels are for.
 TARGET = "x86_64-linux-gnu.2.17"
 FLAGS = ("-shared", "-fPIC", "-O2", "-s", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
 
 
-class ConnectionsHook(BuildHookInterface[Any]):
-    """Puts the library beside its source, and into the wheel."""
+class LibrariesHook(BuildHookInterface[Any]):
+    """Puts each library beside its source, and into the wheel."""
 
     def initialize(self, _version: str, build_data: dict[str, Any]) -> None:
         """Compile before hatchling collects the files."""
-        command = [sys.executable, "-m", "ziglang", "cc", "-target", TARGET, *FLAGS, "-o", LIBRARY, SOURCE]
-        subprocess.run(command, cwd=Path(self.root), check=True)
-        build_data["artifacts"].append(LIBRARY)
+        for name in NAMES:
+            source, library = (str(FOLDER / one) for one in (f"{name}.c", f"lib{name}.so"))
+            command = [sys.executable, "-m", "ziglang", "cc", "-target", TARGET, *FLAGS, "-o", library, source]
+            subprocess.run(command, cwd=Path(self.root), check=True)
+            build_data["artifacts"].append(library)
         build_data["pure_python"] = False
         build_data["tag"] = "py3-none-manylinux2014_x86_64"

@@ -76,10 +76,11 @@ class TritonPythonModel:
         import tensorflow as tf
 
         from tftrt_runtime import samples
-        from tftrt_runtime.serve import faults, streams
+        from tftrt_runtime.serve import aborted_calls, faults, streams
 
         self._constant = tf.constant
         self._faults = faults
+        self._aborted_calls = aborted_calls.AbortedCalls()
         self._served = served
         self._shapes = EngineShapes(
             served.dynamic_shapes, served.batch_sizes, served.input_shapes, may_fill=served.may_fill
@@ -162,6 +163,7 @@ class TritonPythonModel:
         try:
             responses = self._responses([inputs for _, inputs in taken], stream)
         except Exception as error:
+            self._aborted_calls.release()
             if self._faults.of_the_machine(error):
                 self._expect_to_answer(error, stream)
             if len(taken) > 1:  # one request's fault is no other's
