@@ -154,9 +154,13 @@ class Server:
         folder: str = "server",
         ports: Sequence[int] = (),
         shared_memory: str | None = None,
+        within: Callable[[Sequence[str]], list[str]] = list,
         **told: Any,
     ) -> None:
-        """Start it, with a /dev/shm of its own of this size (as `mount` takes it) where one is given: root may."""
+        """Start it, with a /dev/shm of its own of this size (as `mount` takes it) where one is given: root may.
+
+        `within` makes of its command the one that is run.
+        """
         self.http, self.grpc, self.metrics = ports or free_ports(3)
         root = box.root / folder
         root.mkdir(exist_ok=True)
@@ -177,7 +181,7 @@ class Server:
             mounted = f'mount -t tmpfs -o size={shared_memory} tmpfs /dev/shm && exec "$@"'
             command = ["unshare", "--mount", "sh", "-c", mounted, "sh", *command]
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, env=environment, stderr=log, text=True)
+            self.process = subprocess.Popen(within(command), env=environment, stderr=log, text=True)
         self.started.append(self)
 
     def get(self, path: str, port: int | None = None) -> str:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import tritonclient.grpc
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from tests.box import Box, Server, until
+from tests.memory_group import can_be_made, memory_group
 from tftrt_runtime.serve import faults
 from tftrt_runtime.serve.lifeline import Backend, Lifeline
 
@@ -123,6 +124,29 @@ def test_a_server_ends_when_the_process_that_holds_the_model_ends(converted: Cal
     assert wrong == []
     assert failed, "clients learn it from their connections"
     assert [moment - killed for moment in ready if moment - killed > AT_ONCE_SECONDS / 2] == []
+
+
+@pytest.mark.skipif(not can_be_made(), reason="only root may make a cgroup, where it is not read-only")
+def test_a_server_whose_model_the_kernel_kills_at_its_limit_of_memory_says_so(converted: Callable[..., Box]) -> None:
+    with memory_group() as group:
+        server = Server(converted("slow"), folder="out-of-memory", within=group.command)
+        server.wait_until_ready()
+        assert ask(server, "slow", "milliseconds", 2.0) == 2.0
+        # Requests come into tritonserver's memory, and the kernel ends the largest process, which is the model's.
+        group.limit(group.used + 2**24)
+        with repeated(lambda: post_zeros(server, 2**26), threads=2):
+            ended = server.ended()
+    assert (ended.code, ended.termination["reason"]) == (32, "OutOfMemory"), ended.log
+    assert "raise spec.serving.resources" in ended.message
+
+
+def post_zeros(server: Server, size: int) -> None:
+    """Send so many bytes over HTTP, if they are taken."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=5)
+    with suppress(OSError, http.client.HTTPException):
+        connection.request("POST", "/v2/models/slow/infer", bytes(size))
+        connection.getresponse().read()
+    connection.close()
 
 
 def test_a_model_that_fails_for_good_ends_its_server(converted: Callable[..., Box], models: Path) -> None:
