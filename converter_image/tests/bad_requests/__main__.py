@@ -21,10 +21,11 @@ from tests.box import Box
 
 EACH = 500
 SECONDS = 16 * 60.0
-MOST_MIB_AN_HOUR = 60.0
-"""Of a process that does not grow by itself. TensorFlow 2.14.1 keeps a little of every call: on Python 3.11 16 bytes of
-each tensor that Python sees, and about 1 KB of a call that one of its operations refuses. At the rate of this run, of
-which the model sees a part, that was 32 MiB an hour (docs/decisions/0035)."""
+MOST_MIB_AN_HOUR = 5.0
+"""Of a process that does not grow: what an allocator may still take by chance in 12 minutes."""
+MOST_MIB_AN_HOUR_ON_3_11 = 60.0
+"""There TensorFlow 2.14.1 keeps 16 bytes of each tensor that Python sees, 26 MiB an hour at the rate of this run; on
+3.10, which the images have, it keeps none (docs/decisions/0035)."""
 ROOT = Path(__file__).parents[3]
 RESULT = ROOT / "benchmarks" / "results" / "bad-requests.json"
 
@@ -50,7 +51,7 @@ def main() -> int:
     for process in result["memory"]:
         grown = process["mebibytesAnHour"]
         print(f"{process['process']:28} {process['atFirst']:8} -> {process['atLast']:8} MiB, {grown:+} MiB/hour")
-        if grown > MOST_MIB_AN_HOUR:
+        if grown > (MOST_MIB_AN_HOUR if sys.version_info < (3, 11) else MOST_MIB_AN_HOUR_ON_3_11):
             faults.append(f"{process['process']} grew by {grown} MiB/hour")
     print(f"{result['requests']} bad requests in {result['seconds']} s; beside them {result['honest']}")
     print(*faults, sep="\n")
@@ -111,6 +112,7 @@ def machine() -> dict[str, Any]:
     return {
         "cores": len(os.sched_getaffinity(0)),
         "processor": processor[1].strip() if processor else platform.machine(),
+        "python": platform.python_version(),
     }
 
 
