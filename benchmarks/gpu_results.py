@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import memory_results
+from benchmarks import independence_results, memory_results
 from benchmarks.tables import table
 
 # Place of the input, batch size and calls in flight.
@@ -50,6 +50,7 @@ GOALS = (
     ("FP16 at least 0.9 x pure TensorRT FP16", "time-FP16", PURE, 0.9),
 )
 MEMORY = "memory"  # what servers take, by `gpu/memory.py`
+INDEPENDENCE = "independence"  # of a batch's items, by `gpu/independence.py`
 GOAL_MODEL, GOAL_BATCHES = "resnet50", (32, 128)
 
 HEAD = """# GPU results
@@ -114,7 +115,8 @@ def page(results: Path) -> str:
             steps = {
                 name.removeprefix(f"{model}-"): file for name, file in files.items() if name.startswith(f"{model}-")
             }
-            parts += memory_results.section(steps) if model == MEMORY else _model(model, steps)
+            sections = {MEMORY: memory_results.section, INDEPENDENCE: independence_results.section}
+            parts += sections[model](steps) if model in sections else _model(model, steps)
     return "\n".join(parts)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.tables import table
 
 MIB = 2**20
+NETWORKS = {"resnet50": "ResNet-50", "transformer": "a Transformer (384 tokens an item)"}
 LEAST_SHARE = 0.4  # of its throughput alone, which a server keeps beside another
 
 
@@ -19,8 +20,9 @@ def section(steps: dict[str, Any]) -> Iterable[str]:
             yield f"`{step}` failed: {file['error']}\n"
     if rows := steps.get("budgets", {}).get("rows"):
         yield from _budgets(steps["budgets"], rows)
-    if "together" in steps.get("neighbours", {}):
-        yield from _neighbours(steps["neighbours"])
+    for step in ("neighbours", "pictures"):
+        if "together" in steps.get(step, {}):
+            yield from _neighbours(steps[step])
     if "precision" in steps:
         yield from _precision(steps["precision"])
 
@@ -65,13 +67,17 @@ def _budget(row: dict[str, Any]) -> tuple[object, ...]:
 
 def _neighbours(file: dict[str, Any]) -> Iterable[str]:
     together = file["together"]
-    minutes = file["togetherSeconds"] / 60
+    seconds = file["togetherSeconds"]
+    # Run 13's file does not say what was served, and how it was asked.
+    network, precision = file.get("network", "resnet50"), file.get("precision", "FP16")
+    length = f"{seconds / 60:.0f} minutes" if seconds >= 60 else f"{seconds:.0f} s"
     yield (
-        f"Two servers of ResNet-50 in FP16 on one device, `gpu.memory` {file['budgetBytes'] // MIB:,} MiB each, each "
-        f"alone and then both for {minutes:.0f} minutes. Each should keep {LEAST_SHARE} of its throughput.\n"
+        f"Two servers of {NETWORKS[network]} in {precision} on one device, `gpu.memory` "
+        f"{file['budgetBytes'] // MIB:,} MiB each, each alone and then both for {length}. {_asked(file)} "
+        f"Each should keep {LEAST_SHARE} of its throughput.\n"
     )
     yield table(
-        ("server", "images/s alone", "images/s beside the other", "share", "", "taken MiB", "", "failed requests"),
+        ("server", "items/s alone", "items/s beside the other", "share", "", "taken MiB", "", "failed requests"),
         [
             (
                 number,
@@ -88,11 +94,32 @@ def _neighbours(file: dict[str, Any]) -> Iterable[str]:
             )
         ],
     )
-    third = file["third"]
+    if (busy := file.get("deviceBusyPercent")) is not None:
+        alone = " and ".join(f"{one['deviceBusyPercent']:.0f} %" for one in file["alone"])
+        yield (
+            f"By the driver, a kernel ran on the device in {alone} of the time with one server, and in {busy:.0f} % "
+            "with both.\n"
+        )
+    if third := file.get("third"):
+        yield _third(third)
+
+
+def _asked(file: dict[str, Any]) -> str:
+    if "way" not in file:
+        return "Each is asked by four threads of one process, with the images in the requests."
+    return (
+        f"Each is asked by {file['clients']} threads in {file['processes']} processes for batches of "
+        f"{file['batchSize']}, through system shared memory."
+    )
+
+
+def _third(third: dict[str, Any]) -> str:
+    promised = f"A third of {third['budgetBytes'] // MIB:,} MiB"
     if third["ready"]:
-        yield f"A third of {third['budgetBytes'] // MIB:,} MiB was **not** refused.\n"
-    else:
-        yield f"A third of {third['budgetBytes'] // MIB:,} MiB was refused: “{' '.join(third['message'])}”\n"
+        return f"{promised} was **not** refused.\n"
+    if "message" not in third:
+        return f"{promised} was not ready, and does not say why: {third['ended']}\n"
+    return f"{promised} was refused, with code {third['code']}, {third['reason']}: “{third['message']}”\n"
 
 
 def _precision(file: dict[str, Any]) -> Iterable[str]:

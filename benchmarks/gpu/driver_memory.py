@@ -1,4 +1,4 @@
-"""What the driver says that processes hold of the GPU, by NVIDIA's management library.
+"""What the driver says that processes hold of the GPU, and how busy it is, by NVIDIA's management library.
 
 The functions and structures are those of `nvml.h` (docs.nvidia.com/deploy/nvml-api): device queries of version 3.
 """
@@ -35,6 +35,12 @@ class _Memory(ctypes.Structure):
     _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
 
 
+class _Utilization(ctypes.Structure):
+    """`nvmlUtilization_t`."""
+
+    _fields_ = (("gpu", ctypes.c_uint), ("memory", ctypes.c_uint))
+
+
 class Driver:
     """The first device, as the driver's management library sees it."""
 
@@ -58,6 +64,15 @@ class Driver:
         told = ((one.pid, one.used) for one in found[: count.value])
         return {int(pid): int(used) for pid, used in told if used != NOT_AVAILABLE}
 
+    def busy_percent(self) -> int | None:
+        """Of the driver's last sample period (up to 1 s), the part in which a kernel of anyone ran; None: not told."""
+        rates = _Utilization()
+        try:
+            self._call("nvmlDeviceGetUtilizationRates", self._device, ctypes.byref(rates))
+        except RuntimeError:
+            return None
+        return int(rates.gpu)
+
     def _call(self, name: str, *arguments: object) -> None:
         code = getattr(self._library, name)(*arguments)
         if code:
@@ -71,6 +86,12 @@ class Peaks:
         self.device = 0
         self.children: dict[int, int] = {}
         self.samples = 0
+        self._busy: list[int] = []
+
+    @property
+    def busy_percent(self) -> float | None:
+        """The mean of how busy the device was; None where nothing was read."""
+        return round(sum(self._busy) / len(self._busy), 1) if self._busy else None
 
     def take(self, driver: Driver) -> None:
         """One more reading."""
@@ -82,6 +103,8 @@ class Peaks:
                 held[line[line.index(os.getpid()) - 1]] += used
         for child, used in held.items():
             self.children[child] = max(self.children.get(child, 0), used)
+        if (busy := driver.busy_percent()) is not None:
+            self._busy.append(busy)
         self.samples += 1
 
 

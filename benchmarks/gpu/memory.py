@@ -2,9 +2,10 @@
 
     python -m benchmarks.gpu.memory --out FOLDER [--work FOLDER] [STEP...]
 
-STEP is budgets (each precision under each budget, under load), neighbours (two servers on one device, alone and
-together, and a third that does not fit), or convert, which both need. Writes one JSON file a step. With
-`--accelerator None` the `cpu` runtime goes the same way, without a device to look at, to try the script out.
+STEP is budgets (each precision of ResNet-50 under each budget, under load), neighbours (two servers of a Transformer
+on one device, alone and together, and a third that does not fit), pictures (two of ResNet-50), or convert, which all
+need. Writes one JSON file a step. With `--accelerator None` the `cpu` runtime goes the same way, without a device to
+look at, to try the script out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import math
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +27,33 @@ import numpy as np
 
 from benchmarks.gpu import run, server
 from benchmarks.gpu.driver_memory import Driver, sampled
+from benchmarks.gpu.models import SEED, VOCABULARY
 
 GB = 10**9
 BUDGETS = (6 * GB, 8 * GB, 12 * GB, 24 * GB, 40 * GB)  # gpu.memory, with a workspace of 4 GiB
 NEIGHBOUR_BUDGET, THIRD_BUDGET = 48 * GB, 80 * GB
 CLIENTS, BATCH = 4, 32
+# Of each neighbour: what asks must not be what is measured, and Python's threads share one processor.
+NEIGHBOUR_PROCESSES = 2
 BUDGET_SECONDS, ALONE_SECONDS = 15.0, 30.0
-STEPS = ("convert", "budgets", "neighbours")
+STEPS = ("convert", "budgets", "neighbours", "pictures")
+# By name: the network and the precision of what is served. INT8 takes longest, and so comes first.
+PRECISIONS = ("INT8", "FP32", "FP16")
+ENGINES = {**{precision: ("resnet50", precision) for precision in PRECISIONS}, "transformer": ("transformer", "FP32")}
+LENGTH = 384  # tokens of the Transformer's items: they are few bytes, and much to compute
+BUILDERS = 2  # more at once make a build many times slower
+LOOK_SECONDS = 0.5
+
+
+class OfOneLength(run.Benchmark):
+    """The Transformer for items of one length alone, which takes one engine and not a range of them."""
+
+    def spec(self, precision: str) -> dict[str, Any]:
+        """The usual one; the verification data is of another length."""
+        spec = super().spec(precision)
+        only = {"min": [LENGTH], "opt": [LENGTH], "max": [LENGTH]}
+        spec["conversion"] |= {"dynamicShapes": None, "inputShapes": {"tokens": only}}
+        return {**spec, "verification": {}}
 
 
 class Memory:
@@ -39,17 +62,19 @@ class Memory:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.gpu = options.accelerator == "GPU"
-        self.precisions = ("FP32", "FP16", "INT8") if self.gpu else ("FP32",)
-        self.benchmarks = {precision: self.benchmark(precision) for precision in self.precisions}
+        self.precisions = PRECISIONS if self.gpu else ("FP32",)
+        self.benchmarks = {name: self.benchmark(name) for name in (*self.precisions, "transformer")}
         self.driver = Driver() if self.gpu else None
 
-    def benchmark(self, precision: str) -> run.Benchmark:
-        """What converts to this precision, with a log of its own, for two do so at a time."""
-        told = {name: getattr(self.options, name) for name in ("work", "accelerator", "commit")}
-        out = self.options.out / precision
+    def benchmark(self, engine: str) -> run.Benchmark:
+        """What converts it, with a log of its own, for several do so at a time."""
+        network, _ = ENGINES[engine]
+        told = {name: getattr(self.options, name) for name in ("accelerator", "commit")}
+        out, work = self.options.out / engine, self.options.work / network
         out.mkdir(exist_ok=True)
-        fixed = {"model": "resnet50", "batch_sizes": [BATCH], "seconds": 1.0, "limit": math.inf, "environment": {}}
-        return run.Benchmark(argparse.Namespace(out=out, **told, **fixed))
+        fixed = {"model": network, "batch_sizes": [BATCH], "seconds": 1.0, "limit": math.inf, "environment": {}}
+        kind = OfOneLength if engine == "transformer" else run.Benchmark
+        return kind(argparse.Namespace(out=out, work=work, **told, **fixed))
 
     def run(self, steps: list[str]) -> int:
         """The number of steps that failed."""
@@ -69,22 +94,33 @@ class Memory:
         return failed
 
     def convert(self) -> dict[str, Any]:
-        """Convert the network to each precision, two at a time: more at once make a build many times slower."""
-        self.benchmarks["FP32"].source()
-        with ThreadPoolExecutor(2) as threads:
-            done = {one: threads.submit(self.benchmarks[one].convert, one) for one in self.precisions}
-        for precision, ended in done.items():
-            print(precision, ended.exception() or "converted", flush=True)
-        for ended in done.values():
+        """Convert the networks, each as soon as there are few that still build engines."""
+        end = time.monotonic() + self.options.limit
+        for engine in ("FP32", "transformer"):
+            self.benchmarks[engine].source()
+        started: dict[str, Future[dict[str, Any]]] = {}
+        with ThreadPoolExecutor(len(self.benchmarks)) as threads:
+            for engine, benchmark in self.benchmarks.items():
+                while sum(self.builds(one, ended) for one, ended in started.items()) >= BUILDERS:
+                    time.sleep(LOOK_SECONDS)
+                benchmark.commands.end = end
+                started[engine] = threads.submit(benchmark.convert, ENGINES[engine][1])
+                started[engine].add_done_callback(partial(tell, engine))
+        for ended in started.values():
             ended.result()
         return {}
+
+    def builds(self, engine: str, ended: Future[dict[str, Any]]) -> bool:
+        """Whether a conversion has not yet built its engines: it then checks, measures and times them."""
+        return not ended.done() and '"message": "Converted"' not in self.benchmarks[engine].commands.path.read_text()
 
     def budgets(self) -> dict[str, Any]:
         """Every precision under every budget, those of one budget side by side."""
         rows: list[dict[str, Any]] = []
+        self.write_items("FP32")
         for budget in BUDGETS:
             with sampled(self.driver) as peaks, ThreadPoolExecutor(len(self.precisions)) as threads:
-                found = list(threads.map(lambda one, budget=budget: self.budget(one, budget), self.precisions))
+                found = list(threads.map(lambda one, budget=budget: self.budget(one, budget), sorted(self.precisions)))
             for row in found:  # from a server's start to its end
                 row |= {"peakBytes": peaks.children.get(row.pop("pid", 0)), "samples": peaks.samples}
                 print(json.dumps(row), flush=True)
@@ -99,42 +135,68 @@ class Memory:
             row |= {"memoryFraction": fraction, **self.told(precision)}
             with self.serving(precision, fraction, f"{precision}-{budget}") as served:
                 row |= {"pid": served.process.pid, "readySeconds": served.ready_seconds}
-                (load,) = self.load([served], min(BUDGET_SECONDS, self.options.seconds))
+                (load,) = self.load([served], precision, min(BUDGET_SECONDS, self.options.seconds))
                 row |= load
         except (RuntimeError, OSError) as error:  # another precision is independent of how this one ended
             row["error"] = str(error)
         return row
 
     def neighbours(self) -> dict[str, Any]:
+        """Two servers whose items are few bytes and much to compute, so that the device is what they share."""
+        return self.pair("transformer", third=True)
+
+    def pictures(self) -> dict[str, Any]:
+        """Two servers whose items are many bytes and little to compute."""
+        return self.pair("FP16" if self.gpu else "FP32", third=False)
+
+    def pair(self, engine: str, third: bool) -> dict[str, Any]:
         """Two servers on one device, alone and together, and a third whose memory is not there."""
-        precision = "FP16" if self.gpu else "FP32"
-        fraction = self.fraction(precision, NEIGHBOUR_BUDGET)
-        found: dict[str, Any] = {"budgetBytes": NEIGHBOUR_BUDGET, "memoryFraction": fraction, **self.told(precision)}
+        network, precision = ENGINES[engine]
+        fraction = self.fraction(engine, NEIGHBOUR_BUDGET)
+        seconds = self.options.seconds
+        found: dict[str, Any] = {"network": network, "precision": precision, "budgetBytes": NEIGHBOUR_BUDGET}
+        found |= {"memoryFraction": fraction, **self.told(engine), "batchSize": BATCH, "way": "sharedMemory"}
+        found |= {"processes": NEIGHBOUR_PROCESSES, "clients": NEIGHBOUR_PROCESSES * CLIENTS}
+        self.write_items(engine)
+
+        def load(servers: Sequence[server.Server], seconds: float) -> list[dict[str, Any]]:
+            return self.load(servers, engine, seconds, "sharedMemory", NEIGHBOUR_PROCESSES)
+
         with contextlib.ExitStack() as stack:
-            servers = [stack.enter_context(self.serving(precision, fraction, f"neighbour-{n}")) for n in (1, 2)]
-            found["alone"] = [self.load([one], min(ALONE_SECONDS, self.options.seconds))[0] for one in servers]
+            servers = [stack.enter_context(self.serving(engine, fraction, f"neighbour-{n}")) for n in (1, 2)]
+            found["alone"] = []
+            for one in servers:
+                with sampled(self.driver) as peaks:
+                    (row,) = load([one], min(ALONE_SECONDS, seconds))
+                found["alone"].append({**row, "deviceBusyPercent": peaks.busy_percent})
             with sampled(self.driver) as peaks:
-                found["together"] = self.load(servers, self.options.seconds)
-            found["togetherSeconds"] = self.options.seconds
+                found["together"] = load(servers, seconds)
+            found |= {"togetherSeconds": seconds, "deviceBusyPercent": peaks.busy_percent}
             found["peakBytes"] = [peaks.children.get(one.process.pid) for one in servers]
             found |= {"devicePeakBytes": peaks.device, "samples": peaks.samples}
-            found["third"] = self.third(precision)
+            if third:
+                found["third"] = self.third(engine)
         return found
 
-    def third(self, precision: str) -> dict[str, Any]:
+    def third(self, engine: str) -> dict[str, Any]:
         """How a third server ends."""
         told: dict[str, Any] = {"budgetBytes": THIRD_BUDGET}
         try:
-            with self.serving(precision, self.fraction(precision, THIRD_BUDGET), "neighbour-3"):
+            told["memoryFraction"] = fraction = self.fraction(engine, THIRD_BUDGET)
+            with self.serving(engine, fraction, "neighbour-3"):
                 return told | {"ready": True}
-        except RuntimeError:
+        except RuntimeError as error:
             lines = run.told((self.options.work / "neighbour-3.log").read_text())
-            return told | {"ready": False, "message": [line["message"] for line in lines][-1:]}
+            # The line that becomes the container's termination message.
+            last = [line for line in lines if line["stage"] == "exit"][-1:]
+            own = [{key: line[key] for key in ("reason", "code", "message") if key in line} for line in last]
+            told |= {"ready": False, "ended": str(error)}
+            return told | own[0] if own else told
 
     @contextlib.contextmanager
-    def serving(self, precision: str, fraction: str | None, name: str) -> Any:
-        """A server of this precision."""
-        benchmark = self.benchmarks[precision]
+    def serving(self, engine: str, fraction: str | None, name: str) -> Any:
+        """A server of this engine."""
+        benchmark, precision = self.benchmarks[engine], ENGINES[engine][1]
         spec = benchmark.spec(precision)
         path = self.options.work / f"{name}.json"
         told = {"memoryFraction": fraction, "maxQueueDelayMicroseconds": 2000, "artifact": {"uri": "pvc://store"}}
@@ -147,37 +209,73 @@ class Memory:
         ):
             yield served
 
-    def load(self, servers: list[server.Server], seconds: float) -> list[dict[str, Any]]:
-        """All of them under load at the same time, each by clients in a process of its own."""
-        answers = [self.options.work / f"load-{served.process.pid}.json" for served in servers]
+    def items(self, engine: str) -> Path:
+        """Where the batch is that its servers are asked."""
+        return Path(self.options.work, f"{ENGINES[engine][0]}-items.npy")
+
+    def write_items(self, engine: str) -> None:
+        """One batch that its network takes."""
+        random = np.random.default_rng(SEED)
+        images = random.random((BATCH, 224, 224, 3), dtype=np.float32)
+        tokens = random.integers(0, VOCABULARY, (BATCH, LENGTH)).astype(np.int32)
+        np.save(self.items(engine), tokens if ENGINES[engine][0] == "transformer" else images)
+
+    def load(
+        self,
+        servers: Sequence[server.Server],
+        engine: str,
+        seconds: float,
+        way: str = "inline",
+        processes: int = 1,
+    ) -> list[dict[str, Any]]:
+        """All of them under load at the same time, each by clients in so many processes of their own."""
         command = [sys.executable, "-m", "benchmarks.gpu.memory_load"]
         environment = self.benchmarks["FP32"].commands.environment
-        asked = [(served.address, str(CLIENTS), str(BATCH), str(seconds)) for served in servers]
+        asked = [self.benchmarks[engine].name, str(self.items(engine)), way, str(CLIENTS), str(seconds)]
+        answers = [
+            [self.options.work / f"load-{served.process.pid}-{number}.json" for number in range(processes)]
+            for served in servers
+        ]
         loads = [
-            subprocess.Popen([*command, str(answer), *one], cwd=run.ROOT, env=environment)
-            for answer, one in zip(answers, asked, strict=True)
+            subprocess.Popen([*command, str(answer), served.address, *asked], cwd=run.ROOT, env=environment)
+            for served, its in zip(servers, answers, strict=True)
+            for answer in its
         ]
         codes = [load.wait() for load in loads]
         if any(codes):
             raise RuntimeError(f"the clients ended with {codes}")
-        rows = [json.loads(answer.read_text()) for answer in answers]
-        keys = ("requests", "imagesPerSecond", "p99Milliseconds", "errors")
-        return [{key: row.get(key) for key in keys} for row in rows]
+        return [in_sum([json.loads(answer.read_text()) for answer in its]) for its in answers]
 
-    def told(self, precision: str) -> dict[str, Any]:
+    def told(self, engine: str) -> dict[str, Any]:
         """What the conversion measured of a server's memory."""
-        manifest = json.loads((self.benchmarks[precision].artifact(precision) / "manifest.json").read_text())
+        folder = self.benchmarks[engine].artifact(ENGINES[engine][1])
+        manifest = json.loads((folder / "manifest.json").read_text())
         return {"measured": manifest["summary"].get("memory")}
 
-    def fraction(self, precision: str, budget: int) -> str | None:
+    def fraction(self, engine: str, budget: int) -> str | None:
         """The fraction that policy ReserveWorkspace gives for this budget; a unit test holds it to the operator's."""
         if not self.gpu:
             return None
-        benchmark = self.benchmarks[precision]
+        benchmark = self.benchmarks[engine]
         benchmark.where()
         total = benchmark.device["memory_bytes"]
-        reserve = max(run.WORKSPACE_BYTES, self.told(precision)["measured"]["overheadBytes"])
+        reserve = max(run.WORKSPACE_BYTES, self.told(engine)["measured"]["overheadBytes"])
         return f"{np.floor((budget - reserve) / total * 1e4) / 1e4:.4f}"
+
+
+def tell(engine: str, ended: Future[dict[str, Any]]) -> None:
+    """How its conversion ended."""
+    print(engine, ended.exception() or "converted", flush=True)
+
+
+def in_sum(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the clients of one server found in all of their processes; of the 99th percentiles the worst process's."""
+    return {
+        "requests": sum(row["requests"] for row in rows),
+        "imagesPerSecond": round(sum(row["imagesPerSecond"] for row in rows), 1),
+        "p99Milliseconds": max((row["p99Milliseconds"] for row in rows if "p99Milliseconds" in row), default=None),
+        "errors": [error for row in rows for error in row["errors"]],
+    }
 
 
 def main() -> int:
@@ -187,6 +285,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("/tmp/tftrt-memory"), help="folder for models, artifacts")
     parser.add_argument("--accelerator", choices=("GPU", "None"), default="GPU")
     parser.add_argument("--seconds", type=float, default=300.0, help="how long the two neighbours are under load")
+    parser.add_argument("--limit", type=float, default=math.inf, help="seconds that the conversions may take")
     parser.add_argument("--commit", default="", help="the commit that is measured, for the record")
     parser.add_argument("steps", nargs="*", metavar="STEP", choices=[*STEPS, []])
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Clients of one server in a process of their own: `memory_load ANSWER ADDRESS CLIENTS BATCH SECONDS`."""
+"""Clients of one server in a process of their own: `memory_load ANSWER ADDRESS MODEL ITEMS WAY CLIENTS SECONDS`."""
 
 import json
 import sys
@@ -9,10 +9,9 @@ import numpy as np
 from benchmarks.gpu import serving
 
 
-def main(answer: str, address: str, clients: str, batch: str, seconds: str) -> None:
-    """Write what `serving.load` found to ANSWER."""
-    images = np.random.default_rng(0).random((int(batch), 224, 224, 3), dtype=np.float32)
-    row = serving.load(address, "resnet50", images, int(clients), "inline", float(seconds))
+def main(answer: str, address: str, model: str, items: str, way: str, clients: str, seconds: str) -> None:
+    """Write to ANSWER what `serving.load` found, which asks for the batch in the file ITEMS."""
+    row = serving.load(address, model, np.load(items), int(clients), way, float(seconds))
     Path(answer).write_text(json.dumps(row))
 
 

@@ -23,10 +23,11 @@ LAYERS, WIDTH, HEADS, VOCABULARY, CLASSES = 6, 512, 8, 30_000, 1000
 LENGTHS = {"min": [16], "opt": [128], "max": [384]}
 
 
-def picture_network(name: str) -> Any:
-    """One of Keras' own networks with seeded weights."""
+def picture_network(name: str, policy: str = "float32") -> Any:
+    """One of Keras' own networks with seeded weights; `policy` is Keras' for the types of what it computes."""
     import tensorflow as tf
 
+    tf.keras.mixed_precision.set_global_policy(policy)
     tf.keras.utils.set_random_seed(SEED)
     makers = {
         "resnet50": tf.keras.applications.ResNet50,
@@ -125,6 +126,7 @@ MODELS: dict[str, Callable[[Path], Any]] = {
     "mobilenetv2": lambda _folder: picture_network("mobilenetv2"),
     "efficientnetb0": lambda _folder: picture_network("efficientnetb0"),
     "densenet121": lambda _folder: picture_network("densenet121"),
+    "mobilenetv2half": lambda _folder: picture_network("mobilenetv2", "mixed_float16"),
     "transformer": lambda _folder: transformer(),
     "digits": digits,
 }
