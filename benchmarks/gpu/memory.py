@@ -106,6 +106,8 @@ class Memory:
                 benchmark.commands.end = end
                 started[engine] = threads.submit(benchmark.convert, ENGINES[engine][1])
                 started[engine].add_done_callback(partial(tell, engine))
+        for benchmark in self.benchmarks.values():
+            benchmark.commands.end = math.inf
         for ended in started.values():
             ended.result()
         return {}
