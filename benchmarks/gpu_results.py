@@ -101,8 +101,8 @@ Run 14 is what was missing of run 13. All three precisions were converted for ba
 building engines at a time; nothing of a conversion was shortened. The load of the budgets is that of run 13: images/s
 there are the clients'. The neighbours were asked through system shared memory by twice as many threads, in two
 processes each, and answered more than four times as many images; each was alone for 10 s, and a third server came last,
-both of which the commit's code was told by hand. Still the device is not what they share: its driver saw a kernel in 31
-% of the time. (The FP16 engine had 27,600 images/s with its input on the device and 7,300 with it in host memory,
+both of which the commit's code was told by hand. Still the device is not what they share: its driver saw a kernel in
+31 % of the time. (The FP16 engine had 27,600 images/s with its input on the device and 7,300 with it in host memory,
 beside another conversion.) So their shares tell what a neighbour costs where the host is the limit. Two servers of a
 Transformer, whose items are few bytes and much to compute, were to tell what it costs where the device is; the
 Transformer's conversion was stopped when its time was over, so that is **not measured**.
