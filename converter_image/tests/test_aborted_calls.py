@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,8 +62,61 @@ def test_calls_go_on_while_others_are_given_back(model: Callable[[Any], Any]) ->
     assert calls.count == 0
 
 
-def test_another_tensorflow_is_left_alone(model: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aborted_calls, "KNOWN_VERSION", "2.0.0")
+SEVERAL_DEVICES = """
+import tensorflow as tf
+
+(processor,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+from tftrt_runtime.serve.aborted_calls import AbortedCalls
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
+def look_up(index):
+    with tf.device("CPU:1"):
+        found = tf.gather(tf.constant([1.0, 2.0]), index)
+    with tf.device("CPU:0"):
+        return found + 1
+
+calls = AbortedCalls()
+for _ in range(100):
+    try:
+        look_up(tf.constant(5))
+    except tf.errors.InvalidArgumentError:
+        pass
+before = calls.count
+print(before, calls.release(), calls.count, float(look_up(tf.constant(1))))
+"""
+
+
+def test_a_call_of_several_devices_is_given_back_with_all_its_entries() -> None:
+    """As on a GPU, where a function's inputs come from the host. A process has its devices from its start."""
+    done = subprocess.run([sys.executable, "-c", SEVERAL_DEVICES], capture_output=True, text=True, check=True)
+    kept, released, left, answer = done.stdout.split()
+    assert int(kept) > 100, "an entry for each device"
+    assert (released, left, answer) == (kept, "0", "3.0")
+
+
+@pytest.mark.parametrize(
+    ("what", "other", "why"),
+    [
+        ("KNOWN_VERSION", "2.0.0", "TensorFlow is 2.14.1, and what it keeps is known of 2.0.0"),
+        ("LIBRARY", Path("/nowhere/libaborted_calls.so"), "cannot open shared object file"),
+        ("_VECTOR", "no_such_symbol", "undefined symbol: no_such_symbol"),
+        ("_LOCK", "no_such_symbol", "undefined symbol: no_such_symbol"),
+    ],
+)
+def test_what_is_not_as_it_was_known_is_left_alone_and_told(
+    model: Callable[[Any], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+    other: Any,
+    why: str,
+) -> None:
+    monkeypatch.setattr(aborted_calls, what, other)
     calls = AbortedCalls()
     refused(model)
     assert calls.release() == 0
+    told = json.loads(capsys.readouterr().err)
+    assert told["message"] == "Requests that the model refuses leave memory behind"
+    assert why in told["why"]

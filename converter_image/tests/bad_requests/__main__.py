@@ -21,17 +21,18 @@ from tests.box import Box
 
 EACH = 500
 SECONDS = 16 * 60.0
-MOST_MIB_AN_HOUR = 5.0
-"""Of a process that does not grow: what an allocator may still take by chance in 12 minutes."""
+MOST_MIB_AN_HOUR = {"tftrt_runtime": 1.0, "tritonserver": 20.0, "triton_python_backend_stub": 5.0}
+"""Of a process that does not grow: what its allocator may still take by chance in 12 minutes. tritonserver's, with a
+thread for each of many connections, goes up and down by 4 MiB all the time."""
 MOST_MIB_AN_HOUR_ON_3_11 = 60.0
-"""There TensorFlow 2.14.1 keeps 16 bytes of each tensor that Python sees, 26 MiB an hour at the rate of this run; on
-3.10, which the images have, it keeps none (docs/decisions/0035)."""
+"""Of the process that holds the model. TensorFlow 2.14.1 keeps 16 bytes of each tensor that Python 3.11 sees, 26 MiB an
+hour at the rate of this run; on 3.10, which the images have, it keeps none (docs/decisions/0035)."""
 ROOT = Path(__file__).parents[3]
 RESULT = ROOT / "benchmarks" / "results" / "bad-requests.json"
 
 
-def main() -> int:
-    """Convert, serve and bombard the model; 1 where something was not as it must be."""
+def main(seconds: float = SECONDS) -> int:
+    """Convert, serve and bombard the model for so long; 1 where something was not as it must be."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models"
         script = Path(__file__).parents[1] / "models.py"
@@ -41,7 +42,7 @@ def main() -> int:
         server = box.serve()
         server.wait_until_ready()
         try:
-            found = bombard(server, EACH, SECONDS)
+            found = bombard(server, EACH, seconds)
         finally:
             ended = server.stop()
     faults = found.unexpected()
@@ -51,7 +52,10 @@ def main() -> int:
     for process in result["memory"]:
         grown = process["mebibytesAnHour"]
         print(f"{process['process']:28} {process['atFirst']:8} -> {process['atLast']:8} MiB, {grown:+} MiB/hour")
-        if grown > (MOST_MIB_AN_HOUR if sys.version_info < (3, 11) else MOST_MIB_AN_HOUR_ON_3_11):
+        most = MOST_MIB_AN_HOUR[process["process"]]
+        if sys.version_info >= (3, 11) and process["process"] == "triton_python_backend_stub":
+            most = MOST_MIB_AN_HOUR_ON_3_11
+        if grown > most:
             faults.append(f"{process['process']} grew by {grown} MiB/hour")
     print(f"{result['requests']} bad requests in {result['seconds']} s; beside them {result['honest']}")
     print(*faults, sep="\n")
@@ -123,4 +127,4 @@ def commit() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*map(float, sys.argv[1:])))

@@ -11,6 +11,7 @@
  * virtual functions are its two destructors, of which the second frees, and `NotifyDeleted`.
  */
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -33,22 +34,44 @@ struct vector { /* libstdc++'s, of RefCountPtr, which is one pointer */
     struct rendezvous **begin, **end, **room;
 };
 
-/* Take the references that are the last ones out of the vector, and drop them; how many. `mutex` guards the vector. */
+static int by_address(const void *one, const void *other) {
+    uintptr_t a = (uintptr_t)*(struct rendezvous *const *)one, b = (uintptr_t)*(struct rendezvous *const *)other;
+    return (a > b) - (a < b);
+}
+
+/* How often the first one of a sorted row stands in it. */
+static size_t times(struct rendezvous **first, struct rendezvous **end) {
+    struct rendezvous **next = first + 1;
+    while (next < end && *next == *first) next++;
+    return next - first;
+}
+
+/* Take those out of the vector that nothing but it refers to, and drop them; how many entries. `mutex` guards the vector.
+ *
+ * A call of several devices has an executor on each, and stands in the vector once for each that has aborted it. */
 size_t tftrt_release(struct vector *kept, void *mutex, void (*lock)(void *), void (*unlock)(void *)) {
     lock(mutex);
     size_t count = 0, length = kept->end - kept->begin;
     struct rendezvous **last = malloc(length * sizeof *last);
     if (last) {
-        struct rendezvous **used = kept->begin;
-        for (struct rendezvous **one = kept->begin; one < kept->end; one++)
-            if (atomic_load_explicit(&(*one)->counted.references, memory_order_acquire) == 1) last[count++] = *one;
-            else *used++ = *one;
+        qsort(kept->begin, length, sizeof *last, by_address);
+        struct rendezvous **used = kept->begin, **one = kept->begin;
+        while (one < kept->end) {
+            size_t entries = times(one, kept->end);
+            int_fast32_t references = atomic_load_explicit(&(*one)->counted.references, memory_order_acquire);
+            bool unused = references == (int_fast32_t)entries;
+            for (; entries; entries--, one++)
+                if (unused) last[count++] = *one;
+                else *used++ = *one;
+        }
         kept->end = used;
     }
     unlock(mutex);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count;) {
         struct counted *counted = &last[i]->counted;
-        if (atomic_fetch_sub_explicit(&counted->references, 1, memory_order_acq_rel) != 1) continue;
+        int_fast32_t entries = times(last + i, last + count);
+        i += entries;
+        if (atomic_fetch_sub_explicit(&counted->references, entries, memory_order_acq_rel) != entries) continue;
         counted->table->notify_deleted(counted);
         counted->table->destroy_and_free(counted);
     }

@@ -27,24 +27,34 @@ class AbortedCalls:
     def __init__(self) -> None:
         self._release = None
         if tf.__version__ != KNOWN_VERSION:
-            log.event("serve", "Refused calls leave memory behind in this TensorFlow", version=tf.__version__)
+            self._leave_be(f"TensorFlow is {tf.__version__}, and what it keeps is known of {KNOWN_VERSION}")
             return
-        framework = ctypes.CDLL(str(Path(tf.sysconfig.get_lib(), "libtensorflow_framework.so.2")))
-        # References of C++, which the compiler makes pointers of.
-        self._kept = ctypes.c_void_p.in_dll(framework, _VECTOR)
-        self._mutex = ctypes.c_void_p.in_dll(framework, _MUTEX)
-        self._lock, self._unlock = (ctypes.cast(getattr(framework, name), ctypes.c_void_p) for name in (_LOCK, _UNLOCK))
-        self._release = ctypes.CDLL(str(LIBRARY)).tftrt_release
-        self._release.restype = ctypes.c_size_t
+        try:
+            framework = ctypes.CDLL(str(Path(tf.sysconfig.get_lib(), "libtensorflow_framework.so.2")))
+            # References of C++, which the compiler makes pointers of.
+            self._kept = ctypes.c_void_p.in_dll(framework, _VECTOR)
+            self._mutex = ctypes.c_void_p.in_dll(framework, _MUTEX)
+            self._lock, self._unlock = (
+                ctypes.cast(getattr(framework, name), ctypes.c_void_p) for name in (_LOCK, _UNLOCK)
+            )
+            release = ctypes.CDLL(str(LIBRARY)).tftrt_release
+        except (OSError, ValueError, AttributeError) as error:  # no library, or none of these symbols
+            self._leave_be(str(error))
+            return
+        release.restype = ctypes.c_size_t
+        self._release = release
+
+    def _leave_be(self, why: str) -> None:
+        log.event("serve", "Requests that the model refuses leave memory behind", why=why)
 
     @property
     def count(self) -> int:
-        """How many are kept."""
+        """How many entries there are: one of a call for each device that has aborted it."""
         begin, end, _ = (ctypes.c_size_t * 3).from_address(self._kept.value or 0)
         return (end - begin) // ctypes.sizeof(ctypes.c_void_p)
 
     def release(self) -> int:
-        """Give back those that have ended; how many. Some microseconds, for any number of threads at a time."""
+        """Give back those that have ended; how many entries. Some microseconds, for any number of threads at a time."""
         if self._release is None:
             return 0
         return int(self._release(self._kept, self._mutex, self._lock, self._unlock))
