@@ -102,3 +102,5 @@ CLIENTS: dict[str, Callable[[str, str], Ask]] = {
     "tritonclient.grpc": tritonclient_grpc,
     "grpc": channel,
 }
+REPEATS_NOTHING = ("httpx", "grpc")
+"""Of these, those whose libraries send nothing a second time by themselves: what the others hide shows here."""

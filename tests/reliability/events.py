@@ -19,6 +19,7 @@ QUIET_SECONDS = 600.0
 MOST_SECONDS = 300
 """Of anything that is done; a rollout beside clients who take both processors is slow."""
 ROLLED = "example.com/rolled"
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
 @dataclass(slots=True)
@@ -88,7 +89,13 @@ def new_revision(scene: Scene) -> None:
 
 
 def scale(scene: Scene) -> None:
-    """Down to one server, and up again."""
+    """Down to one server, and up again. The one that goes is the older one, to which clients are connected.
+
+    Kubernetes would take the younger one, which has nobody's connections from the second time on.
+    """
+    pods = scene.api.list("Pod", "app.kubernetes.io/component=server")
+    oldest = min(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))["metadata"]["name"]
+    scene.workspace.kubectl("annotate", "pod", oldest, f"{DELETION_COST}=-100")
     for replicas in (1, REPLICAS):
         scene.workspace.kubectl("scale", f"trtmodel/{MODEL}", f"--replicas={replicas}")
         scene.wait_until_served(replicas)

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.reliability.clients import CLIENTS, Ask
+from tests.reliability.clients import CLIENTS, LONGEST_SECONDS, Ask
 from tests.reliability.images import images, totals
 from tests.support.waiting import eventually
 
@@ -68,9 +68,15 @@ class Load:
         for client in self._clients:
             client.start()
 
-    def asked(self, rows: int | None = None) -> int:
-        """How many requests have come to an end so far, of all sizes or of one."""
-        return sum(count.value for one, count in self._counts if rows in (None, one.rows))
+    def asked(self, rows: int | None = None, clients: Collection[str] = CLIENTS) -> int:
+        """How many requests of these clients have come to an end so far, of all sizes or of one.
+
+        Raises:
+            RuntimeError: a client has ended, and would be waited for in vain.
+        """
+        if ended := [client.exitcode for client in self._clients if client.exitcode is not None]:
+            raise RuntimeError(f"{len(ended)} clients have ended, with {ended}")
+        return sum(count.value for one, count in self._counts if rows in (None, one.rows) and one.client in clients)
 
     def wait_for_each(self) -> None:
         """Wait until every client has had an answer."""
@@ -132,7 +138,12 @@ def ask_on(ask: Ask, traffic: Traffic, seed: int, over: Callable[[], bool], coun
                 raise ValueError(f"a wrong answer of shape {answer.shape}: {answer.ravel()[:3]}")
         except Exception as error:
             outcome.failures.append(Failure(datetime.now(UTC).isoformat(timespec="milliseconds"), _words(error)))
-        outcome.longest = max(outcome.longest, time.monotonic() - began)
+        took = time.monotonic() - began
+        if took > LONGEST_SECONDS:  # a client's time-out over HTTP is that of a read, of which a call has several
+            outcome.failures.append(
+                Failure(datetime.now(UTC).isoformat(timespec="milliseconds"), f"it took {took:.0f} s")
+            )
+        outcome.longest = max(outcome.longest, took)
         outcome.requests += 1
         counted(outcome.requests)
     return outcome

@@ -14,6 +14,10 @@ from tests.support.api import Json
 FILE = ROOT / "benchmarks" / "results" / "zero-loss.json"
 
 
+_AT_FIRST = commit()
+"""What is measured: images are built from it, whatever is committed while clients ask."""
+
+
 def show(what: str, outcomes: Sequence[Outcome]) -> None:
     """Print a table."""
     print(f"\n{what:52} {'rows':>5} {'requests':>9} {'failures':>9} {'longest s':>10}")
@@ -61,7 +65,7 @@ def _known() -> Json:
 def _where() -> Json:
     return {
         "finishedAt": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
+        "commit": _AT_FIRST,
         "machine": asdict(machine()),
     }
 

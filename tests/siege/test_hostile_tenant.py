@@ -187,7 +187,6 @@ def show(alone: dict[str, float], beside: dict[str, float], siege: float, hostil
 
 
 def commit() -> str:
-    done = subprocess.run(
-        ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+    """The commit that is checked out, with a + where files differ from it."""
+    command = ["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--exclude=*"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
