@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from tritonclient.utils import InferenceServerException
 from tests.box import Box, Server, until
 from tests.test_dead import ask
 from tests.test_serve import clients
+from tftrt_runtime.serve import codes
 
 Figures = dict[str, float]
+SHOWN = Path(__file__).parents[2] / "tests" / "support" / "shown_by_a_server.txt"
 
 
 def figures(server: Server) -> Figures:
@@ -61,9 +64,19 @@ def wait(server: Server, milliseconds: float, rows: int = 4, seconds: float | No
 
 def test_nothing_is_counted_before_somebody_asks(slow: Server) -> None:
     found = figures(slow)
-    assert found[requests("slow", "OK")] == 0
+    for code in codes.ALL:
+        assert found[requests("slow", code)] == 0
     for name in ("tftrt_request_duration_seconds_count", "tftrt_batch_size_count", "tftrt_batches_in_flight"):
         assert found[f'{name}{{model="slow"}}'] == 0
+
+
+def test_a_server_has_every_series_that_expressions_are_tried_on(slow: Server) -> None:
+    """Over these the operator's tests evaluate what the examples and docs/metrics.md ask Prometheus for."""
+    tried = [line.rpartition(" ")[0] for line in SHOWN.read_text().splitlines() if not line.startswith("#")]
+    shown = {name.replace('"slow"', '"resnet50"') for name in figures(slow)}
+    assert len(tried) > 30
+    assert [name for name in tried if name not in shown and not name.startswith("tftrt_batch_size_bucket")] == []
+    assert any(name.startswith('tftrt_batch_size_bucket{model="resnet50",le="') for name in shown)
 
 
 def test_a_requests_duration_holds_what_was_computed(slow: Server) -> None:

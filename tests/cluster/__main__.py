@@ -8,7 +8,7 @@ from pathlib import Path
 from . import Cluster, Missing, converter_image, operator_image
 from .layout import MOST_NODES
 from .progress import say
-from .tools import binaries
+from .tools import binaries, promql_program
 
 
 def main() -> int:
@@ -47,6 +47,7 @@ def _run(cluster: Cluster, arguments: argparse.Namespace) -> int:
             cluster.load_archive(arguments.archive)
         case "build":
             print(binaries())
+            print(promql_program())
             for image in (operator_image(), converter_image()):
                 print(image.name)
         case "kubectl":

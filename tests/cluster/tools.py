@@ -38,6 +38,12 @@ def metrics_server_program() -> Path:
     return _built(cache() / "bin" / f"{module}-{_hash((module,))}", (module,)) / "metrics-server"
 
 
+def promql_program() -> Path:
+    """Return the program that evaluates expressions with Prometheus' engine; no cluster has it."""
+    module = "promql"
+    return _built(cache() / "bin" / f"{module}-{_hash((module,))}", (module,)) / module
+
+
 def kubernetes_version() -> str:
     """Return the version that the kubernetes module is pinned to, such as v1.34.4."""
     text = (SOURCE / "tools" / "kubernetes" / "go.mod").read_text()

@@ -16,8 +16,8 @@ import triton_python_backend_utils as pb_utils
 
 from tftrt_runtime import log
 from tftrt_runtime.child import one_line
+from tftrt_runtime.serve import codes
 from tftrt_runtime.serve.batching import size_buckets
-from tftrt_runtime.serve.codes import OK
 
 # Seconds, from a quick call of a small network to one of a minute.
 DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -62,7 +62,8 @@ class Metrics:
         self._batches = family("tftrt_batches_in_flight", "Batches that are being answered", family.GAUGE)
         self._labels = {"model": model}
         self._by_code: dict[str, Any] = {}
-        self._count(OK, 0)
+        for code in codes.ALL:  # a counter that begins at its first failure never grows by it: rate() would not see it
+            self._count(code, 0)
         self._duration = self._durations.Metric(labels=self._labels, buckets=list(DURATIONS))
         self._size = self._sizes.Metric(labels=self._labels, buckets=size_buckets(largest_batch))
         self._in_flight = self._batches.Metric(labels=self._labels)
@@ -94,17 +95,17 @@ class Metrics:
                 return
 
     def _send(self, facts: Iterable[Fact]) -> None:
-        codes: Counter[str] = Counter()
+        answers: Counter[str] = Counter()
         change = 0
         for fact in facts:
             if isinstance(fact, Answered):
-                codes[fact.code] += 1
+                answers[fact.code] += 1
                 self._duration.observe(fact.seconds)
             elif isinstance(fact, Called):
                 self._size.observe(fact.items)
             else:
                 change += fact.change
-        for code, count in codes.items():
+        for code, count in answers.items():
             self._count(code, count)
         if change:
             self._in_flight.increment(change)
