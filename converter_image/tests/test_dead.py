@@ -127,7 +127,7 @@ def test_a_server_ends_when_the_process_that_holds_the_model_ends(converted: Cal
 
 
 @pytest.mark.skipif(not can_be_made(), reason="only root may make a cgroup, where it is not read-only")
-def test_a_server_of_which_the_kernel_kills_a_process_at_its_limit_of_memory_says_so(
+def test_a_server_that_the_kernel_kills_at_its_limit_of_memory_says_so(
     converted: Callable[..., Box],
 ) -> None:
     with memory_group() as group:

@@ -188,5 +188,5 @@ def show(alone: dict[str, float], beside: dict[str, float], siege: float, hostil
 
 def commit() -> str:
     """The commit that is checked out, with a + where files differ from it."""
-    command = ["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--exclude=*"]
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
