@@ -56,9 +56,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class OperatorProcess:
     """The operator, run from source; stopped and started as tests ask."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, config: str = CONFIG) -> None:
+    def __init__(
+        self, kubeconfig: Path, folder: Path, config: str = CONFIG, port: int = HEALTH_PORT, release: str = RELEASE
+    ) -> None:
         self._kubeconfig = kubeconfig
         self._folder = folder
+        self._port = port
+        self._lease = f"{NAMESPACE}/{release}"
         self._process: subprocess.Popen[bytes] | None = None
         self.log = folder / "operator.log"
         (folder / "config.yaml").write_text(config)
@@ -72,7 +76,7 @@ class OperatorProcess:
 
     def launch(self) -> None:
         command = [sys.executable, "-m", "tftrt_operator", "--config", str(self._folder / "config.yaml")]
-        command += ["--health-port", str(HEALTH_PORT)]
+        command += ["--health-port", str(self._port), "--lease", self._lease]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, env={**os.environ, "KUBECONFIG": str(self._kubeconfig)}, stdout=log, stderr=log
@@ -86,7 +90,7 @@ class OperatorProcess:
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()[-2000:]
         try:
-            response = httpx.get(f"http://127.0.0.1:{HEALTH_PORT}/{path}", timeout=10)
+            response = httpx.get(f"http://127.0.0.1:{self._port}/{path}", timeout=10)
         except httpx.TransportError:
             return 0, ""
         return response.status_code, response.text
@@ -95,6 +99,19 @@ class OperatorProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         assert self._process.wait(timeout=20) == 0, self.log.read_text()[-2000:]
+
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def ended(self, seconds: float) -> int:
+        """Wait until it has ended by itself; its exit code."""
+        assert self._process is not None
+        return self._process.wait(timeout=seconds)
 
     def pause(self) -> None:
         assert self._process is not None

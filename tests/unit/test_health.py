@@ -25,6 +25,7 @@ class Parts:
             unseen=[],
             seen_models=lambda: {("default", "resnet50"): ("uid", 1)},
         )
+        self.leadership = SimpleNamespace(holder=None)
         self.workers = SimpleNamespace(caches=self.caches, queue=["default/resnet50"])
 
     async def answers(self) -> bool:
@@ -41,7 +42,9 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
 
 @pytest.fixture
 def health(parts: Parts) -> Health:
-    return Health(cast("Any", parts), cast("Any", parts.workers), [cast("Any", parts.watch)])
+    return Health(
+        cast("Any", parts), cast("Any", parts.workers), [cast("Any", parts.watch)], cast("Any", parts.leadership)
+    )
 
 
 async def test_it_is_alive_while_watches_are_heard_of_and_asks_nobody(parts: Parts, health: Health) -> None:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from .cluster import WATCH_SILENCE_SECONDS, Cluster
+from .leadership import Leadership
 from .model_watch import ModelWatch
 from .worker import Workers
 
@@ -25,10 +26,13 @@ Answer = tuple[bool, str]
 class Health:
     """What `/healthz` and `/readyz` answer."""
 
-    def __init__(self, cluster: Cluster, workers: Workers, watches: Sequence[ModelWatch]) -> None:
+    def __init__(
+        self, cluster: Cluster, workers: Workers, watches: Sequence[ModelWatch], leadership: Leadership
+    ) -> None:
         self._cluster = cluster
         self._workers = workers
         self._watches = watches
+        self._leadership = leadership
         self._last_away = float("-inf")
 
     @asynccontextmanager
@@ -71,7 +75,9 @@ class Health:
             return False, f"not everything has been seen yet: {', '.join(unseen)}"
         if not await self._api_server_answers():
             return False, "the API server does not answer"
-        return True, f"{len(caches.seen_models())} models, {len(self._workers.queue)} wait"
+        # A replica that waits for the Lease is ready: it has seen everything, and can take over.
+        waits = f"; {holder} acts" if (holder := self._leadership.holder) else ""
+        return True, f"{len(caches.seen_models())} models, {len(self._workers.queue)} wait{waits}"
 
     @property
     def _is_deaf(self) -> bool:

@@ -24,9 +24,14 @@ class Workers:
         self.queue: WorkQueue[Key] = WorkQueue(lambda key: key[0], WORKERS_OF_A_NAMESPACE)
         self.caches = Caches(cluster, catalogue, self.queue.add, namespaces)
         self._reconciler = Reconciler(cluster, catalogue, self.caches, self.queue)
+        self._may_act = asyncio.Event()
+
+    def act(self) -> None:
+        """Begin to reconcile. Until then everything is seen, and waits in the queue: another replica acts."""
+        self._may_act.set()
 
     async def run(self) -> None:
-        """Watch and reconcile, for ever."""
+        """Watch, and reconcile once this replica may act, for ever."""
         async with asyncio.TaskGroup() as tasks:
             for informer in self.caches.informers:
                 tasks.create_task(informer.run(), name=f"watch {informer.what}")
@@ -34,6 +39,7 @@ class Workers:
                 tasks.create_task(self._work(), name=f"worker {number}")
 
     async def _work(self) -> None:
+        await self._may_act.wait()
         while True:
             key = await self.queue.get()
             try:
