@@ -9,6 +9,7 @@ import pytest
 
 from tftrt_operator.controller import health as health_module
 from tftrt_operator.controller.health import MOST_SILENCE_SECONDS, Health
+from tftrt_operator.controller.metrics import Metrics
 
 
 class Parts:
@@ -43,7 +44,11 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
 @pytest.fixture
 def health(parts: Parts) -> Health:
     return Health(
-        cast("Any", parts), cast("Any", parts.workers), [cast("Any", parts.watch)], cast("Any", parts.leadership)
+        cast("Any", parts),
+        cast("Any", parts.workers),
+        [cast("Any", parts.watch)],
+        cast("Any", parts.leadership),
+        Metrics(),
     )
 
 

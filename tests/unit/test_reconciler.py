@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tftrt_operator.controller.cluster import ApiError, Cluster
+from tftrt_operator.controller.metrics import Metrics
 from tftrt_operator.controller.worker import Workers
 from tftrt_operator.domain.manifests.engine_record import engine_record
 from tftrt_operator.domain.plan import plan
@@ -84,7 +85,7 @@ def cluster() -> Refusing:
 
 @pytest.fixture
 def workers(cluster: Refusing) -> Workers:
-    made = Workers(cast("Cluster", cluster), CATALOGUE)
+    made = Workers(cast("Cluster", cluster), CATALOGUE, Metrics())
     made.caches.see_model(cluster.body)
     return made
 

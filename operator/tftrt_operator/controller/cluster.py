@@ -18,6 +18,7 @@ from ..api import API_VERSION, PLURAL
 from ..domain.manifest import Manifest
 from ..domain.manifests import names
 from ..domain.observation import Reference
+from .metrics import Metrics
 from .nesting import lines_of, loads
 
 FIELD_MANAGER = names.OPERATOR
@@ -81,15 +82,17 @@ class WatchEvent:
 class Cluster:
     """A connection to one API server."""
 
-    def __init__(self, api: client.ApiClient) -> None:
+    def __init__(self, api: client.ApiClient, metrics: Metrics) -> None:
         self._api = api
+        self._metrics = metrics
         self._writes_end: Callable[[], float] = lambda: math.inf
 
     @classmethod
-    async def connect(cls, watched: int = 1) -> "Cluster":
+    async def connect(cls, metrics: Metrics, watched: int = 1) -> "Cluster":
         """Return a connection by the Pod's service account, or by $KUBECONFIG outside a cluster.
 
         Args:
+            metrics: where requests are counted.
             watched: in how many places every kind is watched.
         """
         configuration = client.Configuration()
@@ -101,7 +104,7 @@ class Cluster:
         configuration.connection_pool_maxsize = 112 + 16 * watched
         api = client.ApiClient(configuration)
         api.user_agent = FIELD_MANAGER
-        return cls(api)
+        return cls(api, metrics)
 
     def stop_writes_at(self, end: Callable[[], float]) -> None:
         """Let no write but a Lease's begin, or go on, after a moment of the monotonic clock that may be put off."""
@@ -387,8 +390,13 @@ class Cluster:
             header_params={"Content-Type": content_type, "Accept": accept},
             auth_settings=["BearerToken"],
         )
-        answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
-        response: aiohttp.ClientResponse = answer.response
+        code = 0
+        try:
+            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
+            response: aiohttp.ClientResponse = answer.response
+            code = response.status
+        finally:
+            self._metrics.requested(method, code)
         return response
 
 

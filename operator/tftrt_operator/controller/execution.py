@@ -10,6 +10,7 @@ from ..domain.observation import Observation, Reference, Rejection
 from ..domain.step import Patch, Writes
 from .caches import Caches, Key
 from .cluster import ApiError, Cluster
+from .metrics import Metrics
 from .ownership import is_meant
 
 logger = logging.getLogger(__name__)
@@ -38,9 +39,10 @@ class Outcome:
 class Executor:
     """Makes writes; each is idempotent, and what the API server answers goes into the caches at once."""
 
-    def __init__(self, cluster: Cluster, caches: Caches) -> None:
+    def __init__(self, cluster: Cluster, caches: Caches, metrics: Metrics) -> None:
         self._cluster = cluster
         self._caches = caches
+        self._metrics = metrics
 
     async def write(self, key: Key, writes: Writes, observation: Observation) -> Outcome:
         """Make a model's writes.
@@ -87,6 +89,7 @@ class Executor:
         try:
             await write
         except ApiError as error:
+            self._metrics.refused(reference.kind, error.status)
             if error.status not in (400, 403, 422):
                 raise WriteFailedError(reference, error) from error
             return Rejection(reference, error.message, final=error.status != 403)

@@ -9,6 +9,7 @@ from ..config import Configuration
 from .cluster import EVERYWHERE, Cluster
 from .health import Health
 from .leadership import Leadership
+from .metrics import Metrics
 from .model_watch import ModelWatch
 from .worker import Workers
 
@@ -29,17 +30,19 @@ async def run(configuration: Configuration, health_port: int, lease: tuple[str, 
         EndedByItselfError: a part ended without a signal.
     """
     namespaces = configuration.watch_namespaces or EVERYWHERE
-    cluster = await Cluster.connect(len(namespaces))
+    metrics = Metrics()
+    cluster = await Cluster.connect(metrics, len(namespaces))
     # A container that was started again has its Pod's name still, and is another holder.
     leadership = Leadership(cluster, lease, f"{socket.gethostname()}_{uuid.uuid4()}")
     cluster.stop_writes_at(lambda: leadership.writes_end)
-    workers = Workers(cluster, configuration.catalogue, namespaces)
+    workers = Workers(cluster, configuration.catalogue, metrics, namespaces)
+    metrics.watch(lambda: workers.now)
     watches = [ModelWatch(cluster, workers.caches, namespace) for namespace in namespaces]
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     try:
-        async with Health(cluster, workers, watches, leadership).answering(health_port):
+        async with Health(cluster, workers, watches, leadership, metrics).answering(health_port):
             parts = [
                 asyncio.create_task(workers.run(), name="workers"),
                 *(asyncio.create_task(watch.run(), name="watch of TRTModels") for watch in watches),
