@@ -253,7 +253,10 @@ async def test_what_is_written_is_logged_by_name(
 ) -> None:
     with caplog.at_level("INFO"):
         await workers.work_on(KEY)
-    assert any(line.startswith("default/resnet50: wrote Job resnet50-") for line in caplog.messages)
+    assert any(line.startswith("default/resnet50: Created Job resnet50-") for line in caplog.messages)
+    (line,) = (record for record in caplog.records if getattr(record, "kind", "") == "Job")
+    told = {"action": "Created", "namespace": "default", "trtmodel": "resnet50", "generation": 1}
+    assert told.items() <= vars(line).items()
 
 
 def applied(manifest: Any, version: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ..domain.target import Target, target_of
 from ..domain.unreadable import UnreadableModel
 from .caches import Caches, Key
 from .cluster import Cluster
-from .execution import Executor, WriteFailedError
+from .execution import About, Executor, WriteFailedError
 from .keyed_locks import KeyedLocks
 from .metrics import Metrics
 from .obstacles import Obstacles
@@ -107,7 +107,7 @@ class Reconciler:
                 observation = replace(observation, foreign=foreign, leftovers=leftovers)
                 made = self._plan(model, observation)
         try:
-            outcome = await self._executor.write(model.key, made.writes, observation)
+            outcome = await self._executor.write(About(model.key, model.metadata.generation), made.writes, observation)
         except WriteFailedError as failed:
             await self._tell_failure(model, observation, failed)
             raise
