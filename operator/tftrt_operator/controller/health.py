@@ -84,6 +84,8 @@ class Health:
             return False, f"not everything has been seen yet: {', '.join(unseen)}"
         if not await self._api_server_answers():
             return False, "the API server does not answer"
+        if self._leadership.trouble:
+            return False, self._leadership.trouble
         # A replica that waits for the Lease is ready: it has seen everything, and can take over.
         waits = f"; {holder} acts" if (holder := self._leadership.holder) else ""
         return True, f"{len(caches.seen_models())} models, {len(self._workers.queue)} wait{waits}"

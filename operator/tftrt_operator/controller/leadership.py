@@ -67,6 +67,12 @@ class Leadership:
         self._seen: Held | None = None
         self._seen_since = 0.0
         self._renewed = -math.inf
+        self._trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody may be acting: the API server's words on the Lease, where this one does not hold it."""
+        return "" if self._clock() < self.writes_end else self._trouble
 
     @property
     def writes_end(self) -> float:
@@ -126,12 +132,15 @@ class Leadership:
             elif self._may_take(live, already_ours):
                 await self._within(self._renew(live))
             else:
+                self._trouble = ""
                 return False
         except ApiError as error:
             # 409: another replica was quicker, as the next look shows.
             level = logging.DEBUG if error.status == 409 else logging.WARNING
             logger.log(level, "the Lease %s/%s: %s", reference.namespace, reference.name, error)
+            self._trouble = "" if error.status == 409 else f"the Lease {reference.namespace}/{reference.name}: {error}"
             return False
+        self._trouble = ""
         self._renewed = began  # and not when the answer came: others count from the write at the earliest
         self._seen = None
         return True
