@@ -1,21 +1,19 @@
 """A real control plane without nodes, and the operator from source, with the rights that the chart gives it."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
-import yaml
 
 from tests.cluster import Cluster
-from tests.cluster.deploy import NAMESPACE, RELEASE, rendered
+from tests.cluster.deploy import RELEASE, account_kubeconfig
 from tests.support.api import Api
 from tests.support.waiting import eventually
 
@@ -144,25 +142,11 @@ def admin(cluster: Cluster) -> Api:
     return Api.from_kubeconfig(cluster.kubeconfig)
 
 
-def account_of(cluster: Cluster, release: str, folder: Path, values: Mapping[str, object]) -> Path:
-    """Make what a release of the chart has besides its Deployment, and return its ServiceAccount's kubeconfig."""
-    made = rendered(cluster, release, ("serviceaccount", "rbac"), values)
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    everything = {"apiVersion": "v1", "kind": "List", "items": [namespace, *made]}
-    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(everything))
-    token = cluster.kubectl("create", "token", release, "--namespace", NAMESPACE, "--duration=24h").strip()
-    kubeconfig = yaml.safe_load(cluster.kubeconfig.read_text())
-    kubeconfig["users"][0]["user"] = {"token": token}
-    path = folder / "kubeconfig"
-    path.write_text(yaml.safe_dump(kubeconfig))
-    return path
-
-
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """The operator, running."""
     folder = tmp_path_factory.mktemp("operator")
-    process = OperatorProcess(account_of(cluster, RELEASE, folder, {}), folder)
+    process = OperatorProcess(account_kubeconfig(cluster, RELEASE, folder, {}), folder)
     process.start()
     yield process
     process.stop()

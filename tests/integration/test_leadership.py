@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import Cluster
-from tests.cluster.deploy import NAMESPACE, RELEASE
+from tests.cluster.deploy import NAMESPACE, RELEASE, account_kubeconfig
 from tests.support.api import Api, Json
 from tests.support.trtmodels import job_names, trtmodel
 from tests.support.waiting import eventually
 
-from .conftest import HEALTH_PORT, OperatorProcess, account_of
+from .conftest import HEALTH_PORT, OperatorProcess
 
 TAKES_OVER_SECONDS = 15
 """From the end of one that says nothing; docs/how-it-works.md."""
@@ -27,7 +27,7 @@ def replicas(cluster: Cluster, operator: OperatorProcess, tmp_path: Path) -> Ite
     for folder in folders:
         folder.mkdir()
     first, second = (
-        OperatorProcess(account_of(cluster, RELEASE, folder, {}), folder, port=HEALTH_PORT + number)
+        OperatorProcess(account_kubeconfig(cluster, RELEASE, folder, {}), folder, port=HEALTH_PORT + number)
         for number, folder in enumerate(folders, 1)
     )
     operator.stop()

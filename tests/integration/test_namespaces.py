@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from tests.cluster import Cluster, audit
-from tests.cluster.deploy import rendered
+from tests.cluster.deploy import account_kubeconfig, rendered
 from tests.support.api import Api
 from tests.support.trtmodels import conditions, job_names, trtmodel
 from tests.support.waiting import eventually
 
-from .conftest import CONFIG, STARTED, OperatorProcess, account_of
+from .conftest import CONFIG, STARTED, OperatorProcess
 from .kubelet import finish_cleanup, serving
 
 RELEASE = "some-namespaces"
@@ -43,7 +43,7 @@ def some(
     """An operator that knows of these namespaces only; the one for all of them is away meanwhile."""
     values = yaml.safe_load(CONFIG) | {"watchNamespaces": [api.namespace for api in namespaces]}
     (config_map,) = rendered(cluster, RELEASE, ["configmap"], values)
-    account = account_of(cluster, RELEASE, tmp_path, values)
+    account = account_kubeconfig(cluster, RELEASE, tmp_path, values)
     process = OperatorProcess(account, tmp_path, config_map["data"]["config.yaml"], release=RELEASE)
     operator.stop()
     try:
