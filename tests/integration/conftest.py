@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.cluster import Cluster
-from tests.cluster.deploy import RELEASE, account_kubeconfig
+from tests.cluster.deploy import NAMESPACE, RELEASE, account_kubeconfig
 from tests.support.api import Api
 from tests.support.waiting import eventually
 
