@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: siege nodes zero-loss bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness bench-connections audit test-gpu setup clean
+.PHONY: bench performance-results siege nodes zero-loss bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness bench-connections audit test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,6 +58,12 @@ gpu-results: setup ## Write docs/gpu-results.md from benchmarks/results
 
 reliability-results: setup ## Write docs/reliability.md from benchmarks/results
 	.venv/bin/python -m benchmarks.reliability
+
+bench: setup     ## The operator's engine room at 1,000, 5,000 and 10,000 models beside 645c5b7; MODELS="30" and BASELINE=CHECKOUT are others
+	.venv/bin/python -m benchmarks.engine_room $(if $(BASELINE),--baseline $(BASELINE)) $(if $(MODELS),--models $(MODELS))
+
+performance-results: setup ## Write docs/performance.md from benchmarks/results
+	.venv/bin/python -m benchmarks.performance
 
 bench-fairness: setup ## What an honest namespace waits beside a hostile one; BASELINE=CHECKOUT measures another build beside this one
 	.venv/bin/python -m benchmarks.fairness $(if $(BASELINE),--baseline $(BASELINE))

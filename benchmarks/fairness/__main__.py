@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.build import ROOT, Build
+from benchmarks.machine import machine, machine_sentence
 from tests.cluster.progress import say
 
-from .build import ROOT, Build
-from .machine import machine
 from .run import Run, Setting
-from .summary import document, goal_sentence, is_goal_reached, machine_sentence, table
+from .summary import document, goal_sentence, is_goal_reached, table
 
 RESULTS = ROOT / "benchmarks" / "results" / "fairness.json"
 MODELS = 200

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from benchmarks.build import Build
 from tests.cluster import Cluster
 from tests.cluster.waiting import wait_for
 from tests.support.api import Api, Refused
 from tests.support.trtmodels import trtmodel
 
-from .build import Build
 from .calls import Pressure
 from .webhook import WRITE_SECONDS, SlowWebhook, slow_webhook
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from .machine import Machine
+from benchmarks.machine import Machine
+
 from .run import HOSTILE_MODELS, LONGEST_WAIT_SECONDS, Run
 from .webhook import WRITE_SECONDS
 
@@ -34,15 +35,6 @@ def goal_sentence(runs: Sequence[Run]) -> str:
     goal = f"p99 at most {GOAL_RATIO:g} times that with nothing else, or under {GOAL_SECONDS * 1000:g} ms"
     reached = "reached" if is_goal_reached(runs) else "NOT reached"
     return f"The goal is {reached}: {goal}. It is {_words(beside)} beside the hostile tenant, {_words(alone)} without."
-
-
-def machine_sentence(machine: Machine) -> str:
-    """Say what was measured on."""
-    return (
-        f"Measured on {machine.cores} cores ({machine.processor}) with {machine.memory_gib} GiB of memory, which "
-        f"the control plane (Kubernetes {machine.kubernetes}), the operator (Python {machine.python}) and the "
-        "benchmark share."
-    )
 
 
 def table(runs: Sequence[Run]) -> Table:

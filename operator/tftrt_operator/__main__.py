@@ -12,11 +12,21 @@ from .config import DEFAULT_PATH, ConfigurationError, read_configuration
 from .controller import process
 
 
+def _lease(written: str) -> tuple[str, str]:
+    namespace, _, name = written.partition("/")
+    if not namespace or not name or "/" in name:
+        raise argparse.ArgumentTypeError(f"{written!r} is not NAMESPACE/NAME")
+    return namespace, name
+
+
 def main() -> None:
     """Read the configuration and run until a signal ends the process."""
     parser = argparse.ArgumentParser(prog="tftrt-operator", description="Runs the TRTModel operator.")
     parser.add_argument("--config", type=Path, default=DEFAULT_PATH, help="the configuration (default: %(default)s)")
     parser.add_argument("--health-port", type=int, default=8080, help="of /healthz and /readyz (default: %(default)s)")
+    parser.add_argument(
+        "--lease", type=_lease, metavar="NAMESPACE/NAME", help="which replicas share, and whose holder acts"
+    )
     arguments = parser.parse_args()
     try:
         configuration = read_configuration(arguments.config)
@@ -27,7 +37,7 @@ def main() -> None:
     for logger in ("kopf._core.reactor.running", "kopf._core.reactor.orchestration"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)  # how kopf ends is told in a line by who starts it again
     try:
-        asyncio.run(process.run(configuration, arguments.health_port))
+        asyncio.run(process.run(configuration, arguments.health_port, arguments.lease))
     except process.EndedByItselfError as ended:
         logging.getLogger(__name__).critical("%s", ended, exc_info=ended)
         sys.exit(f"tftrt-operator: {ended} by itself; the log has why")

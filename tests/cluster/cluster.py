@@ -92,6 +92,13 @@ class Cluster:
         elif not processes.is_alive(self.layout, metrics_server.PROCESS):
             self._forget_metrics()
 
+    def up_api_server(self) -> None:
+        """Bring up etcd and the API server, and no controller: nobody but their clients changes anything."""
+        require_root()
+        network.up(self.layout)
+        certificates.make(self.layout)
+        control_plane.up_api_server(self.layout, binaries())
+
     def down(self, *, purge: bool = False) -> None:
         """End everything, and leave nothing behind. `purge` deletes the instance's folder too."""
         require_root()

@@ -41,9 +41,27 @@ def install_operator(cluster: Cluster, operator: Image, converter: Image, fake_g
         )
 
 
-def rendered(cluster: Cluster, release: str, templates: Sequence[str], values: Mapping[str, Any]) -> list[Any]:
+def rendered(
+    cluster: Cluster, release: str, templates: Sequence[str], values: Mapping[str, Any], chart: Path = CHART
+) -> list[Any]:
     """Return the objects that a release has from these templates."""
     shown = [argument for template in templates for argument in ("--show-only", f"templates/{template}.yaml")]
     place = ("--namespace", NAMESPACE, "--kube-version", kubernetes_version(), "--values", "-")
-    text = cluster.helm("template", release, str(CHART), *place, *shown, stdin=json.dumps(values))
+    text = cluster.helm("template", release, str(chart), *place, *shown, stdin=json.dumps(values))
     return [found for found in yaml.safe_load_all(text) if found is not None]
+
+
+def account_kubeconfig(
+    cluster: Cluster, release: str, folder: Path, values: Mapping[str, object], chart: Path = CHART
+) -> Path:
+    """Make what a release of the chart has besides its Deployment, and return its ServiceAccount's kubeconfig."""
+    made = rendered(cluster, release, ("serviceaccount", "rbac"), values, chart)
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    everything = {"apiVersion": "v1", "kind": "List", "items": [namespace, *made]}
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(everything))
+    token = cluster.kubectl("create", "token", release, "--namespace", NAMESPACE, "--duration=24h").strip()
+    kubeconfig = yaml.safe_load(cluster.kubeconfig.read_text())
+    kubeconfig["users"][0]["user"] = {"token": token}
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(kubeconfig))
+    return path

@@ -65,13 +65,18 @@ class Layout:
 
     @property
     def services(self) -> str:
-        """The range of Services."""
-        return f"10.96.{self.instance}.0/24"
+        """The range of Services: room for ten thousand models."""
+        return f"{self._services}.0/18"
 
     @property
     def kubernetes_service(self) -> str:
         """The API server's own Service."""
-        return f"10.96.{self.instance}.1"
+        return f"{self._services}.1"
+
+    @property
+    def _services(self) -> str:
+        block, rest = divmod(self.instance, 4)
+        return f"10.{96 + block}.{64 * rest}"
 
     @property
     def pods(self) -> str:

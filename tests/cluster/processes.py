@@ -50,6 +50,18 @@ def is_alive(place: Place, name: str) -> bool:
     return record is not None and start_time(record.pid) == record.start_time
 
 
+def pid_of(place: Place, name: str) -> int:
+    """Return the number of the recorded process.
+
+    Raises:
+        LookupError: there is none.
+    """
+    record = _record(place, name)
+    if record is None or not is_alive(place, name):
+        raise LookupError(f"{name} does not run")
+    return record.pid
+
+
 def stop(place: Place, name: str, seconds: float = 20) -> None:
     """End the recorded process: asked first, then killed."""
     record = _record(place, name)

@@ -1,21 +1,19 @@
 """A real control plane without nodes, and the operator from source, with the rights that the chart gives it."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
-import yaml
 
 from tests.cluster import Cluster
-from tests.cluster.deploy import NAMESPACE, RELEASE, rendered
+from tests.cluster.deploy import NAMESPACE, RELEASE, account_kubeconfig
 from tests.support.api import Api
 from tests.support.waiting import eventually
 
@@ -56,9 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class OperatorProcess:
     """The operator, run from source; stopped and started as tests ask."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, config: str = CONFIG) -> None:
+    def __init__(
+        self, kubeconfig: Path, folder: Path, config: str = CONFIG, port: int = HEALTH_PORT, release: str = RELEASE
+    ) -> None:
         self._kubeconfig = kubeconfig
         self._folder = folder
+        self._port = port
+        self._lease = f"{NAMESPACE}/{release}"
         self._process: subprocess.Popen[bytes] | None = None
         self.log = folder / "operator.log"
         (folder / "config.yaml").write_text(config)
@@ -72,7 +74,7 @@ class OperatorProcess:
 
     def launch(self) -> None:
         command = [sys.executable, "-m", "tftrt_operator", "--config", str(self._folder / "config.yaml")]
-        command += ["--health-port", str(HEALTH_PORT)]
+        command += ["--health-port", str(self._port), "--lease", self._lease]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, env={**os.environ, "KUBECONFIG": str(self._kubeconfig)}, stdout=log, stderr=log
@@ -86,7 +88,7 @@ class OperatorProcess:
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()[-2000:]
         try:
-            response = httpx.get(f"http://127.0.0.1:{HEALTH_PORT}/{path}", timeout=10)
+            response = httpx.get(f"http://127.0.0.1:{self._port}/{path}", timeout=10)
         except httpx.TransportError:
             return 0, ""
         return response.status_code, response.text
@@ -95,6 +97,19 @@ class OperatorProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         assert self._process.wait(timeout=20) == 0, self.log.read_text()[-2000:]
+
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def ended(self, seconds: float) -> int:
+        """Wait until it has ended by itself; its exit code."""
+        assert self._process is not None
+        return self._process.wait(timeout=seconds)
 
     def pause(self) -> None:
         assert self._process is not None
@@ -127,25 +142,11 @@ def admin(cluster: Cluster) -> Api:
     return Api.from_kubeconfig(cluster.kubeconfig)
 
 
-def account_of(cluster: Cluster, release: str, folder: Path, values: Mapping[str, object]) -> Path:
-    """Make what a release of the chart has besides its Deployment, and return its ServiceAccount's kubeconfig."""
-    made = rendered(cluster, release, ("serviceaccount", "rbac"), values)
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    everything = {"apiVersion": "v1", "kind": "List", "items": [namespace, *made]}
-    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(everything))
-    token = cluster.kubectl("create", "token", release, "--namespace", NAMESPACE, "--duration=24h").strip()
-    kubeconfig = yaml.safe_load(cluster.kubeconfig.read_text())
-    kubeconfig["users"][0]["user"] = {"token": token}
-    path = folder / "kubeconfig"
-    path.write_text(yaml.safe_dump(kubeconfig))
-    return path
-
-
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """The operator, running."""
     folder = tmp_path_factory.mktemp("operator")
-    process = OperatorProcess(account_of(cluster, RELEASE, folder, {}), folder)
+    process = OperatorProcess(account_kubeconfig(cluster, RELEASE, folder, {}), folder)
     process.start()
     yield process
     process.stop()

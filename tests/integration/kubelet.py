@@ -94,6 +94,13 @@ def fail_job(api: Api, job: str, code: int, reason: str, words: str, container: 
 
 
 def _end(api: Api, pod: Json, last: str, code: int, message: str) -> None:
+    body = {"status": end_status(pod, last, code, message)}
+    api.patch("Pod", pod["metadata"]["name"], body, "/status", manager="kubelet")
+
+
+def end_status(pod: Json, last: str, code: int, message: str) -> Json:
+    """The status of a pod, or of one of this template, whose container `last` has ended so, and all others with 0."""
+
     def status(container: Json) -> Json:
         ended = {"exitCode": 0, "startedAt": STARTED, "finishedAt": "2026-01-01T00:03:00Z"}
         if container["name"] == last:
@@ -110,15 +117,12 @@ def _end(api: Api, pod: Json, last: str, code: int, message: str) -> None:
 
     init = [status(container) for container in pod["spec"]["initContainers"]]
     main = [status(container) for container in pod["spec"]["containers"]]
-    body = {
-        "status": {
-            "phase": "Failed" if code else "Succeeded",
-            "startTime": STARTED,
-            "initContainerStatuses": init,
-            "containerStatuses": main,
-        }
+    return {
+        "phase": "Failed" if code else "Succeeded",
+        "startTime": STARTED,
+        "initContainerStatuses": init,
+        "containerStatuses": main,
     }
-    api.patch("Pod", pod["metadata"]["name"], body, "/status", manager="kubelet")
 
 
 def start_servers(api: Api, model: str) -> bool:

@@ -100,7 +100,8 @@ def test_one_that_asks_for_others_would_be_told_of(wrong: str) -> None:
 def test_the_documentation_names_no_metric_that_a_server_does_not_have() -> None:
     known = set(series()) | {re.sub("_(bucket|count|sum)$", "", name) for name in series()}
     for page in (ROOT / "docs").glob("*.md"):
-        named = set(re.findall(r"`((?:tftrt|nv)_[a-z_]+)", page.read_text()))
+        # The operator's own metrics are unit tests' affair.
+        named = set(re.findall(r"`((?:tftrt_(?!operator_)|nv_)[a-z_]+)", page.read_text()))
         assert named <= known, page
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from benchmarks.fairness.machine import machine
+from benchmarks.machine import machine
 from tests.e2e.conftest import ROOT
 from tests.reliability.load import Outcome
 from tests.siege.test_hostile_tenant import commit

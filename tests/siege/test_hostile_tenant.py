@@ -12,7 +12,7 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks.fairness.machine import machine
+from benchmarks.machine import machine
 from tests.cluster import Cluster
 from tests.cluster.deploy import NAMESPACE, RELEASE
 from tests.e2e.conftest import ROOT, Workspace, claim_with_models

@@ -17,6 +17,7 @@ from kubernetes.aio.config import kube_config
 from tftrt_operator.api import API_VERSION, PLURAL
 from tftrt_operator.controller import cluster as cluster_module
 from tftrt_operator.controller.cluster import ApiError, Cluster, Page, WatchEvent
+from tftrt_operator.controller.metrics import Metrics
 from tftrt_operator.domain.manifest import Manifest
 from tftrt_operator.domain.observation import Reference
 
@@ -74,7 +75,7 @@ async def cluster(server: FakeApiServer) -> AsyncIterator[Cluster]:
 
 
 def connection_to(address: str) -> Cluster:
-    return Cluster(client.ApiClient(client.Configuration(host=address)))
+    return Cluster(client.ApiClient(client.Configuration(host=address)), Metrics())
 
 
 async def refusal(request: Awaitable[object]) -> tuple[int, str, str]:
@@ -283,7 +284,7 @@ async def test_outside_a_cluster_a_kubeconfig_says_where_and_by_which_token(
     # The client has read $KUBECONFIG when it was imported.
     monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(path))
     server.answers = [refuses(404)]
-    cluster = await Cluster.connect()
+    cluster = await Cluster.connect(Metrics())
     await cluster.get(JOB)
     await cluster.close()
     assert server.asked[0].headers["Authorization"] == "Bearer secret"

@@ -9,6 +9,7 @@ import pytest
 
 from tftrt_operator.controller import health as health_module
 from tftrt_operator.controller.health import MOST_SILENCE_SECONDS, Health
+from tftrt_operator.controller.metrics import Metrics
 
 
 class Parts:
@@ -25,6 +26,7 @@ class Parts:
             unseen=[],
             seen_models=lambda: {("default", "resnet50"): ("uid", 1)},
         )
+        self.leadership = SimpleNamespace(holder=None, trouble="")
         self.workers = SimpleNamespace(caches=self.caches, queue=["default/resnet50"])
 
     async def answers(self) -> bool:
@@ -41,7 +43,13 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
 
 @pytest.fixture
 def health(parts: Parts) -> Health:
-    return Health(cast("Any", parts), cast("Any", parts.workers), [cast("Any", parts.watch)])
+    return Health(
+        cast("Any", parts),
+        cast("Any", parts.workers),
+        [cast("Any", parts.watch)],
+        cast("Any", parts.leadership),
+        Metrics(),
+    )
 
 
 async def test_it_is_alive_while_watches_are_heard_of_and_asks_nobody(parts: Parts, health: Health) -> None:
@@ -86,3 +94,9 @@ async def test_it_is_ready_once_everything_has_been_seen(parts: Parts, health: H
     assert await health.is_ready() == (False, "not everything has been seen yet: Job in vision")
     parts.watch.waits_for = "install the CRD"
     assert await health.is_ready() == (False, "install the CRD")
+
+
+async def test_a_replica_that_cannot_even_ask_for_the_lease_is_not_ready(parts: Parts, health: Health) -> None:
+    parts.leadership.trouble = "the Lease tftrt-system/tftrt-operator: 403 Forbidden: cannot get leases"
+    assert await health.is_ready() == (False, parts.leadership.trouble)
+    assert (await health.is_alive())[0]

@@ -24,6 +24,9 @@ class Connection:
     def __init__(self) -> None:
         self.is_closed = False
 
+    def stop_writes_at(self, _end: object) -> None:
+        """It writes nothing."""
+
     async def close(self) -> None:
         self.is_closed = True
 
@@ -40,7 +43,7 @@ async def fails() -> NoReturn:
 def connection(monkeypatch: pytest.MonkeyPatch) -> Connection:
     made = Connection()
 
-    async def connect(_watched: int) -> Connection:
+    async def connect(*_: object) -> Connection:
         return made
 
     monkeypatch.setattr(process, "Cluster", SimpleNamespace(connect=connect))
@@ -48,7 +51,7 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Connection:
 
 
 def parts(monkeypatch: pytest.MonkeyPatch, workers: Any, watch: Any) -> None:
-    monkeypatch.setattr(process, "Workers", lambda *_: SimpleNamespace(run=workers, caches=None))
+    monkeypatch.setattr(process, "Workers", lambda *_: SimpleNamespace(run=workers, caches=None, act=lambda: None))
     monkeypatch.setattr(process, "ModelWatch", lambda *_: SimpleNamespace(run=watch))
 
 

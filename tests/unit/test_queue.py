@@ -1,4 +1,7 @@
 import asyncio
+import time
+
+import pytest
 
 from tftrt_operator.controller.queue import WorkQueue
 
@@ -63,3 +66,18 @@ async def test_namespaces_take_turns() -> None:
         for number in range(2):
             queue.add((share, number))
     assert [await queue.get() for _ in range(4)] == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
+
+
+async def test_it_tells_for_how_long_the_first_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    queue: WorkQueue[tuple[str, int]] = WorkQueue(lambda key: key[0], 2)
+    assert queue.oldest_seconds == 0
+    queue.add(("slow", 0))
+    now[0] = 102.0
+    queue.add(("quick", 0))
+    queue.add(("slow", 0))
+    now[0] = 105.0
+    assert queue.oldest_seconds == 5, "to be added again makes nobody younger"
+    await queue.get()
+    assert queue.oldest_seconds == 3

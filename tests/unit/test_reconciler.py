@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tftrt_operator.controller.cluster import ApiError, Cluster
+from tftrt_operator.controller.metrics import Metrics
 from tftrt_operator.controller.worker import Workers
 from tftrt_operator.domain.manifests.engine_record import engine_record
 from tftrt_operator.domain.plan import plan
@@ -84,7 +85,7 @@ def cluster() -> Refusing:
 
 @pytest.fixture
 def workers(cluster: Refusing) -> Workers:
-    made = Workers(cast("Cluster", cluster), CATALOGUE)
+    made = Workers(cast("Cluster", cluster), CATALOGUE, Metrics())
     made.caches.see_model(cluster.body)
     return made
 
@@ -252,7 +253,10 @@ async def test_what_is_written_is_logged_by_name(
 ) -> None:
     with caplog.at_level("INFO"):
         await workers.work_on(KEY)
-    assert any(line.startswith("default/resnet50: wrote Job resnet50-") for line in caplog.messages)
+    assert any(line.startswith("default/resnet50: Created Job resnet50-") for line in caplog.messages)
+    (line,) = (record for record in caplog.records if getattr(record, "kind", "") == "Job")
+    told = {"action": "Created", "namespace": "default", "trtmodel": "resnet50", "generation": 1}
+    assert told.items() <= vars(line).items()
 
 
 def applied(manifest: Any, version: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from ..api.status import TRTModelStatus
 from ..api.trtmodel import TRTModel
 from ..api.written import parse_status, parse_trtmodel
 from ..domain.claims import ACCESS_LABEL, claims_of_cleanup, claims_of_conversion
+from ..domain.conditions import standing_of
 from ..domain.manifests import names
 from ..domain.observation import (
     Concession,
@@ -24,6 +26,7 @@ from ..domain.observation import (
 from ..domain.runtime import Catalogue
 from ..domain.target import Target, target_of
 from ..domain.unreadable import UnreadableModel, unreadable_model
+from ..domain.verdict import Standing
 from . import parse
 from .cluster import EVERYWHERE, Cluster, Namespaces
 from .informer import Informer
@@ -113,6 +116,12 @@ class Caches:
     def seen_models(self, namespace: str | None = None) -> dict[Key, tuple[str, int]]:
         """Return UID and resource version of each TRTModel of a namespace or of all, as it was seen last."""
         return {key: seen for key, seen in self._seen.items() if namespace in (None, key[0])}
+
+    def standings(self) -> Mapping[Standing, int]:
+        """Return how many TRTModels stand how, by their status as it was seen last."""
+        statuses = [model.status for model in self._models.values()]
+        statuses += [model.status for model in self._unreadable.values()]
+        return Counter(standing_of(status) for status in statuses)
 
     def unreadable(self, key: Key) -> UnreadableModel | None:
         """Return the TRTModel of that name where it cannot be read, or None."""

@@ -4,7 +4,9 @@ Writes are idempotent: names are deterministic, applies are server-side with our
 object already there say so.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +18,7 @@ from ..api import API_VERSION, PLURAL
 from ..domain.manifest import Manifest
 from ..domain.manifests import names
 from ..domain.observation import Reference
+from .metrics import Metrics
 from .nesting import lines_of, loads
 
 FIELD_MANAGER = names.OPERATOR
@@ -41,6 +44,7 @@ _COLLECTIONS = {
     "Pod": "/api/v1/namespaces/{namespace}/pods",
     "Service": "/api/v1/namespaces/{namespace}/services",
     "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments",
+    "Lease": "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",
     "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies",
@@ -78,14 +82,17 @@ class WatchEvent:
 class Cluster:
     """A connection to one API server."""
 
-    def __init__(self, api: client.ApiClient) -> None:
+    def __init__(self, api: client.ApiClient, metrics: Metrics) -> None:
         self._api = api
+        self._metrics = metrics
+        self._writes_end: Callable[[], float] = lambda: math.inf
 
     @classmethod
-    async def connect(cls, watched: int = 1) -> "Cluster":
+    async def connect(cls, metrics: Metrics, watched: int = 1) -> "Cluster":
         """Return a connection by the Pod's service account, or by $KUBECONFIG outside a cluster.
 
         Args:
+            metrics: where requests are counted.
             watched: in how many places every kind is watched.
         """
         configuration = client.Configuration()
@@ -97,7 +104,11 @@ class Cluster:
         configuration.connection_pool_maxsize = 112 + 16 * watched
         api = client.ApiClient(configuration)
         api.user_agent = FIELD_MANAGER
-        return cls(api)
+        return cls(api, metrics)
+
+    def stop_writes_at(self, end: Callable[[], float]) -> None:
+        """Let no write but a Lease's begin, or go on, after a moment of the monotonic clock that may be put off."""
+        self._writes_end = end
 
     async def close(self) -> None:
         """End all connections."""
@@ -187,6 +198,24 @@ class Cluster:
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
+
+    async def create_lease(self, body: Mapping[str, Any]) -> None:
+        """Create a Lease, which every replica may.
+
+        Raises:
+            ApiError: refused; status 409 where it exists.
+        """
+        path = _collection("Lease", body["metadata"]["namespace"])
+        await self._request("POST", path, {"fieldManager": FIELD_MANAGER}, body, of_any_replica=True)
+
+    async def replace_lease(self, body: Mapping[str, Any]) -> None:
+        """Replace a Lease as it was read, which every replica may.
+
+        Raises:
+            ApiError: refused; status 409 where it has changed since.
+        """
+        path = _path(Reference("Lease", body["metadata"]["namespace"], body["metadata"]["name"]))
+        await self._request("PUT", path, {"fieldManager": FIELD_MANAGER}, body, of_any_replica=True)
 
     async def list_page(self, kind: str, selector: str = "", next_page: str = "", namespace: str | None = None) -> Page:
         """Return one page of a namespace's objects of a kind, or of all namespaces', that a label selector selects.
@@ -317,8 +346,13 @@ class Cluster:
         content_type: str = "application/json",
         accept: str = "application/json",
         timeout: float | None = None,
+        of_any_replica: bool = False,
     ) -> dict[str, Any]:
         within = REQUEST_TIMEOUT_SECONDS if timeout is None else timeout
+        if method != "GET" and not of_any_replica:
+            within = min(within, self._writes_end() - time.monotonic())
+            if within <= 0:
+                raise ApiError(0, "NotLeading", "this replica does not hold the Lease, and writes nothing")
         try:
             response = await self._send(method, path, query, body, content_type, within, accept)
             try:
@@ -356,8 +390,13 @@ class Cluster:
             header_params={"Content-Type": content_type, "Accept": accept},
             auth_settings=["BearerToken"],
         )
-        answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
-        response: aiohttp.ClientResponse = answer.response
+        code = 0
+        try:
+            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
+            response: aiohttp.ClientResponse = answer.response
+            code = response.status
+        finally:
+            self._metrics.requested(method, code)
         return response
 
 

@@ -10,9 +10,18 @@ from ..domain.observation import Observation, Reference, Rejection
 from ..domain.step import Patch, Writes
 from .caches import Caches, Key
 from .cluster import ApiError, Cluster
+from .metrics import Metrics
 from .ownership import is_meant
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The model that writes are for, as it was read."""
+
+    key: Key
+    generation: int
 
 
 class WriteFailedError(ApiError):
@@ -38,12 +47,13 @@ class Outcome:
 class Executor:
     """Makes writes; each is idempotent, and what the API server answers goes into the caches at once."""
 
-    def __init__(self, cluster: Cluster, caches: Caches) -> None:
+    def __init__(self, cluster: Cluster, caches: Caches, metrics: Metrics) -> None:
         self._cluster = cluster
         self._caches = caches
+        self._metrics = metrics
 
-    async def write(self, key: Key, writes: Writes, observation: Observation) -> Outcome:
-        """Make a model's writes.
+    async def write(self, about: About, writes: Writes, observation: Observation) -> Outcome:
+        """Make a model's writes, with a line in the log for each.
 
         What is to go goes before anything new is made, which a quota may have no room for otherwise. Nothing new is
         made after a write that was refused.
@@ -52,23 +62,27 @@ class Executor:
             WriteFailedError: a write was not taken, for a reason that may pass.
         """
         for patch in writes.patches:
-            if rejection := await self._attempt(key, patch.reference, self.patch(patch)):
+            if rejection := await self._attempt(about, "Patched", patch.reference, self.patch(patch)):
                 return Outcome((rejection,))
-        deleted = [await self._attempt(key, gone, self._delete(gone)) for gone in writes.deletes]
+        deleted = [await self._attempt(about, "Deleted", gone, self._delete(gone)) for gone in writes.deletes]
         refused = [rejection for rejection in deleted if rejection is not None]
         for manifest in writes.prerequisites:
-            if rejection := await self._attempt(key, manifest.reference, self._apply(key, manifest, observation)):
+            if rejection := await self._attempt(
+                about, "Applied", manifest.reference, self._apply(about.key, manifest, observation)
+            ):
                 return Outcome((*refused, rejection))
         for manifest in writes.creates:
             try:
-                if rejection := await self._attempt(key, manifest.reference, self._create(manifest)):
+                if rejection := await self._attempt(about, "Created", manifest.reference, self._create(manifest)):
                     return Outcome((*refused, rejection))
             except _InTheWayError:
                 return Outcome(tuple(refused), foreign=(manifest.reference,))
         for manifest in writes.applies:
-            if rejection := await self._attempt(key, manifest.reference, self._apply(key, manifest, observation)):
+            if rejection := await self._attempt(
+                about, "Applied", manifest.reference, self._apply(about.key, manifest, observation)
+            ):
                 return Outcome((*refused, rejection))
-        return Outcome(tuple(refused), conceded=self._caches.concessions(key) != observation.concessions)
+        return Outcome(tuple(refused), conceded=self._caches.concessions(about.key) != observation.concessions)
 
     async def patch(self, patch: Patch) -> None:
         """Merge a patch into an object.
@@ -82,15 +96,25 @@ class Executor:
         await self._cluster.delete(reference)
         self._caches.forget_deleted(reference)
 
-    async def _attempt(self, key: Key, reference: Reference, write: Awaitable[None]) -> Rejection | None:
+    async def _attempt(
+        self, about: About, action: str, reference: Reference, write: Awaitable[None]
+    ) -> Rejection | None:
         """Make a write; returns what the API server answers where it calls it forbidden or invalid."""
+        namespace, name = about.key
+        # Each a field of a line in JSON, by which logs are searched.
+        fields = {"namespace": namespace, "trtmodel": name, "generation": about.generation}
+        fields |= {"kind": reference.kind, "object": reference.name}
         try:
             await write
         except ApiError as error:
+            self._metrics.refused(reference.kind, error.status)
+            refused = {"action": "Refused", "code": error.status} | fields
+            logger.warning("%s/%s: %s %s was refused", namespace, name, reference.kind, reference.name, extra=refused)
             if error.status not in (400, 403, 422):
                 raise WriteFailedError(reference, error) from error
             return Rejection(reference, error.message, final=error.status != 403)
-        logger.info("%s/%s: wrote %s %s", *key, reference.kind, reference.name)
+        wrote = {"action": action} | fields
+        logger.info("%s/%s: %s %s %s", namespace, name, action, reference.kind, reference.name, extra=wrote)
         return None
 
     async def _apply(self, key: Key, manifest: Manifest, observation: Observation) -> None:

@@ -1,4 +1,4 @@
-"""Is the operator alive, and is it ready?
+"""Is the operator alive, is it ready, and what does it count?
 
 Alive: it fails only where the API server answers and a watch is silent all the same. An API server that is away is
 waited for; a restart would not bring it back. Ready: everything has been seen, and the API server answers.
@@ -10,8 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from .cluster import WATCH_SILENCE_SECONDS, Cluster
+from .leadership import Leadership
+from .metrics import Metrics
 from .model_watch import ModelWatch
 from .worker import Workers
 
@@ -23,12 +26,21 @@ Answer = tuple[bool, str]
 
 
 class Health:
-    """What `/healthz` and `/readyz` answer."""
+    """What `/healthz`, `/readyz` and `/metrics` answer."""
 
-    def __init__(self, cluster: Cluster, workers: Workers, watches: Sequence[ModelWatch]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        workers: Workers,
+        watches: Sequence[ModelWatch],
+        leadership: Leadership,
+        metrics: Metrics,
+    ) -> None:
         self._cluster = cluster
         self._workers = workers
         self._watches = watches
+        self._leadership = leadership
+        self._metrics = metrics
         self._last_away = float("-inf")
 
     @asynccontextmanager
@@ -37,6 +49,7 @@ class Health:
         application = web.Application()
         application.router.add_get("/healthz", _handler(self.is_alive))
         application.router.add_get("/readyz", _handler(self.is_ready))
+        application.router.add_get("/metrics", self._answer_metrics)
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         try:
@@ -71,7 +84,14 @@ class Health:
             return False, f"not everything has been seen yet: {', '.join(unseen)}"
         if not await self._api_server_answers():
             return False, "the API server does not answer"
-        return True, f"{len(caches.seen_models())} models, {len(self._workers.queue)} wait"
+        if self._leadership.trouble:
+            return False, self._leadership.trouble
+        # A replica that waits for the Lease is ready: it has seen everything, and can take over.
+        waits = f"; {holder} acts" if (holder := self._leadership.holder) else ""
+        return True, f"{len(caches.seen_models())} models, {len(self._workers.queue)} wait{waits}"
+
+    async def _answer_metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     @property
     def _is_deaf(self) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -24,7 +25,7 @@ class WorkQueue(Generic[K]):
     def __init__(self, share_of: Callable[[K], Hashable], most: int) -> None:
         self._share_of = share_of
         self._most = most
-        self._waiting: OrderedDict[Hashable, OrderedDict[K, None]] = OrderedDict()
+        self._waiting: OrderedDict[Hashable, OrderedDict[K, float]] = OrderedDict()  # since when, by the share
         self._active: set[K] = set()
         self._active_of: Counter[Hashable] = Counter()
         self._again: set[K] = set()
@@ -36,6 +37,13 @@ class WorkQueue(Generic[K]):
         """Return how many keys wait."""
         return sum(len(keys) for keys in self._waiting.values())
 
+    @property
+    def oldest_seconds(self) -> float:
+        """Return for how long the key that has waited longest has done so; 0 where none waits."""
+        # Within a share they wait in their order.
+        since = min((next(iter(keys.values())) for keys in self._waiting.values()), default=None)
+        return 0.0 if since is None else time.monotonic() - since
+
     def add(self, key: K) -> None:
         """Have a key looked at soon."""
         if (timer := self._timers.pop(key, None)) is not None:
@@ -43,7 +51,7 @@ class WorkQueue(Generic[K]):
         if key in self._active:
             self._again.add(key)
         else:
-            self._waiting.setdefault(self._share_of(key), OrderedDict())[key] = None
+            self._waiting.setdefault(self._share_of(key), OrderedDict()).setdefault(key, time.monotonic())
             self._available.set()
 
     def add_after(self, key: K, seconds: float) -> None:

@@ -13,8 +13,9 @@ from ..domain.target import Target, target_of
 from ..domain.unreadable import UnreadableModel
 from .caches import Caches, Key
 from .cluster import Cluster
-from .execution import Executor, WriteFailedError
+from .execution import About, Executor, WriteFailedError
 from .keyed_locks import KeyedLocks
+from .metrics import Metrics
 from .obstacles import Obstacles
 from .ownership import reference_of
 from .queue import WorkQueue
@@ -29,13 +30,15 @@ CONFLICT_TOLD_AFTER = 5
 class Reconciler:
     """Level-triggered: the same facts lead to the same writes, whatever brought the key up."""
 
-    def __init__(self, cluster: Cluster, catalogue: Catalogue, caches: Caches, queue: WorkQueue[Key]) -> None:
+    def __init__(
+        self, cluster: Cluster, catalogue: Catalogue, caches: Caches, queue: WorkQueue[Key], metrics: Metrics
+    ) -> None:
         self._catalogue = catalogue
         self._caches = caches
         self._queue = queue
-        self._executor = Executor(cluster, caches)
+        self._executor = Executor(cluster, caches, metrics)
         self._obstacles = Obstacles(cluster, caches)
-        self._reporter = Reporter(cluster, caches)
+        self._reporter = Reporter(cluster, caches, metrics)
         self._engines: KeyedLocks[str] = KeyedLocks()
         self._failed_writes: Counter[Key] = Counter()
 
@@ -104,7 +107,7 @@ class Reconciler:
                 observation = replace(observation, foreign=foreign, leftovers=leftovers)
                 made = self._plan(model, observation)
         try:
-            outcome = await self._executor.write(model.key, made.writes, observation)
+            outcome = await self._executor.write(About(model.key, model.metadata.generation), made.writes, observation)
         except WriteFailedError as failed:
             await self._tell_failure(model, observation, failed)
             raise

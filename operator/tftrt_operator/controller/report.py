@@ -1,13 +1,16 @@
 """What users read: a model's status and its Events."""
 
 import logging
+from datetime import UTC, datetime
 
 from ..api.status import TRTModelStatus
+from ..domain.milestones import milestones
 from ..domain.observation import Reference
 from ..domain.plan import Event, Plan
 from .caches import Caches, Key
 from .cluster import ApiError, Cluster
 from .events import event_body
+from .metrics import Metrics
 from .obstacles import ModelGoneError
 
 logger = logging.getLogger(__name__)
@@ -19,9 +22,10 @@ MOST_UNSAID = 8
 class Reporter:
     """Writes the status first and the Events after it, which wait until they can be written."""
 
-    def __init__(self, cluster: Cluster, caches: Caches) -> None:
+    def __init__(self, cluster: Cluster, caches: Caches, metrics: Metrics) -> None:
         self._cluster = cluster
         self._caches = caches
+        self._metrics = metrics
         self._unsaid: dict[Key, list[Event]] = {}
 
     async def report(self, about: Reference, before: TRTModelStatus, made: Plan) -> None:
@@ -41,6 +45,8 @@ class Reporter:
                     raise
                 self._caches.forget_model((about.namespace, about.name), str(about.uid))
                 raise ModelGoneError from error
+            for milestone in milestones(before, made.status, datetime.now(UTC)):
+                self._metrics.reached(milestone)
         await self._say(about, made.events)
 
     def forget(self, key: Key) -> None:

@@ -32,6 +32,15 @@ def standing(verdict: Verdict, meanwhile: str = "") -> Iterable[Claim]:
     yield Claim(kind, "True", verdict.reason, verdict.message)
 
 
+def standing_of(status: TRTModelStatus) -> Standing:
+    """Return where a model stands by its status; one that nothing was said of yet is on its way."""
+    for kind, found in ((ConditionType.READY, Standing.READY), (ConditionType.STALLED, Standing.STALLED)):
+        condition = status.condition(kind)
+        if condition is not None and condition.status == "True":
+            return found
+    return Standing.RECONCILING
+
+
 def conditions(claims: Iterable[Claim], before: TRTModelStatus, generation: int, now: str) -> tuple[Condition, ...]:
     """Return the conditions of a generation. `now` is an RFC 3339 time; it is used only where a status changes."""
     return tuple(_condition(claim, before.condition(claim.type), generation, now) for claim in claims)

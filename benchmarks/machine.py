@@ -31,3 +31,12 @@ def machine() -> Machine:
         kubernetes=kubernetes_version(),
         python=platform.python_version(),
     )
+
+
+def machine_sentence(machine: Machine) -> str:
+    """Say what was measured on."""
+    return (
+        f"Measured on {machine.cores} cores ({machine.processor}) with {machine.memory_gib} GiB of memory, which "
+        f"the control plane (Kubernetes {machine.kubernetes}), the operator (Python {machine.python}) and the "
+        "benchmark share."
+    )

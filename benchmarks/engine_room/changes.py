@@ -1,0 +1,45 @@
+"""Changes of specs, and how soon the operator writes something for each."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .asked import Asked
+from .driver import Driver, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """When it was sent, and how long it then took until the API server received the first write."""
+
+    sent: float
+    seconds: float
+
+
+async def make_changes(asked: Asked, driver: Driver, where: Sequence[Place], pause: float) -> list[Change]:
+    """Give one model after the other a second replica at a pace, whatever comes of it.
+
+    Raises:
+        RuntimeError: the operator wrote nothing for one of them.
+    """
+    begin, sent = time.time(), list[tuple[Place, float]]()
+    async with asyncio.TaskGroup() as tasks:
+        for number, place in enumerate(where):
+            await asyncio.sleep(max(begin + number * pause - time.time(), 0))
+            sent.append((place, time.time()))
+            tasks.create_task(driver.change(place, replicas=2))
+    await asked.settle()
+    written = defaultdict[Place, list[float]](list)
+    for call in asked.since(begin):
+        if call.is_write:
+            written[Place(call.namespace, call.name[: len(where[0].name)])].append(call.received)
+    return [Change(when, _first_after(when, written[place], place) - when) for place, when in sent]
+
+
+def _first_after(when: float, written: list[float], place: Place) -> float:
+    later = [one for one in written if one >= when]
+    if not later:
+        raise RuntimeError(f"the operator wrote nothing for {place.namespace}/{place.name} after a change of its spec")
+    return min(later)

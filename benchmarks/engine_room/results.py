@@ -1,0 +1,107 @@
+"""What a run comes to: frozen, and as it stands in the file."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from .processes import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Many models brought one step on, all at once; CPU in seconds from its begin to its end, by process."""
+
+    models: int
+    seconds: float
+    driver_seconds: float
+    """Until the driver's last write was answered."""
+    cpu_seconds: Mapping[str, float]
+
+    @property
+    def models_per_second(self) -> float:
+        """Its rate."""
+        return round(self.models / self.seconds, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """From spec changes to the first writes, in milliseconds; by nearest rank."""
+
+    changes: int
+    p50: float
+    p99: float
+    worst: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Self:
+        """Return them for these seconds."""
+        ordered = sorted(seconds)
+
+        def rank(share: float) -> float:
+            return round(1000 * ordered[max(math.ceil(share * len(ordered)), 1) - 1], 1)
+
+        return cls(len(ordered), rank(0.5), rank(0.99), rank(1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start with all models Ready, until it is quiet."""
+
+    seconds: float
+    cpu_seconds: float
+    requests: Mapping[str, int]
+    writes: int
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Minutes in which nothing changes; requests without renewals of Leases and watches that are opened again."""
+
+    minutes: float
+    requests: Mapping[str, int]
+    watches: int
+    cpu_seconds: float
+
+    @property
+    def requests_per_minute(self) -> float:
+        """Of those that there should be none of."""
+        return round(sum(self.requests.values()) / self.minutes, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A build at a size."""
+
+    build: str
+    commit: str
+    models: int
+    namespaces: int
+    jobs: Phase
+    """Applied -> all Jobs created."""
+    servers: Phase
+    """All Jobs done -> all Deployments, Services and policies created."""
+    bare_servers: Phase
+    """The same writes as one model's in the second phase by a client that decides nothing."""
+    bare_writes_a_model: int
+    """In the second phase, as in `writes_a_model_in_second_phase`."""
+    writes_a_model_in_second_phase: float
+    cpu_milliseconds_a_model: float
+    """From apply to Ready."""
+    cpu_milliseconds_a_model_in_second_phase: float
+    """From the first Job that is done until the operator writes nothing more; rollouts are played after that."""
+    writes_a_model: Mapping[str, float]
+    """From apply to Ready, by verb and kind."""
+    reads_a_model: Mapping[str, float]
+    """The same of gets and lists."""
+    memory: Memory
+    """With all models Ready."""
+    start: Start
+    idle: Idle
+    change_when_idle: Delays
+    change_while_others_convert: Delays
+    """Of the changes that came before the last of the others was Ready."""
+    others: int
+    load_before: float
+    """The machine's load of the minute before, which is none of ours."""

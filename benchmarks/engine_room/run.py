@@ -1,0 +1,208 @@
+"""One run: a control plane, an operator, and many models from apply to Ready and on."""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from asyncio.subprocess import PIPE
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.build import ROOT, Build, Operator
+from tests.cluster import Cluster
+from tests.cluster.audit import WITH_BODIES
+from tests.cluster.deploy import RELEASE, account_kubeconfig
+from tests.cluster.progress import say
+
+from . import bare, controllers, processes
+from .asked import Asked, counted, is_creation_of
+from .changes import make_changes
+from .client import Client
+from .driver import JOBS, MODELS, Driver, Place, creations, places, rows_of
+from .life import OBJECTS, READY_SECONDS, Life, Lived, Meter, last_answer, tell
+from .results import Delays, Idle, Phase, Run, Start
+
+INSTANCE = 6
+NAMESPACES = 10
+"""The operator works on a few models of a namespace at a time: these are as many as all its workers can work on."""
+MOST_OTHERS = MOST_BARE = 1000
+SECONDS_BETWEEN_CHANGES, SECONDS_BETWEEN_CHANGES_BESIDE_OTHERS = 0.2, 0.1
+QUIET_SECONDS, QUIET_SHARE_OF_A_CPU = 5.0, 0.05
+START_SECONDS = 600
+SAMPLE = Place(WITH_BODIES, "model-99999")
+"""It goes before the others, so that all code has run once, and its writes are known with their bodies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is to be measured."""
+
+    name: str
+    build: Build
+    models: int
+    changes: int
+    """Of models that have nothing else to do, and once more of others while yet others are converted."""
+    idle_minutes: float
+
+    @property
+    def sentence(self) -> str:
+        """What this is, for a person who waits."""
+        return f"{self.name} ({self.build.commit}): {self.models:,} models"
+
+    def run(self) -> Run:
+        """Measure it, on a control plane that nothing was on before.
+
+        Raises:
+            RuntimeError, TimeoutError, RefusedError: a part does not come up, or does not do its part.
+        """
+        load = round(os.getloadavg()[0], 1)
+        with _api_server(self.build) as cluster, tempfile.TemporaryDirectory() as folder:
+            chart = self.build.folder / "charts" / "tftrt-operator"
+            account = account_kubeconfig(cluster, RELEASE, Path(folder), {}, chart)
+            return asyncio.run(_measured(self, cluster, account, load))
+
+
+@contextmanager
+def _api_server(build: Build) -> Iterator[Cluster]:
+    cluster = Cluster(INSTANCE)
+    cluster.down(purge=True)  # what an earlier run may have left
+    try:
+        cluster.up_api_server()
+        cluster.install_crds(build.folder / "crds")
+        yield cluster
+    finally:
+        cluster.down(purge=True)
+
+
+async def _measured(setting: Setting, cluster: Cluster, account: Path, load: float) -> Run:
+    build = setting.build
+    where = places("bench", setting.models, NAMESPACES)
+    others = places("others", min(setting.models, MOST_OTHERS), NAMESPACES)
+    async with Client.connected(cluster.kubeconfig) as admin:
+        asked, driver = Asked(cluster.layout), Driver(admin)
+        await driver.make_namespaces([SAMPLE, *where, *others])
+        with build.running(account) as operator:
+            life = Life(cluster, asked, driver, operator)
+            sample = await life.lived([SAMPLE], objects_a_model=0)
+            lived = await life.lived(where, len(sample.created))
+            memory = processes.memory(operator.process.pid)
+            say(f"nothing changes for {setting.idle_minutes:g} minutes")
+            idle = await _idle(asked, operator, setting.idle_minutes)
+        say("the start")
+        with build.started(account) as operator:
+            start = await _start(asked, operator)
+            say("changes")
+            alone = await make_changes(asked, driver, where[: setting.changes], SECONDS_BETWEEN_CHANGES)
+            say(f"changes while {len(others):,} others are converted")
+            async with driver.playing():
+                applying = asyncio.create_task(driver.send(creations(others)))
+                pause = SECONDS_BETWEEN_CHANGES_BESIDE_OTHERS
+                beside = await make_changes(asked, driver, where[-setting.changes :], pause)
+                await applying
+                last = await driver.wait_until_ready(others, READY_SECONDS)
+            operator.look()
+        say("the bare client")
+        bare_phase = await _bare_phase(cluster, account, admin, asked, sample, min(setting.models, MOST_BARE))
+    return Run(
+        build=setting.name,
+        commit=build.commit,
+        models=setting.models,
+        namespaces=NAMESPACES,
+        jobs=lived.jobs,
+        servers=lived.servers,
+        bare_servers=bare_phase,
+        bare_writes_a_model=len(sample.second_writes),
+        writes_a_model_in_second_phase=round(len(lived.second_writes) / setting.models, 2),
+        cpu_milliseconds_a_model=_milliseconds(lived.cpu_seconds, setting.models),
+        cpu_milliseconds_a_model_in_second_phase=_milliseconds(lived.second_cpu_seconds, setting.models),
+        writes_a_model=_each(lived.writes, setting.models),
+        reads_a_model=_each(lived.reads, setting.models),
+        memory=memory,
+        start=start,
+        idle=idle,
+        change_when_idle=Delays.of([one.seconds for one in alone]),
+        change_while_others_convert=Delays.of([one.seconds for one in beside if one.sent < last]),
+        others=len(others),
+        load_before=load,
+    )
+
+
+async def _idle(asked: Asked, operator: Operator, minutes: float) -> Idle:
+    begin, cpu = time.time(), processes.cpu_seconds(operator.process.pid)
+    await asyncio.sleep(60 * minutes)
+    used = processes.cpu_seconds(operator.process.pid) - cpu
+    calls = asked.since(begin)
+    told = (call for call in calls if call.verb != "watch" and call.resource != "leases")
+    return Idle(minutes, counted(told), sum(call.verb == "watch" for call in calls), round(used, 2))
+
+
+async def _start(asked: Asked, operator: Operator) -> Start:
+    """Wait until the operator has used nearly no CPU and asked nothing for a while: it was quiet from then on."""
+    pid, begin = operator.process.pid, time.time()
+    seen = [(begin, processes.cpu_seconds(pid))]
+    while True:
+        await asyncio.sleep(0.25)
+        operator.look()
+        seen.append((time.time(), processes.cpu_seconds(pid)))
+        window = [one for one in seen if one[0] >= seen[-1][0] - QUIET_SECONDS]
+        (quiet, used), is_whole = window[0], len(window) < len(seen)
+        is_still = seen[-1][1] - used < QUIET_SECONDS * QUIET_SHARE_OF_A_CPU
+        if is_whole and is_still and all(call.verb == "watch" for call in asked.since(quiet)):
+            break
+        if seen[-1][0] > begin + START_SECONDS:
+            raise TimeoutError(f"the operator is not quiet {START_SECONDS} s after its start")
+    calls = asked.since(begin)
+    operator.wait_until_healthy()
+    writes = sum(call.is_write for call in calls)
+    return Start(round(quiet - begin, 2), round(used, 2), counted(calls), writes, processes.memory(pid))
+
+
+async def _bare_phase(
+    cluster: Cluster, account: Path, admin: Client, asked: Asked, sample: Lived, models: int
+) -> Phase:
+    """Have a bare client send, for as many models, what the operator sent for the sample in the second phase."""
+    driver, where = Driver(admin), places("bare", models, NAMESPACES)
+    await driver.make_namespaces(where)
+    await driver.send(creations(where))
+    (job,), (model,) = await driver.all_of(JOBS, [SAMPLE]), await driver.all_of(MODELS, [SAMPLE])
+    words = bare.words(job, model, await driver.uids(where))
+    creation = [call for call in sample.first_writes if is_creation_of(call, "jobs")]
+    await admin.send_rows(bare.Writes.of(creation, words).rows(), bare.AT_ONCE)
+    jobs = await driver.all_of(JOBS, where)
+    await driver.send(rows_of(controllers.WAITS, jobs))
+    done_rows = rows_of(controllers.IS_DONE, jobs)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "writes.json"
+        file.write_text(bare.Writes.of(sample.second_writes, words).text())
+        client = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "benchmarks.engine_room.bare", str(account), str(file)),
+            cwd=ROOT,
+            stdin=PIPE,
+            stdout=PIPE,
+        )
+        assert client.stdout is not None
+        await client.stdout.readline()  # it is ready
+        meter = Meter(cluster, {})
+        before, begin = meter.read(), time.time()
+        answering = asyncio.create_task(client.communicate(b"\n"))
+        await driver.send(done_rows)
+        done = time.time()
+        said, _ = await answering
+        used = meter.since(before)
+    if client.returncode:
+        raise RuntimeError(f"the bare client ended with {client.returncode}")
+    made = [call for call in asked.since(begin) if is_creation_of(call, *OBJECTS)]
+    phase = Phase(models, last_answer(made) - begin, done - begin, {"bare client": float(said), **used})
+    tell("a bare client's second phase", phase)
+    return phase
+
+
+def _each(counts: Mapping[str, int], models: int) -> dict[str, float]:
+    return {words: round(count / models, 2) for words, count in counts.items()}
+
+
+def _milliseconds(seconds: float, models: int) -> float:
+    return round(1000 * seconds / models, 2)
