@@ -33,8 +33,8 @@ class Build:
 
     @property
     def commit(self) -> str:
-        """The commit that is checked out, abbreviated as git does."""
-        command = ["git", "-C", str(self.folder), "rev-parse", "--short", "HEAD"]
+        """The commit that is checked out, abbreviated as git does, with a + where files differ from it."""
+        command = ["git", "-C", str(self.folder), "describe", "--always", "--dirty=+", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     @contextmanager

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from benchmarks.build import Build
 from benchmarks.machine import machine
 from tests.e2e.conftest import ROOT
 from tests.reliability.load import Outcome
-from tests.siege.test_hostile_tenant import commit
 from tests.support.api import Json
 
 FILE = ROOT / "benchmarks" / "results" / "zero-loss.json"
 
 
-_AT_FIRST = commit()
+_AT_FIRST = Build(ROOT).commit
 """What is measured: images are built from it, whatever is committed while clients ask."""
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
+from benchmarks.build import Build
 from benchmarks.machine import machine
 from tests.cluster import Cluster
 from tests.cluster.deploy import NAMESPACE, RELEASE
@@ -175,7 +175,7 @@ def show(alone: dict[str, float], beside: dict[str, float], siege: float, hostil
     result = {
         "step": "hostile-tenant",
         "finishedAt": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
+        "commit": Build(ROOT).commit,
         "machine": asdict(machine()),
         "seconds": rounded,
         "siegeSeconds": round(siege, 1),
@@ -184,9 +184,3 @@ def show(alone: dict[str, float], beside: dict[str, float], siege: float, hostil
         "operatorsPeakMemory": memory,
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def commit() -> str:
-    """The commit that is checked out, with a + where files differ from it."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
