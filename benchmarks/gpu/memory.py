@@ -2,10 +2,10 @@
 
     python -m benchmarks.gpu.memory --out FOLDER [--work FOLDER] [STEP...]
 
-STEP is budgets (each precision of ResNet-50 under each budget, under load), neighbours (two servers of a Transformer
-on one device, alone and together, and a third that does not fit), pictures (the same of ResNet-50), or convert, which
-all need. Writes one JSON file a step. With `--accelerator None` the `cpu` runtime goes the same way, without a device
-to look at, to try the script out.
+STEP is budgets (each precision of ResNet-50 under each budget, under load), neighbours (two servers on one device,
+alone and together, and a third that does not fit, of a ResNet-50 that enlarges its images itself), pictures (the same
+of ResNet-50), or convert, which all need. Writes one JSON file a step. With `--accelerator None` the `cpu` runtime goes
+the same way, without a device to look at, to try the script out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.gpu import run, server
 from benchmarks.gpu.driver_memory import Driver, sampled
-from benchmarks.gpu.models import SEED, VOCABULARY
+from benchmarks.gpu.models import SEED, THUMBNAIL
 
 GB = 10**9
 BUDGETS = (6 * GB, 8 * GB, 12 * GB, 24 * GB, 40 * GB)  # gpu.memory, with a workspace of 4 GiB
@@ -37,23 +37,16 @@ CLIENTS, BATCH = 4, 32
 NEIGHBOUR_PROCESSES = 2
 BUDGET_SECONDS, ALONE_SECONDS = 15.0, 30.0
 STEPS = ("convert", "budgets", "neighbours", "pictures")
-# By name: the network and the precision of what is served. INT8 takes longest, and so comes first.
 PRECISIONS = ("INT8", "FP32", "FP16")
-ENGINES = {**{precision: ("resnet50", precision) for precision in PRECISIONS}, "transformer": ("transformer", "FP32")}
-LENGTH = 384  # tokens of the Transformer's items: they are few bytes, and much to compute
+# By name: the network and the precision of what is served. INT8 takes longest, and so comes first.
+ENGINES = {
+    **{precision: ("resnet50", precision) for precision in PRECISIONS},
+    "enlarged": ("enlarged", "FP32"),
+    "small-FP32": ("small", "FP32"),
+    "small-FP16": ("small", "FP16"),
+}
 BUILDERS = 2  # more at once make a build many times slower
 LOOK_SECONDS = 0.5
-
-
-class OfOneLength(run.Benchmark):
-    """The Transformer for items of one length alone: TF-TRT makes 20 engines of it, and of a range of lengths one."""
-
-    def spec(self, precision: str) -> dict[str, Any]:
-        """The usual one; the verification data is of another length."""
-        spec = super().spec(precision)
-        only = {"min": [LENGTH], "opt": [LENGTH], "max": [LENGTH]}
-        spec["conversion"] |= {"dynamicShapes": None, "inputShapes": {"tokens": only}}
-        return {**spec, "verification": {}}
 
 
 class Memory:
@@ -63,7 +56,7 @@ class Memory:
         self.options = options
         self.gpu = options.accelerator == "GPU"
         self.precisions = PRECISIONS if self.gpu else ("FP32",)
-        self.benchmarks = {name: self.benchmark(name) for name in (*self.precisions, "transformer")}
+        self.benchmarks = {name: self.benchmark(name) for name in ENGINES}
         self.driver = Driver() if self.gpu else None
 
     def benchmark(self, engine: str) -> run.Benchmark:
@@ -73,8 +66,7 @@ class Memory:
         out, work = self.options.out / engine, self.options.work / network
         out.mkdir(exist_ok=True)
         fixed = {"model": network, "batch_sizes": [BATCH], "seconds": 1.0, "limit": math.inf, "environment": {}}
-        kind = OfOneLength if engine == "transformer" else run.Benchmark
-        return kind(argparse.Namespace(out=out, work=work, **told, **fixed))
+        return run.Benchmark(argparse.Namespace(out=out, work=work, **told, **fixed))
 
     def run(self, steps: list[str]) -> int:
         """The number of steps that failed."""
@@ -96,17 +88,18 @@ class Memory:
     def convert(self) -> dict[str, Any]:
         """Convert the networks, each as soon as there are few that still build engines."""
         end = time.monotonic() + self.options.limit
-        for engine in ("FP32", "transformer"):
-            self.benchmarks[engine].source()
+        asked = {name: self.benchmarks[name] for name in self.options.engines if self.gpu or "FP32" in ENGINES[name]}
+        for benchmark in {ENGINES[name][0]: one for name, one in asked.items()}.values():
+            benchmark.source()
         started: dict[str, Future[dict[str, Any]]] = {}
-        with ThreadPoolExecutor(len(self.benchmarks)) as threads:
-            for engine, benchmark in self.benchmarks.items():
+        with ThreadPoolExecutor(len(asked)) as threads:
+            for engine, benchmark in asked.items():
                 while sum(self.builds(one, ended) for one, ended in started.items()) >= BUILDERS:
                     time.sleep(LOOK_SECONDS)
                 benchmark.commands.end = end
                 started[engine] = threads.submit(benchmark.convert, ENGINES[engine][1])
                 started[engine].add_done_callback(partial(tell, engine))
-        for benchmark in self.benchmarks.values():
+        for benchmark in asked.values():
             benchmark.commands.end = math.inf
         for ended in started.values():
             ended.result()
@@ -145,7 +138,7 @@ class Memory:
 
     def neighbours(self) -> dict[str, Any]:
         """Two servers whose items are few bytes and much to compute, so that the device is what they share."""
-        return self.pair("transformer")
+        return self.pair("enlarged")
 
     def pictures(self) -> dict[str, Any]:
         """Two servers whose items are many bytes and little to compute."""
@@ -218,9 +211,9 @@ class Memory:
     def write_items(self, engine: str) -> None:
         """One batch that its network takes."""
         random = np.random.default_rng(SEED)
+        thumbnails = random.integers(0, 256, (BATCH, THUMBNAIL, THUMBNAIL, 3), np.uint8)
         images = random.random((BATCH, 224, 224, 3), dtype=np.float32)
-        tokens = random.integers(0, VOCABULARY, (BATCH, LENGTH)).astype(np.int32)
-        np.save(self.items(engine), tokens if ENGINES[engine][0] == "transformer" else images)
+        np.save(self.items(engine), thumbnails if ENGINES[engine][0] == "enlarged" else images)
 
     def load(
         self,
@@ -261,8 +254,12 @@ class Memory:
         benchmark = self.benchmarks[engine]
         benchmark.where()
         total = benchmark.device["memory_bytes"]
-        reserve = max(run.WORKSPACE_BYTES, self.told(engine)["measured"]["overheadBytes"])
-        return f"{np.floor((budget - reserve) / total * 1e4) / 1e4:.4f}"
+        return fraction(budget, max(run.WORKSPACE_BYTES, self.told(engine)["measured"]["overheadBytes"]), total)
+
+
+def fraction(budget: int, reserve: int, total: int) -> str:
+    """What is left of a budget beside what is reserved, all in bytes, as a part of the device, rounded down."""
+    return f"{np.floor((budget - reserve) / total * 1e4) / 1e4:.4f}"
 
 
 def tell(engine: str, ended: Future[dict[str, Any]]) -> None:
@@ -287,6 +284,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("/tmp/tftrt-memory"), help="folder for models, artifacts")
     parser.add_argument("--accelerator", choices=("GPU", "None"), default="GPU")
     parser.add_argument("--seconds", type=float, default=300.0, help="how long the two neighbours are under load")
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES), help="what is converted")
     parser.add_argument("--limit", type=float, default=math.inf, help="seconds that the conversions may take")
     parser.add_argument("--commit", default="", help="the commit that is measured, for the record")
     parser.add_argument("steps", nargs="*", metavar="STEP", choices=[*STEPS, []])

@@ -21,6 +21,8 @@ DIGITS_EPOCHS = 30
 # Of the Transformer encoder: a small BERT.
 LAYERS, WIDTH, HEADS, VOCABULARY, CLASSES = 6, 512, 8, 30_000, 1000
 LENGTHS = {"min": [16], "opt": [128], "max": [384]}
+# Of an image that is enlarged, and by how much: 9 kB travel for what costs three times as much as one of 224 x 224.
+THUMBNAIL, ENLARGED = 96, 4
 
 
 def picture_network(name: str, policy: str = "float32") -> Any:
@@ -42,6 +44,30 @@ def picture_network(name: str, policy: str = "float32") -> Any:
         if len(weight.shape) == 1:
             weight.assign_add(np.abs(random.normal(0, 0.05, weight.shape)).astype(np.float32))
     return model
+
+
+def enlarged() -> Any:
+    """ResNet-50 of images [batch, 96, 96, 3] of bytes, which it enlarges itself: few bytes, and much to compute."""
+    import tensorflow as tf
+
+    tf.keras.utils.set_random_seed(SEED)
+    image = tf.keras.Input((THUMBNAIL, THUMBNAIL, 3), dtype=tf.uint8, name="image")
+    x = tf.keras.layers.UpSampling2D(ENLARGED)(tf.cast(image, tf.float32) / 255)
+    size = THUMBNAIL * ENLARGED
+    return tf.keras.Model(image, tf.keras.applications.ResNet50(weights=None, input_shape=(size, size, 3))(x))
+
+
+def small() -> Any:
+    """Three convolutions of images [batch, 224, 224, 3]: many bytes, little to compute, and soon converted."""
+    import tensorflow as tf
+
+    tf.keras.utils.set_random_seed(SEED)
+    image = tf.keras.Input((224, 224, 3), name="image")
+    x = image
+    for channels in (16, 32, 64):
+        x = tf.keras.layers.Conv2D(channels, 3, strides=2, activation="relu")(x)
+    classes = tf.keras.layers.Dense(10, activation="softmax")(tf.keras.layers.GlobalAveragePooling2D()(x))
+    return tf.keras.Model(image, classes)
 
 
 def transformer() -> Any:
@@ -109,16 +135,22 @@ def write(name: str, folder: Path) -> None:
         np.savez(folder / "transformer-verification.npz", tokens=tokens.astype(np.int32))
     elif name != "digits":
         shape = (CALIBRATION_SAMPLES, *model.input_shape[1:])
-        images = np.random.default_rng(SEED).uniform(0, 1, shape).astype(np.float32)
-        arrays: dict[str, Any] = {model.input_names[0]: images}
+        arrays: dict[str, Any] = {model.input_names[0]: values(model, shape, SEED)}
         np.savez(folder / f"{name}-calibration.npz", **arrays)
     shape = (2, *(size or LENGTHS["opt"][0] for size in model.input_shape[1:]))
-    random = np.random.default_rng(SEED + 1)
-    asked = random.integers(0, VOCABULARY, shape) if name == "transformer" else random.uniform(0, 1, shape)
-    asked = asked.astype(model.inputs[0].dtype.as_numpy_dtype)
+    asked = values(model, shape, SEED + 1)
     np.savez(folder / f"{name}-answer.npz", input=asked, output=model(asked).numpy())
     # Last, so that its presence says that all is there.
     described.write_text(json.dumps(conversion))
+
+
+def values(model: Any, shape: tuple[int, ...], seed: int) -> Any:
+    """Of the model's input: token numbers, bytes, or numbers from 0 to 1."""
+    dtype = model.inputs[0].dtype.as_numpy_dtype
+    random = np.random.default_rng(seed)
+    integers = {np.int32: VOCABULARY, np.uint8: 256}
+    found = random.integers(0, integers[dtype], shape) if dtype in integers else random.uniform(0, 1, shape)
+    return found.astype(dtype)
 
 
 MODELS: dict[str, Callable[[Path], Any]] = {
@@ -127,6 +159,8 @@ MODELS: dict[str, Callable[[Path], Any]] = {
     "efficientnetb0": lambda _folder: picture_network("efficientnetb0"),
     "densenet121": lambda _folder: picture_network("densenet121"),
     "mobilenetv2half": lambda _folder: picture_network("mobilenetv2", "mixed_float16"),
+    "enlarged": lambda _folder: enlarged(),
+    "small": lambda _folder: small(),
     "transformer": lambda _folder: transformer(),
     "digits": digits,
 }

@@ -31,6 +31,15 @@ class CNN(Network):
         return {"classes": tf.nn.softmax(self.features(image))}
 
 
+class Refusing(Network):
+    """Refuses bright images, by an operation that TensorFlow computes on the host."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 32, 32, 3], tf.float32, name="image")])
+    def __call__(self, image: Any) -> dict[str, Any]:
+        with tf.control_dependencies([tf.debugging.assert_less(tf.reduce_max(image), 100.0, message="too bright")]):
+            return {"classes": tf.nn.softmax(self.features(tf.identity(image)))}
+
+
 class Wide(tf.Module):
     """Layers so large that TensorRT takes FP16 for its speed, whose kernels are of these scales.
 
@@ -205,6 +214,7 @@ def main(folder: Path) -> None:
     calibration(folder / "calibration")
     made = {
         "cnn": CNN,
+        "refusing": Refusing,
         "wide": lambda: Wide((0.27, 0.04, 0.04, 0.04)),
         # Behind its layers the mean value is 110, 27,500, 6.5e6 and 1.8e7. FP16 ends at 65,504.
         "large": lambda: Wide((100, 10, 10, 0.1)),
