@@ -28,8 +28,8 @@ and twelve clients asked its Service all the time, each in a process of its own 
 at a time. None of our own code asks twice: any error, any wrong answer and any call of more than {longest:.0f} s is a
 failure. Libraries do: tritonclient's HTTP sends a request again by itself where the connection that it had kept was
 closed before an answer began, and its gRPC a call of which the server says that it has not seen it. `httpx`, which
-keeps its connection, and `grpc`, a plain channel with gRPC's own retries switched off, send nothing again: their
-requests are counted apart.
+keeps its connection, and `grpc`, a plain channel with gRPC's own retries switched off, send nothing again: they ask
+most, and of them alone there are 20,000 and more in each row, of which 3,000 of 5 MB and 500 of 19 MB.
 """
 LONGEST_SECONDS = 60.0
 REPEATS_NOTHING = ("httpx", "grpc")

@@ -1,4 +1,6 @@
-"""What the library that ends connections costs: `python -m benchmarks.serving.connections`, by the converter's Python.
+"""What the library that ends connections costs: `python -m benchmarks.serving.connections [SECONDS]`.
+
+By the converter's Python; SECONDS is how long a round takes at each server.
 
 Servers of one model that does nothing but count the bytes of its input, two with the library and two without, are
 asked in turns by the same clients, inline over gRPC. Two numbers for each size of a request: calls a second, and the
@@ -186,7 +188,7 @@ def row(size: int, plain: list[list[Round]], library: list[list[Round]]) -> dict
     }
 
 
-def main() -> int:
+def main(seconds: float = SECONDS) -> int:
     """Measure, print, write the results; the exit code."""
     rows = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -198,14 +200,14 @@ def main() -> int:
             rounds: dict[bool, list[list[Round]]] = {kind: [[] for _ in range(SERVERS)] for kind in servers}
             turns = [(kind, number) for kind in servers for number in range(SERVERS)]
             for kind, number in turns:
-                servers[kind][number].round(size, SECONDS)  # warms up
+                servers[kind][number].round(size, seconds)  # warms up
             for _ in range(ROUNDS):
                 for kind, number in random.sample(turns, len(turns)):
-                    rounds[kind][number].append(servers[kind][number].round(size, SECONDS))
+                    rounds[kind][number].append(servers[kind][number].round(size, seconds))
             rows.append(row(size, rounds[False], rounds[True]))
             print(json.dumps(rows[-1]), flush=True)
     machine = {"cores": os.cpu_count(), "load": round(os.getloadavg()[1], 1), "kernel": platform.release()}
-    setting = {"clients": CLIENTS, "serversOfAKind": SERVERS, "rounds": ROUNDS, "secondsPerRound": SECONDS}
+    setting = {"clients": CLIENTS, "serversOfAKind": SERVERS, "rounds": ROUNDS, "secondsPerRound": seconds}
     RESULTS.write_text(json.dumps({"machine": machine, "setting": setting, "rows": rows}, indent=1) + "\n")
     slower = [one for one in rows if one["callsPerSecond"]["ratio"] < 1 - MOST_LOST]
     dearer = [one for one in rows if one["processorSecondsPerCall"]["ratio"] > 1 + MOST_LOST]
@@ -213,4 +215,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*map(float, sys.argv[1:])))

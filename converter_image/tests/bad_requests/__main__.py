@@ -87,6 +87,8 @@ def as_json(found: Findings) -> dict[str, Any]:
         "machine": machine(),
         "seconds": round(found.seconds),
         "requests": sum(found.answers.values()),
+        "arrived": found.arrived,
+        "counted": {"answered": found.counted.answered, "dropped": found.counted.dropped},
         "cases": told,
         "honest": [
             {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tests.bad_requests.grpc import Grpc
@@ -48,6 +48,8 @@ class Case:
     expected: str
     send: Callable[[Clients], list[str]]
     own: str = ""  # whose the answer is, where the protocol would have another one
+    beside: int = 0  # right requests of each act, which are answered
+    arrives: bool = False  # whether each request has reached the model's queue before its client leaves
 
     @property
     def name(self) -> tuple[str, str, str]:
@@ -154,15 +156,24 @@ def _left() -> Iterable[Case]:
     short, long = Question(4), Question(5, milliseconds=LONG_MILLISECONDS).request
 
     # When the first of three is answered, two are worked on, and what was sent after them waits.
-    yield Case("cancelled in the queue", "", HTTP, CLOSED_BY_CLIENT, lambda to: to.http.left_after(busy, victims))
-    yield Case("cancelled in the queue", "", GRPC, "CANCELLED", lambda to: to.grpc.cancelled_after(busy, victims))
+    yield from _given_up("cancelled in the queue", busy, victims)
     # Two are worked on at a time: when the shorter one is answered, the other one has begun.
-    yield Case("cancelled in flight", "", HTTP, CLOSED_BY_CLIENT, lambda to: to.http.left_after([short], [long]))
-    yield Case("cancelled in flight", "", GRPC, "CANCELLED", lambda to: to.grpc.cancelled_after([short], [long]))
+    yield from _given_up("cancelled in flight", [short], [long])
 
     hurried, expected = IMPATIENT_SECONDS, "DEADLINE_EXCEEDED"
     yield Case("a deadline of 1 ms", "", GRPC, expected, lambda to: [to.grpc.send(long.message(), hurried)[0]])
     yield Case("a deadline of 1 ms", "", HTTP, CLOSED_BY_CLIENT, lambda to: to.http.impatient(long, hurried))
+
+
+def _given_up(kind: str, first: Sequence[Question], victims: Sequence[Request]) -> Iterable[Case]:
+    """Some that are answered, and victims that are given up once the first of them is."""
+    beside = len(first)
+    yield Case(
+        kind, "", HTTP, CLOSED_BY_CLIENT, lambda to: to.http.left_after(first, victims), beside=beside, arrives=True
+    )
+    yield Case(
+        kind, "", GRPC, "CANCELLED", lambda to: to.grpc.cancelled_after(first, victims), beside=beside, arrives=True
+    )
 
 
 def _both(

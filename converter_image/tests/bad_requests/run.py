@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import threading
@@ -15,13 +16,17 @@ from tests.bad_requests.cases import Case, Clients, cases
 from tests.bad_requests.grpc import Grpc
 from tests.bad_requests.http import Http
 from tests.bad_requests.memory import Sample, processes, resident_mib
-from tests.bad_requests.request import Question
-from tests.box import Server
+from tests.bad_requests.request import MODEL, Question
+from tests.box import Server, until
+from tests.test_server_metrics import figures, requests
 
 SENDERS = 4
 HONEST = 2
 """Clients of each protocol."""
 SAMPLE_SECONDS = 1.0
+DROPPED = 0.9
+"""Of those that are cancelled in the queue over gRPC, the part that is at least never computed: beside other clients
+one may just be taken from it. What is given up over HTTP is computed all the same."""
 MOST_SECONDS = 600.0
 """Beyond what was asked for, after which something does not get on."""
 
@@ -36,10 +41,31 @@ class Honest:
 
 
 @dataclass
+class Counted:
+    """By how much the server's own figures (docs/metrics.md) had grown at the end."""
+
+    answered: int = 0
+    dropped: int = 0  # from Triton's queue, or by the backend before it was computed
+
+    @classmethod
+    def by(cls, server: Server) -> Counted:
+        """So far."""
+        now = figures(server)
+        dropped = now[f'nv_inference_request_failure{{model="{MODEL}",reason="CANCELED",version="1"}}']
+        return cls(int(now[requests(MODEL, "OK")]), int(dropped + now[requests(MODEL, "CANCELLED")]))
+
+    def since(self, before: Counted) -> Counted:
+        """The growth."""
+        return Counted(self.answered - before.answered, self.dropped - before.dropped)
+
+
+@dataclass
 class Findings:
     """What came of it all."""
 
     answers: Counter[tuple[Case, str]] = field(default_factory=Counter)
+    acts: Counter[Case] = field(default_factory=Counter)
+    counted: Counted = field(default_factory=Counted)
     failures: list[str] = field(default_factory=list)
     honest: dict[str, Honest] = field(default_factory=dict)
     memory: list[Sample] = field(default_factory=list)
@@ -50,9 +76,22 @@ class Findings:
         """How many requests of a kind were sent."""
         return sum(count for (case, _), count in self.answers.items() if (case.kind, case.protocol) == (kind, protocol))
 
+    @property
+    def arrived(self) -> int:
+        """Right requests that reached the model's queue: answered, or given up there or while they were computed."""
+        honest = sum(one.answered for one in self.honest.values())
+        beside = sum(case.beside * count for case, count in self.acts.items())
+        return honest + beside + sum(count for (case, _), count in self.answers.items() if case.arrives)
+
     def unexpected(self) -> list[str]:
         """What was not as it must be, in sentences."""
-        told = [f"{kind}, {protocol}: only {count} sent" for kind, protocol, count in self.missing]
+        queued = self.of("cancelled in the queue", "gRPC")
+        told: list[str] = []
+        if self.counted.dropped < DROPPED * queued:
+            told.append(f"{queued} were cancelled in the queue over gRPC, and {self.counted.dropped} were dropped")
+        if (known := self.counted.answered + self.counted.dropped) < self.arrived:
+            told.append(f"{self.arrived} right requests were sent, and the server knows of {known}")
+        told += [f"{kind}, {protocol}: only {count} sent" for kind, protocol, count in self.missing]
         told += [
             f"{case.kind}, {case.variant}, {case.protocol}: {count} times {code!r} instead of {case.expected!r}"
             for (case, code), count in self.answers.items()
@@ -71,6 +110,7 @@ def bombard(server: Server, each: int, seconds: float = 0.0) -> Findings:
     lock = threading.Lock()
     plan = _plan(found, each, seconds)
     watched = processes(server.process.pid)
+    before = Counted.by(server)
 
     def send() -> None:
         clients = Clients(Http(server.http), Grpc(server.grpc))
@@ -85,6 +125,7 @@ def bombard(server: Server, each: int, seconds: float = 0.0) -> Findings:
                 codes = [f"{type(error).__name__}: {error}"]
                 clients.http = Http(server.http)
             with lock:
+                found.acts[case] += 1
                 found.answers.update((case, code) for code in codes)
 
     def watch() -> None:
@@ -114,6 +155,11 @@ def bombard(server: Server, each: int, seconds: float = 0.0) -> Findings:
         for done in (watching, *asking):
             done.result()
     found.seconds = time.monotonic() - began
+    with contextlib.suppress(AssertionError):  # of those that never are is told with the rest
+        for _ in until("the last requests to be counted"):
+            found.counted = Counted.by(server).since(before)
+            if found.counted.answered + found.counted.dropped >= found.arrived:
+                break
     return found
 
 
