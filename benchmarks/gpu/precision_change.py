@@ -165,7 +165,7 @@ class Change:
         self.options = options
         self.memory = Memory(options)
         self.before, self.after = ("FP32", "FP16") if self.memory.gpu else ("FP32", "FP32")
-        self.counts: list[tuple[int, Any]] = []  # of those clients that are counted, by size
+        self.counts: list[tuple[str, int, Any]] = []  # of each client, how many rows it asks for and how often it has
 
     def run(self) -> dict[str, Any]:
         """What became of each client's requests."""
@@ -178,8 +178,7 @@ class Change:
                     count = _processes.Value("q", 0)
                     asked = (name, switch.ports[client.port], size, over, answers, count)
                     clients.append(_processes.Process(target=ask_on, args=asked))
-                    if name in COUNTED:
-                        self.counts.append((size, count))
+                    self.counts.append((name, size, count))
             for process in clients:
                 process.start()
             stack.callback(over.set)
@@ -211,11 +210,12 @@ class Change:
     def wait_for(self, part: float) -> None:
         """Wait until that part of what is enough has been asked, or for as long as is allowed."""
         end = time.monotonic() + self.options.seconds
-        while time.monotonic() < end and not all(
-            sum(count.value for of, count in self.counts if of == size) >= part * enough
-            for size, enough in ENOUGH.items()
-        ):
+        while time.monotonic() < end and any(self.asked(size) < part * enough for size, enough in ENOUGH.items()):
             time.sleep(LOOK_SECONDS)
+
+    def asked(self, rows: int) -> int:
+        """Requests of so many rows so far, of the clients that are counted."""
+        return sum(count.value for name, size, count in self.counts if name in COUNTED and size == rows)
 
     def serving(self, precision: str, name: str) -> Any:
         """A server of this precision."""
