@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import random
 import socket
 import subprocess
@@ -206,7 +205,7 @@ def main(seconds: float = SECONDS) -> int:
                     rounds[kind][number].append(servers[kind][number].round(size, seconds))
             rows.append(row(size, rounds[False], rounds[True]))
             print(json.dumps(rows[-1]), flush=True)
-    machine = {"cores": os.cpu_count(), "load": round(os.getloadavg()[1], 1), "kernel": platform.release()}
+    machine = {"cores": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[1], 1)}
     setting = {"clients": CLIENTS, "serversOfAKind": SERVERS, "rounds": ROUNDS, "secondsPerRound": seconds}
     RESULTS.write_text(json.dumps({"machine": machine, "setting": setting, "rows": rows}, indent=1) + "\n")
     slower = [one for one in rows if one["callsPerSecond"]["ratio"] < 1 - MOST_LOST]
