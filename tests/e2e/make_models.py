@@ -4,8 +4,8 @@
 
 FOLDER/tiny is a SavedModel with a seeded convolutional network; FOLDER/tiny.npz its input `images` [4, 8, 8, 3] and its
 answer `scores` [4, 10]; FOLDER/other and other.npz the same with other weights; FOLDER/frozen.pb the first as a frozen
-graph; FOLDER/totals what `tests/reliability/images.py` knows the answers of; FOLDER/text a folder that holds no
-SavedModel.
+graph; FOLDER/totals what `tests/reliability/images.py` knows the answers of; FOLDER/similarity scores all `queries`
+[n, 4] of a call with all its `candidates` [n, 4]; FOLDER/text a folder that holds no SavedModel.
 """
 
 import sys
@@ -35,6 +35,7 @@ def main(folder: Path) -> None:
         if name == "tiny":
             (folder / "frozen.pb").write_bytes(frozen(model))
     save_totals(folder / "totals")
+    save_similarity(folder / "similarity")
     (folder / "text").mkdir()
     (folder / "text" / "README").write_text("no model here\n")
 
@@ -49,6 +50,19 @@ def save_totals(folder: Path) -> None:
     module = tf.Module()
     specification = tf.TensorSpec((None, 224, 224, 3), tf.uint8, name="images")
     module.answer = tf.function(answer, input_signature=[specification])
+    tf.saved_model.save(module, str(folder), signatures=module.answer)
+
+
+def save_similarity(folder: Path) -> None:
+    """Compares every query with every candidate of the call, whoever sent them: `scores` [n, n]."""
+    import tensorflow as tf
+
+    def answer(queries: Any, candidates: Any) -> Any:
+        return {"scores": tf.matmul(queries, candidates, transpose_b=True)}
+
+    module = tf.Module()
+    specifications = [tf.TensorSpec((None, 4), tf.float32, name=name) for name in ("queries", "candidates")]
+    module.answer = tf.function(answer, input_signature=specifications)
     tf.saved_model.save(module, str(folder), signatures=module.answer)
 
 

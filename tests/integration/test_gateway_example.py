@@ -1,19 +1,14 @@
 """The example with TLS and authentication in front of a model, against the schemas of those who read it."""
 
-import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from tests.cluster import Cluster
-from tests.cluster.layout import SOURCE
-from tests.cluster.prerequisites import find
 from tests.support.api import Api
+from tests.support.go_modules import defined, module, tried
 from tests.support.waiting import eventually
 
 from .kubelet import serving
@@ -23,49 +18,21 @@ GATEWAY_API = ("gateways", "httproutes", "grpcroutes")
 ENVOY_GATEWAY = ("securitypolicies", "backendtrafficpolicies")
 
 
-def module(path: str) -> Path:
-    """The folder of a Go module, in the version that tools/gateway pins and with the hash that its go.sum has."""
-    go = find("go") or "/usr/local/go/bin/go"
-    done = subprocess.run(
-        [go, "mod", "download", "-json", path],
-        cwd=SOURCE / "tools" / "gateway",
-        env={**os.environ, "GOFLAGS": "-mod=mod"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return Path(json.loads(done.stdout)["Dir"])
-
-
 def definitions() -> list[Path]:
     """The custom resource definitions that the example is of."""
-    standard = module("sigs.k8s.io/gateway-api") / "config/crd/standard"
-    envoy = module("github.com/envoyproxy/gateway") / "charts/gateway-crds-helm/templates/generated"
+    standard = module("gateway", "sigs.k8s.io/gateway-api") / "config/crd/standard"
+    envoy = module("gateway", "github.com/envoyproxy/gateway") / "charts/gateway-crds-helm/templates/generated"
     return [
         *(standard / f"gateway.networking.k8s.io_{kind}.yaml" for kind in GATEWAY_API),
         *(envoy / f"gateway.envoyproxy.io_{kind}.yaml" for kind in ENVOY_GATEWAY),
     ]
 
 
-def plain(file: Path) -> Any:
-    """What a file of Envoy Gateway's chart has within the template's condition."""
-    text = "".join(line for line in file.read_text().splitlines(keepends=True) if not line.startswith("{{"))
-    return next(document for document in yaml.safe_load_all(text) if document)
-
-
 @pytest.fixture(scope="module")
 def gateway_apis(cluster: Cluster) -> Iterator[Cluster]:
     """The cluster with the kinds of the example."""
-    made = json.dumps({"apiVersion": "v1", "kind": "List", "items": [plain(file) for file in definitions()]})
-    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=made)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", "-", stdin=made)
-    yield cluster
-    cluster.kubectl("delete", "-f", "-", stdin=made)
-
-
-def tried(cluster: Cluster, text: str) -> str:
-    """What the API server says to these objects, of which it keeps nothing."""
-    return cluster.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
+    with defined(cluster, definitions()):
+        yield cluster
 
 
 def test_the_api_server_takes_the_example(gateway_apis: Cluster) -> None:

@@ -11,10 +11,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from ..domain.milestones import BecameReady, ConversionEnded, Milestone
+from ..domain.milestones import FAILURE_REASONS, BecameReady, ConversionEnded, Milestone
 from ..domain.verdict import Standing
 
 PASS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+OUTCOMES = ("Done", "Conflict", "WriteFailed", "InternalError", "Gone")
+"""How a pass may end: worker.py's words."""
 READY_SECONDS = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0)
 
 
@@ -66,13 +68,22 @@ class Metrics:
             ["kind", "code"],
             registry=self._registry,
         )
+        self._show_from_the_start()
+
+    def _show_from_the_start(self) -> None:
+        """Have series before there is anything to count: Prometheus sees no growth in one that first shows with 1."""
+        for outcome in OUTCOMES:
+            self._passes.labels(outcome)
+        self._conversions.labels("Succeeded", "Converted")
+        for reason in sorted(FAILURE_REASONS):
+            self._conversions.labels("Failed", reason)
 
     def watch(self, look: Callable[[], Now]) -> None:
         """Have what is counted at the time asked of this function."""
         self._registry.register(_Present(look))
 
     def passed(self, outcome: str, seconds: float) -> None:
-        """Count a pass; the outcome is one of worker.py's few."""
+        """Count a pass; the outcome is one of `OUTCOMES`."""
         self._passes.labels(outcome).observe(seconds)
 
     def requested(self, method: str, code: int) -> None:

@@ -1,4 +1,5 @@
-// Prometheus' own engine over what servers showed at /metrics, and prometheus-adapter's own way from its rules to a query.
+// Prometheus' own engine and its alerts over what servers showed at /metrics, and prometheus-adapter's own way from its
+// rules to a query.
 //
 // Reads a Request as JSON and writes an Answer for each of its questions. Both programs are here as libraries, without
 // what they do over the network: nothing listens, and nothing is kept.
@@ -23,19 +24,22 @@ type Request struct {
 	Questions []Question
 }
 
-// Question is an expression, or a metric of the adapter's that it makes one of; at is in seconds.
+// Question is an expression, or a metric of the adapter's that it makes one of, or a file of alerts; at is in seconds.
 type Question struct {
 	Expression string
 	Adapter    *AdapterQuestion
+	Alerts     string
 	At         float64
 }
 
-// Answer is what an instant query gives; a scalar is a sample without labels.
+// Answer is what an instant query gives; a scalar is a sample without labels. Of a file of alerts it has those that are
+// active, and nothing else.
 type Answer struct {
 	Expression string     `json:"expression"`
 	Selectors  []Selector `json:"selectors"`
 	Samples    []Sample   `json:"samples"`
 	Warnings   []string   `json:"warnings"`
+	Alerts     []Alert    `json:"alerts"`
 	Error      string     `json:"error"`
 }
 
@@ -80,6 +84,12 @@ func main() {
 }
 
 func answered(answer *Answer, question Question, stored storage, engine *promql.Engine, parses parser.Parser) error {
+	at := time.UnixMilli(milliseconds(question.At))
+	if question.Alerts != "" {
+		var err error
+		answer.Alerts, err = alerted(question.Alerts, at, stored, engine, parses)
+		return err
+	}
 	answer.Expression = question.Expression
 	if question.Adapter != nil {
 		made, err := question.Adapter.expression(stored, parses)
@@ -93,7 +103,6 @@ func answered(answer *Answer, question Question, stored storage, engine *promql.
 		return err
 	}
 	answer.Selectors = selectors(expression)
-	at := time.UnixMilli(milliseconds(question.At))
 	query, err := engine.NewInstantQuery(context.Background(), stored, nil, answer.Expression, at)
 	if err != nil {
 		return err

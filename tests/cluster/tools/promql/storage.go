@@ -16,18 +16,19 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
-// Scrape is what a target showed, in the text format; or that it was not there any more, where Text is empty.
+// Scrape is what a target showed, in the text format: nothing where it did not answer, or was Gone.
 type Scrape struct {
 	Target map[string]string
 	At     float64
 	Text   string
+	Gone   bool
 }
 
 // storage has every series of the scrapes, and answers the engine from memory.
 type storage []*promql.Series
 
-// scraped reads scrapes as Prometheus does: with the target's labels beside those of the text, and with a stale marker
-// where a series of the last scrape is not in this one.
+// scraped reads scrapes as Prometheus does: with the target's labels beside those of the text, with the series up for
+// whether it answered, and with a stale marker where a series of the last scrape is not in this one.
 func scraped(scrapes []Scrape) (storage, error) {
 	var all storage
 	known, shown := map[string]*promql.Series{}, map[string]map[string]bool{}
@@ -36,6 +37,14 @@ func scraped(scrapes []Scrape) (storage, error) {
 		found, err := parsed(scrape.Text, target)
 		if err != nil {
 			return nil, fmt.Errorf("the scrape of %s at %v s: %w", target, scrape.At, err)
+		}
+		if !scrape.Gone {
+			answered := 0.0
+			if scrape.Text != "" {
+				answered = 1
+			}
+			up := labels.NewBuilder(target).Set(labels.MetricName, "up").Labels()
+			found = append(found, promql.Sample{Metric: up, F: answered})
 		}
 		now := map[string]bool{}
 		for _, one := range found {
