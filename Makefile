@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: bench performance-results siege nodes zero-loss bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness bench-connections audit test-gpu setup clean
+.PHONY: bench performance-results siege nodes gateway zero-loss bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness bench-connections audit test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,6 +35,9 @@ siege: setup     ## A hostile tenant does everything at once beside an honest on
 
 nodes: setup     ## The tests that take longer on a cluster of two nodes: GPUs of two kinds, autoscaling
 	.venv/bin/pytest tests/nodes -s
+
+gateway: setup   ## examples/gateway.yaml in front of a served model: Envoy Gateway and Envoy, TLS, tokens; builds them once
+	.venv/bin/pytest tests/gateway -s
 
 zero-loss: setup ## Clients that repeat nothing, while servers are rolled, scaled, drained and upgraded; writes benchmarks/results
 	.venv/bin/pytest tests/reliability -s

@@ -6,7 +6,7 @@ leaves nothing behind.
 """
 
 from .cluster import Cluster
-from .images import Image, converter_image, fake_gpu_image, operator_image
+from .images import Image, converter_image, fake_gpu_image, gateway_image, operator_image
 from .prerequisites import Missing
 
-__all__ = ["Cluster", "Image", "Missing", "converter_image", "fake_gpu_image", "operator_image"]
+__all__ = ["Cluster", "Image", "Missing", "converter_image", "fake_gpu_image", "gateway_image", "operator_image"]

@@ -40,6 +40,8 @@ LABELS = tuple(f"nvidia.com/gpu.{what}" for what in ("product", "compute.major",
 
 A10 = Device("NVIDIA A10", "8.6", 23028 << 20)
 H200 = Device("NVIDIA H200", "9.0", 143771 << 20)
+B200 = Device("NVIDIA B200", "10.0", 183359 << 20)
+"""Newer than what TensorRT 8.5 knows."""
 
 
 def make_place(node: NodeLayout) -> None:

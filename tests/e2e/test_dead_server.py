@@ -22,7 +22,7 @@ from .conftest import Workspace
 from .test_served_model import is_serving
 
 SOON_SECONDS = 10
-"""Within which the kubelet tells the API server of an end, and every node's kube-proxy hears of it, on a busy machine."""
+"""Within which the kubelet has told the API server of an end, and kube-proxy has heard of it, on a busy machine."""
 KILL_THE_MODELS_PROCESS = """
 import os, pathlib, signal
 for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
@@ -150,9 +150,8 @@ def test_a_server_whose_models_process_is_killed_is_started_again_while_the_othe
     failures = [failure for one in outcomes for failure in one.failures]
     assert all("wrong answer" not in failure.words for failure in failures), failures
     assert len(failures) < 10 * len(traffic), failures
-    print(
-        f"{sum(one.requests for one in outcomes)} requests, {len(failures)} failed when a server of two died: {failures}"
-    )
+    requests = sum(one.requests for one in outcomes)
+    print(f"{requests} requests, {len(failures)} failed when a server of two died: {failures}")
 
 
 def test_a_server_that_the_kernel_kills_at_its_limit_of_memory_says_so_and_is_started_again(

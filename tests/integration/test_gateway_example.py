@@ -14,6 +14,8 @@ from tests.support.waiting import eventually
 from .kubelet import serving
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gateway.yaml"
+LONGEST_CALL = "120s"
+"""docs/how-it-works.md, the end of a pod."""
 GATEWAY_API = ("gateways", "httproutes", "grpcroutes")
 ENVOY_GATEWAY = ("securitypolicies", "backendtrafficpolicies")
 
@@ -69,4 +71,6 @@ def test_the_routes_lead_to_the_ports_that_a_model_has_and_the_model_lets_the_ga
         assert ports[backend["port"]] == protocol
     policy = eventually(lambda: api.get("NetworkPolicy", "resnet50"))["spec"]
     asked = next(rule for rule in policy["ingress"] if any(port["port"] == "http" for port in rule["ports"]))
+    assert documents["HTTPRoute"]["spec"]["rules"][0]["timeouts"]["request"] == LONGEST_CALL
+    assert documents["BackendTrafficPolicy"]["spec"]["timeout"]["http"]["requestTimeout"] == LONGEST_CALL
     assert asked["from"] == documents["TRTModel"]["spec"]["serving"]["networkPolicy"]["from"]

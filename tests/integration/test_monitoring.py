@@ -234,7 +234,7 @@ CASES = [
         (replace(WELL, waits=growing), STANDBY),
         (replace(WELL, waits=lambda seconds: 59.0 if seconds % 600 else 600.0), STANDBY),
         {**OPERATOR, "pod": LEADER, "job": f"{NAMESPACE}/{RELEASE}", "severity": "warning"},
-        "waits for 59m 5",
+        "waits for 59m 31s to be looked at",
     ),
     Case(
         "TFTRTOperatorFault",

@@ -1,7 +1,7 @@
 """Nobody fights over the number of servers: Kubernetes' own autoscaler, kubectl, ours, and what a spec says.
 
-What was written is counted by `metadata.generation`, which the API server raises with every write that changes a spec. There
-is no metrics server here: an autoscaler knows its smallest and its largest number alone, and looks every two seconds.
+What was written is counted by `metadata.generation`, which the API server raises with every write that changes a spec.
+There is no metrics server here: an autoscaler knows its smallest and largest number alone, and looks every two seconds.
 """
 
 import subprocess
@@ -94,17 +94,31 @@ def test_ours_goes_by_its_bounds_and_the_operator_leaves_the_number_to_it(api: A
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_autoscalers_of_the_same_pods_both_stand_still(api: Api, kind: str) -> None:
-    """Also where the bounds of the two cannot both be kept."""
     serving(api, serving={"autoscaling": {"minReplicas": 2, "maxReplicas": 3}})
     eventually(lambda: numbers(api)[1] == 2, seconds=30)
-    api.create(autoscaler(kind, 5, 6))
+    api.create(autoscaler(kind, 1, 6))
     eventually(lambda: conditions(api)["ScalingActive"] == ("False", "AmbiguousSelector"), seconds=60)
     assert "exclude each other" in message(api, "ScalingActive")
     expect_quiet(api)
 
 
-def test_one_that_goes_by_the_deployment_is_overruled_by_the_spec(api: Api) -> None:
-    """docs/autoscaling.md has it go by the TRTModel: this is what becomes of it otherwise."""
+def test_one_beside_ours_that_wants_a_number_beyond_its_bounds_is_refused_it(api: Api) -> None:
+    """Kubernetes looks for others that scale the same pods only once a number is within an autoscaler's own bounds."""
+    serving(api, serving={"autoscaling": {"minReplicas": 2, "maxReplicas": 3}})
+    eventually(lambda: numbers(api)[1] == 2, seconds=30)
+    api.create(autoscaler("TRTModel", 5, 6))
+
+    def able() -> Json:
+        found = api.get("HorizontalPodAutoscaler", "mine")["status"]["conditions"]
+        return next(one for one in found if one["type"] == "AbleToScale")
+
+    assert eventually(lambda: able()["status"] == "False" and able(), seconds=30)["reason"] == "FailedUpdateScale"
+    assert "HorizontalPodAutoscaler sets the number" in able()["message"]
+    expect_quiet(api)
+
+
+def test_one_on_the_deployment_is_overruled_again_and_again(api: Api) -> None:
+    """Why docs/autoscaling.md has a user's autoscaler scale the TRTModel."""
     serving(api)
     api.create(autoscaler("Deployment", 2, 4))
     before = generations(api)

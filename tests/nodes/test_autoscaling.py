@@ -107,3 +107,47 @@ def test_a_model_with_a_largest_number_of_replicas_alone_is_scaled_up_under_load
     peak = seen.index(max(seen))
     assert seen == [*sorted(seen[:peak]), *sorted(seen[peak:], reverse=True)], "somebody else sets the replicas, too"
     print(f"{heavy.answered + light.answered} requests, none failed; replicas {seen}")
+
+
+def test_an_autoscaler_of_the_users_scales_the_trtmodel_and_nobody_writes_against_it(
+    workspace: Workspace, measured: None
+) -> None:
+    api = workspace.api
+    subprocess.run([CONVERTER_PYTHON, ROOT / "examples" / "resnet50.py", workspace.volume / "resnet50"], check=True)
+    images = np.load(workspace.volume / "resnet50.npz")["input_1"][:1]
+    api.create(trtmodel(serving={"resources": {"requests": {"cpu": "250m"}}}))
+    eventually(lambda: is_serving(api, "resnet50"), seconds=300)
+    address = workspace.address("resnet50")
+    eventually(lambda: [infer_grpc(address, "resnet50", input_1=images)])
+
+    # A second server takes a whole core while it starts, and so does each of two that are asked without a pause.
+    cpu = {"name": "cpu", "container": "server", "target": {"type": "AverageValue", "averageValue": "400m"}}
+    target = {"apiVersion": "tftrt.dev/v1alpha1", "kind": "TRTModel", "name": "resnet50"}
+    api.create(
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "mine"},
+            "spec": {
+                "scaleTargetRef": target,
+                "maxReplicas": 2,
+                "metrics": [{"type": "ContainerResource", "containerResource": cpu}],
+                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 30}},
+            },
+        }
+    )
+    before = api.get("TRTModel", "resnet50")["metadata"]["generation"]
+    light = Load(address, images, clients=1, pause_seconds=1)
+    with replicas_seen(api) as seen, light.running():
+        with Load(address, images, clients=4).running():
+            eventually(lambda: ready_replicas(api) == 2, seconds=300)
+        eventually(lambda: api.get("Deployment", "resnet50")["spec"]["replicas"] == 1, seconds=300)
+        workspace.kubectl("scale", "trtmodel/resnet50", "--replicas=2")
+        eventually(lambda: seen == [1, 2, 1, 2, 1], seconds=300)
+        with api.watch("TRTModel", 60) as events:
+            after = {event["object"]["metadata"]["generation"] for event in events}
+    assert seen == [1, 2, 1, 2, 1], "somebody else sets the replicas, too"
+    assert api.get("TRTModel", "resnet50")["metadata"]["generation"] == before + 4, "each number was written once"
+    assert after <= {before + 4}, "a minute in which there is nothing to do"
+    assert light.failures == []
+    print(f"{light.answered} requests, none failed; replicas {seen}")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.cluster import Cluster, fake_gpu_image
-from tests.cluster.devices import A10, H200
+from tests.cluster.devices import A10, B200, H200
 from tests.cluster.layout import NodeLayout
 from tests.e2e.conftest import Workspace
 from tests.e2e.inference import infer, relative_error
@@ -96,6 +96,36 @@ def test_engines_are_served_on_the_kind_of_gpu_that_they_were_built_on_and_on_no
         cluster.set_gpus(first, 1, A10)
         cluster.set_gpus(second, 1, H200)
     eventually(lambda: is_serving(api, "tiny"), seconds=180)
+
+
+def test_a_gpu_that_is_newer_than_the_runtimes_tensorrt_is_told_before_anything_is_built(
+    workspace: Workspace, second: NodeLayout
+) -> None:
+    """By the node's label, so that nothing starts there; where there is no label, by the container itself."""
+    api, cluster, first = workspace.api, workspace.cluster, workspace.cluster.layout.first
+    cluster.set_gpus(first, 1, B200)
+    cluster.set_gpus(second, 0)
+    try:
+        model = {"source": {"uri": "pvc://models/tiny"}, "runtime": "fake-gpu", "conversion": {"precision": "FP16"}}
+        api.create(trtmodel("tiny", **model))
+        (job,) = eventually(lambda: api.list("Pod", "app.kubernetes.io/component=conversion"))
+        eventually(lambda: "affinity" in unschedulable(api, job), seconds=30)
+        eventually(lambda: "compute capability of at most 9.0" in message(api, "Ready", "tiny"))
+        assert conditions(api, "tiny")["Ready"] == ("False", "ConversionPending")
+        assert "for runtime 'fake-gpu' knows no newer" in message(api, "Ready", "tiny")
+
+        cluster.set_gpus(first, 1, B200, labelled=False)
+        eventually(lambda: conditions(api, "tiny").get("Stalled") == ("True", "GPUUnfit"), seconds=180)
+        told = message(api, "Stalled", "tiny")
+        assert f"This node's GPU is a {B200.name}, of compute capability 10.0" in told
+        assert "knows GPUs up to 9.0" in told
+        assert [pod["metadata"]["name"] for pod in api.list("Pod", "app.kubernetes.io/component=conversion")] == [
+            job["metadata"]["name"]
+        ], "it is tried once"
+        assert not list(workspace.volume.glob("tftrt/*/*/*/builds"))
+    finally:
+        cluster.set_gpus(first, 1, A10)
+        cluster.set_gpus(second, 1, H200)
 
 
 def unschedulable(api: Api, pod: Json) -> str:

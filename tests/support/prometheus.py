@@ -29,7 +29,7 @@ def series(shown: str = SHOWN) -> dict[str, set[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a server is asked: requests in each second, of which each waits and then takes so many seconds.
+    """What a server is asked: requests of one item in each second, of which each waits, is a batch, and takes so long.
 
     It begins and ends so many seconds after the server's container started.
     """
@@ -53,6 +53,8 @@ class Load:
         yield 'nv_inference_queue_duration_us{model="resnet50",version="1"}', count * self.waits * 1e6
         yield 'tftrt_request_duration_seconds_sum{model="resnet50"}', count * self.takes
         yield 'tftrt_request_duration_seconds_count{model="resnet50"}', count
+        yield 'tftrt_batch_size_sum{model="resnet50"}', count
+        yield 'tftrt_batch_size_count{model="resnet50"}', count
         for name, bound in re.findall(r'(tftrt_request_duration_seconds_bucket{.*le="(.*)"}) ', SHOWN):
             if self.takes <= float(bound):
                 yield name, count
