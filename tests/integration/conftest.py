@@ -67,7 +67,11 @@ class OperatorProcess:
 
     def start(self) -> None:
         self.launch()
-        self.wait_until_healthy()
+        try:
+            self.wait_until_healthy()
+        except BaseException:
+            self.kill()  # it would answer on the port of whoever is started after it
+            raise
 
     def wait_until_healthy(self) -> None:
         eventually(self._healthy, seconds=30)

@@ -57,9 +57,9 @@ def prometheus_operator(cluster: Cluster) -> Iterator[Cluster]:
     folder = module("monitoring", "github.com/prometheus-operator/prometheus-operator") / "example"
     place = folder / "prometheus-operator-crd"
     with defined(cluster, [place / f"monitoring.coreos.com_{kind}.yaml" for kind in MONITORING_KINDS]):
-        cluster.kubectl("create", "namespace", NAMESPACE)
+        if f"namespace/{NAMESPACE}" not in cluster.kubectl("get", "namespaces", "-o", "name").split():
+            cluster.kubectl("create", "namespace", NAMESPACE)
         yield cluster
-        cluster.kubectl("delete", "namespace", NAMESPACE)
 
 
 def test_nothing_of_it_is_there_unless_it_is_asked_for() -> None:
