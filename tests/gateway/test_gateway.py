@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import grpc
 import httpx
 import numpy as np
 import pytest
@@ -131,7 +130,7 @@ def test_what_no_route_names_is_not_there_over_grpc(behind: Behind) -> None:
     for call in (client.get_model_repository_index, client.get_inference_statistics):
         with pytest.raises(InferenceServerException) as refused:
             call(headers=headers)
-        assert refused.value.status() in {f"StatusCode.{code.name}" for code in (grpc.StatusCode.UNIMPLEMENTED,)}
+        assert refused.value.status() == "StatusCode.UNIMPLEMENTED"
 
 
 def test_nobody_comes_round_the_gateway(behind: Behind) -> None:
