@@ -163,7 +163,7 @@ def test_a_server_that_the_kernel_kills_at_its_limit_of_memory_says_so_and_is_st
     eventually(lambda: is_serving(api, "tiny"), seconds=240)
     (server,) = servers(api)
 
-    # What is sent lies in the server's memory until the last byte has come.
+    # What is sent lies in the server's memory until the last byte has come: 3 GiB in all.
     with repeated(lambda: post_zeros(server["status"]["podIP"], ZEROS), threads=24):
         end = eventually(lambda: last_end(api, server), seconds=120)
     assert end["reason"] == "OOMKilled" or json.loads(end["message"])["reason"] == "OutOfMemory", end
