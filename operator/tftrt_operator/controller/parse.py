@@ -87,7 +87,6 @@ def parse_job(body: Json) -> ObservedJob:
         message=end.get("message", ""),
         started_at=status.get("startTime"),
         finished_at=end.get("lastTransitionTime"),
-        has_ttl=spec.get("ttlSecondsAfterFinished") is not None,
         has_deadline=spec.get("activeDeadlineSeconds") is not None,
         deleting="deletionTimestamp" in metadata,
         created_at=metadata["creationTimestamp"],

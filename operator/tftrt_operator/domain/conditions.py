@@ -41,6 +41,15 @@ def standing_of(status: TRTModelStatus) -> Standing:
     return Standing.RECONCILING
 
 
+def is_awaited(before: TRTModelStatus, after: TRTModelStatus) -> bool:
+    """Return whether a status is one that somebody may wait for: of another generation, or another standing.
+
+    Everything between, such as another reason for which it is still on its way, tells how far it has come.
+    """
+    of_another = before.observed_generation != after.observed_generation
+    return of_another or standing_of(before) != standing_of(after)
+
+
 def conditions(claims: Iterable[Claim], before: TRTModelStatus, generation: int, now: str) -> tuple[Condition, ...]:
     """Return the conditions of a generation. `now` is an RFC 3339 time; it is used only where a status changes."""
     return tuple(_condition(claim, before.condition(claim.type), generation, now) for claim in claims)
