@@ -52,6 +52,9 @@ class Refusing:
         self.questions.append(reference.kind)
         return self.body if reference.kind == "TRTModel" else None
 
+    async def metadata(self, reference: Any) -> dict[str, Any] | None:
+        return await self.get(reference)
+
     async def create(self, manifest: Any) -> dict[str, Any]:
         self._answer(manifest.kind)
         metadata = {"uid": "uid-job", "resourceVersion": "2", "creationTimestamp": "2026-01-01T00:00:00Z"}

@@ -56,7 +56,7 @@ class Keeping:
         self.writes.append(f"create {manifest.kind}")
         return self.keep(manifest.body)
 
-    async def apply(self, manifest: Any, *, force: bool) -> Json:
+    async def apply(self, manifest: Any, **_: bool) -> Json:
         self.writes.append(f"apply {manifest.kind}")
         return self.keep(manifest.body)
 
@@ -124,8 +124,8 @@ class Life:
 
     def deployment_says(self, reason: str, available: int) -> None:
         counts = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": available, "availableReplicas": available}
-        told = {"observedGeneration": 1, **counts, "conditions": [{"type": "Progressing", "status": "True"}]}
-        told["conditions"][0]["reason"] = reason
+        conditions = [{"type": "Progressing", "status": "True", "reason": reason}]
+        told = {"observedGeneration": 1, **counts, "conditions": conditions}
         self.sees(self.server.change("Deployment", "resnet50", status=told))
 
 
@@ -135,7 +135,7 @@ def life() -> Life:
 
 
 async def test_a_model_becomes_ready_with_ten_writes_and_no_state_that_a_pass_ends_itself_is_told(life: Life) -> None:
-    """Each step is worked on to its end before the next one comes, and has lasted for as long as it takes to be told."""
+    """Each step is worked on to its end before the next one comes, and lasts for as long as it takes to be told."""
 
     async def writes() -> list[str]:
         made = await life.work()
@@ -165,6 +165,16 @@ async def test_a_model_becomes_ready_with_ten_writes_and_no_state_that_a_pass_en
     assert await writes() == ["status Serving"]
     assert sum(Counter(life.server.writes).values()) == 10
     assert await writes() == []
+
+
+async def test_a_model_of_which_there_was_news_is_not_asked_for(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    await life.work()
+    assert life.server.reads == ["NetworkPolicy"], "whose name somebody else may have taken"
+    life.server.reads.clear()
+    monkeypatch.setattr("tftrt_operator.controller.obstacles.FRESH_SECONDS", -1.0)
+    await life.come_to_a_server()
+    await life.work()
+    assert sorted(life.server.reads) == ["Deployment", "NetworkPolicy", "Service", "TRTModel", "TRTModel"]
 
 
 async def test_a_state_on_the_way_that_lasts_is_told(life: Life) -> None:

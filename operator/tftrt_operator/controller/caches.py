@@ -54,6 +54,8 @@ class Caches:
         self._enqueue = enqueue
         self._seen: dict[Key, tuple[str, int]] = {}
         """UID and resource version of each TRTModel, whether it can be read or not."""
+        self._heard: dict[Key, float] = {}
+        """When there was news of each TRTModel last, by the monotonic clock."""
         self._models: dict[Key, TRTModel] = {}
         self._unreadable: dict[Key, UnreadableModel] = {}
         self._expected: dict[Key, tuple[str, TRTModelStatus]] = {}
@@ -117,6 +119,10 @@ class Caches:
         """Return UID and resource version of each TRTModel of a namespace or of all, as it was seen last."""
         return {key: seen for key, seen in self._seen.items() if namespace in (None, key[0])}
 
+    def silent_seconds(self, key: Key) -> float:
+        """Return for how long there has been no news of a TRTModel."""
+        return time.monotonic() - self._heard.get(key, float("-inf"))
+
     def standings(self) -> Mapping[Standing, int]:
         """Return how many TRTModels stand how, by their status as it was seen last."""
         statuses = [model.status for model in self._models.values()]
@@ -136,6 +142,7 @@ class Caches:
         if seen_version >= version:
             return
         self._seen[key] = uid, version
+        self._heard[key] = time.monotonic()
         before, unreadable = self._models.pop(key, None), self._unreadable.pop(key, None)
         self._forget_needs(key)
         try:
@@ -169,7 +176,7 @@ class Caches:
         if self._seen.get(key, ("", 0))[0] != uid:
             return
         self._forget_needs(key)
-        for table in (self._seen, self._expected, self._models, self._unreadable, self._concessions):
+        for table in (self._seen, self._heard, self._expected, self._models, self._unreadable, self._concessions):
             table.pop(key, None)
 
     def concede(self, key: Key, kind: str, name: str, conceded: Concession | None) -> None:

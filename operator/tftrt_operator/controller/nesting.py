@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Self
 
 import aiohttp
+import orjson
 
 DEEPEST_LEVEL = 200
 """What lies deeper is left out. kopf copies each object by a function that calls itself, twice for a level."""
@@ -24,6 +25,10 @@ def loads(text: str | bytes) -> Any:
     Raises:
         ValueError: it is no JSON.
     """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass  # it takes about a thousand levels as well, and no numbers beyond all bounds, which Python's own does
     try:
         return json.loads(text)
     except RecursionError:

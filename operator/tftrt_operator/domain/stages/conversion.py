@@ -93,6 +93,7 @@ def _is_ours(model: TRTModel, job: ObservedJob) -> bool:
 
 
 def has_started(job: ObservedJob, observation: Observation) -> bool:
+    """Return whether a container of a Job's has ever run."""
     return any(pod.started for pod in pods_of(job, observation))
 
 
