@@ -450,15 +450,12 @@ async def test_a_list_is_of_one_namespace_or_of_all(
     assert server.asked[0].path == path
 
 
-async def test_metadata_number_and_watch_of_one_namespace_are_asked_for_there(
-    server: FakeApiServer, cluster: Cluster
-) -> None:
+async def test_number_and_watch_of_one_namespace_are_asked_for_there(server: FakeApiServer, cluster: Cluster) -> None:
     server.answers = [says(page_body())]
-    assert [item async for item in cluster.list_metadata("Job", "default")] == []
     assert await cluster.count("Job", "default") == 0
     server.answers = [streams(feed_of(End.WHOLE))]
     assert [event async for event in cluster.watch("Job", "", "7", "default")] == []
-    assert [asked.path for asked in server.asked] == ["/apis/batch/v1/namespaces/default/jobs"] * 3
+    assert [asked.path for asked in server.asked] == ["/apis/batch/v1/namespaces/default/jobs"] * 2
 
 
 async def test_items_of_a_list_say_what_they_are(server: FakeApiServer, cluster: Cluster) -> None:

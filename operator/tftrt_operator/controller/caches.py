@@ -52,6 +52,8 @@ class Caches:
     ) -> None:
         self._catalogue = catalogue
         self._enqueue = enqueue
+        self.newest_version = 0
+        """Of all TRTModels that were ever seen."""
         self._seen: dict[Key, tuple[str, int]] = {}
         """UID and resource version of each TRTModel, whether it can be read or not."""
         self._heard: dict[Key, float] = {}
@@ -119,6 +121,11 @@ class Caches:
         """Return UID and resource version of each TRTModel of a namespace or of all, as it was seen last."""
         return {key: seen for key, seen in self._seen.items() if namespace in (None, key[0])}
 
+    def has_seen(self, key: Key, uid: str, version: int) -> bool:
+        """Return whether a TRTModel has been seen as it was at a version, or later."""
+        seen = self._seen.get(key)
+        return seen is not None and seen[0] == uid and seen[1] >= version
+
     def silent_seconds(self, key: Key) -> float:
         """Return for how long there has been no news of a TRTModel."""
         return time.monotonic() - self._heard.get(key, float("-inf"))
@@ -143,6 +150,7 @@ class Caches:
             return
         self._seen[key] = uid, version
         self._heard[key] = time.monotonic()
+        self.newest_version = max(self.newest_version, version)
         before, unreadable = self._models.pop(key, None), self._unreadable.pop(key, None)
         self._forget_needs(key)
         try:

@@ -249,21 +249,6 @@ class Cluster:
         items = [{**item, "apiVersion": data.get("apiVersion", ""), "kind": kind} for item in data.get("items") or ()]
         return Page(items, metadata["resourceVersion"], metadata.get("continue", ""))
 
-    async def list_metadata(self, kind: str, namespace: str | None) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield the metadata of all objects of a kind, of a namespace or of all.
-
-        Raises:
-            ApiError: refused.
-        """
-        query = {"limit": str(PAGE)}
-        while True:
-            data = await self._request("GET", _collection(kind, namespace), query, accept=_METADATA_LIST)
-            for item in data.get("items") or ():
-                yield item["metadata"]
-            if not (further := (data.get("metadata") or {}).get("continue")):
-                return
-            query["continue"] = further
-
     async def count(self, kind: str, namespace: str | None) -> int:
         """Return how many objects of a kind there are, in a namespace or in all.
 

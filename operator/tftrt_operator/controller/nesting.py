@@ -5,7 +5,7 @@ end the watch and every list that it is in.
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
 import aiohttp
@@ -92,8 +92,12 @@ class FlatResponse(aiohttp.ClientResponse):
         """Take the response's head; its body, where it is a watch's, comes line by line."""
         await super().start(connection)
         if "watch" in self.url.query:
-            self.content = _FlatLines(self.content)  # type: ignore[assignment]
+            self.content = _FlatLines(self.content, self.passes)  # type: ignore[assignment]
         return self
+
+    def passes(self, _line: bytes) -> bool:
+        """Return whether a line of a watch goes on to who reads it."""
+        return True
 
     async def json(self, **settings: Any) -> Any:
         """Return the body, parsed; of a list each item is flat."""
@@ -110,8 +114,9 @@ def _flat(item: Any) -> Any:
 class _FlatLines:
     """A stream of JSON lines, each no deeper than it may be; in all else the stream that it is made of."""
 
-    def __init__(self, stream: aiohttp.StreamReader) -> None:
+    def __init__(self, stream: aiohttp.StreamReader, passes: Callable[[bytes], bool]) -> None:
         self._stream = stream
+        self._passes = passes
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -119,5 +124,7 @@ class _FlatLines:
     async def iter_chunked(self, _size: int) -> AsyncIterator[bytes]:
         """Yield the lines."""
         async for line in lines_of(self._stream.iter_any()):
+            if not self._passes(line):
+                continue
             may_be_deep = line.count(b"{") + line.count(b"[") > DEEPEST_LEVEL
             yield (flattened(line.decode()).encode() if may_be_deep else line) + b"\n"
