@@ -42,12 +42,14 @@ def standing_of(status: TRTModelStatus) -> Standing:
 
 
 def is_awaited(before: TRTModelStatus, after: TRTModelStatus) -> bool:
-    """Return whether a status is one that somebody may wait for: of another generation, or another standing.
+    """Return whether a status is one that somebody may wait for: of another generation, standing, or reason for it.
 
-    Everything between, such as another reason for which it is still on its way, tells how far it has come.
+    All else, such as numbers, tells how far it has come.
     """
-    of_another = before.observed_generation != after.observed_generation
-    return of_another or standing_of(before) != standing_of(after)
+    was, now = before.condition(ConditionType.READY), after.condition(ConditionType.READY)
+    if was is None or now is None or before.observed_generation != after.observed_generation:
+        return True
+    return standing_of(before) != standing_of(after) or (was.status, was.reason) != (now.status, now.reason)
 
 
 def conditions(claims: Iterable[Claim], before: TRTModelStatus, generation: int, now: str) -> tuple[Condition, ...]:

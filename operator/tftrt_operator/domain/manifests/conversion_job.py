@@ -1,6 +1,6 @@
 """The conversion Job: lookup and fetch the model, convert it on a GPU, publish the artifact."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from ...api.conversion import Calibration
@@ -10,6 +10,7 @@ from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..fingerprint import normalized_uri
 from ..manifest import Manifest, digest
 from ..record import EngineKey
+from ..remembered import remembered
 from ..runtime import Accelerator, Runtime
 from ..told_uri import told_uri
 from . import names, placement, pods, resources
@@ -53,6 +54,12 @@ def conversion_job(model: TRTModel, runtime: Runtime, key: EngineKey) -> Manifes
     return Manifest(job)
 
 
+def _identity_of_run(model: TRTModel, runtime: Runtime, key: EngineKey) -> Hashable:
+    named = (model.metadata.namespace, model.metadata.name, model.metadata.annotations.get(RETRY_ANNOTATION, ""))
+    return id(model.spec), *named, id(runtime), key
+
+
+@remembered(_identity_of_run)
 def conversion_job_name(model: TRTModel, runtime: Runtime, key: EngineKey) -> str:
     """Return `<name>-<fingerprint8>-<run4>`: a failed run never blocks a corrected one, which has another name."""
     run = digest(

@@ -34,7 +34,6 @@ else says that it is not to be run again. To set it afterwards is one write more
 
 def convert(model: TRTModel, target: Target, observation: Observation, now: datetime) -> Step:
     """Return what brings the engine's record about, when there is none yet."""
-    name = conversion_job_name(model, target.runtime, target.key)
     tidy = _delete_stale_jobs(model, target, observation, now)
     gone = {reference.uid for reference in tidy.deletes}
     here = [job for job in engine_jobs(target, observation) if job.uid not in gone]
@@ -44,18 +43,19 @@ def convert(model: TRTModel, target: Target, observation: Observation, now: date
         if job.state is JobState.SUCCEEDED:
             return _take_result(model, target, observation, job, tidy, now)
     for job in jobs:
-        if job.state is JobState.LIVE and not _holds_up(model, name, job, observation, now):
+        if job.state is JobState.LIVE and not _holds_up(model, target, job, observation, now):
             # Nothing else brings us back to a Job that does not start.
             wait = None if _is_ours(model, job) or has_started(job, observation) else TWINS_PATIENCE
             writes = tidy + _join_job(model, job) + _end_overdue(model, job, observation)
             return Step(_progress(model, target, job, observation), writes, wait)
+    name = conversion_job_name(model, target.runtime, target.key)
     for job in jobs:
         if job.name == name:
             return Step(_failure(model, job, observation), tidy)
     if any(job.name == name and job.deleting for job in here):
         return Step(reconciling("ConversionPending", f"waiting for Job {name}, which is being deleted, to go"), tidy)
     for job in live:
-        if job.state is JobState.LIVE and not _holds_up(model, name, job, observation, now):
+        if job.state is JobState.LIVE and not _holds_up(model, target, job, observation, now):
             data = target.key.verification_uri or "seeded input"
             waits = f"Job {job.name} makes this engine; it is verified on {data} after that"
             return Step(reconciling("ConversionPending", waits), tidy)
@@ -79,9 +79,11 @@ def end_job(model: TRTModel, job: ObservedJob) -> Patch:
     return Patch(reference, {"spec": {"activeDeadlineSeconds": 1}})
 
 
-def _holds_up(model: TRTModel, own: str, job: ObservedJob, observation: Observation, now: datetime) -> bool:
+def _holds_up(model: TRTModel, target: Target, job: ObservedJob, observation: Observation, now: datetime) -> bool:
     """Return whether another model's Job has not started for so long that it is not waited for any more."""
-    if job.name == own or _is_ours(model, job) or has_started(job, observation) or not job.created_at:
+    if _is_ours(model, job) or has_started(job, observation) or not job.created_at:
+        return False
+    if job.name == conversion_job_name(model, target.runtime, target.key):
         return False
     if job.suspended and job.queue == model.spec.conversion.queue:
         return False  # one of our own would stand behind it in the same queue
@@ -252,10 +254,12 @@ def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation
 
     A finished Job whose record exists has its time to stay.
     """
-    name = conversion_job_name(model, target.runtime, target.key)
 
     def is_replaced(job: ObservedJob) -> bool:
         """Whether nothing comes of it: it has failed, has left no summary, or waits for what it may never get."""
+        return is_void(job) and job.name != conversion_job_name(model, target.runtime, target.key)
+
+    def is_void(job: ObservedJob) -> bool:
         pods = pods_of(job, observation)
         match job.state:
             case JobState.FAILED:
@@ -273,7 +277,7 @@ def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation
         reference = job_reference(model, job)
         unasked = job.evidence != target.key.evidence
         if sole_owner(model, job.owners):
-            if unasked or (job.name != name and is_replaced(job)):
+            if unasked or is_replaced(job):
                 writes += Writes(deletes=(reference,))
         elif unasked and _owns(model, job.owners):
             # The last of its owners to leave deletes it.
