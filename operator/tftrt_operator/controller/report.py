@@ -63,7 +63,7 @@ class Reporter:
         """
         if made.status is not None and made.status != before:
             status = made.status.model_dump(by_alias=True, exclude_none=True, mode="json")
-            self._caches.expect_status(about, made.status)
+            self._caches.expect_status(about, status)
             try:
                 self._caches.write_through(await self._cluster.apply_status(about, status))
             except ApiError as error:

@@ -44,6 +44,7 @@ def _digest(manifest: Manifest) -> str:
 
 def _deviations_of(manifest: Manifest, live: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the path of each field that is not as the manifest says, with a digest of what it is."""
+    live = dict(live.items())  # it may be kept as text, which is parsed once
     for part, wanted in manifest.body.items():
         if (manifest.kind, part) in WHOLE:
             yield from _differences(live.get(part), wanted, part)
