@@ -116,7 +116,10 @@ def looked_at() -> list[Key]:
 
 @pytest.fixture
 def caches(server: FakeApiServer, looked_at: list[Key]) -> Caches:
-    return Caches(cast("Cluster", server), CATALOGUE, looked_at.append)
+    made = Caches(cast("Cluster", server), CATALOGUE, looked_at.append)
+    for informer in made.informers:
+        informer.synced.set()
+    return made
 
 
 @pytest.fixture
@@ -146,6 +149,17 @@ async def some_checks(watch: ModelWatch) -> None:
 async def test_it_is_synced_once_all_that_there_is_has_been_brought(caches: Caches, watch: ModelWatch) -> None:
     assert caches.model(("default", "resnet50")) is not None
     assert len(FakeKopf.runs) == 1
+
+
+async def test_models_come_once_all_that_there_is_for_them_has_been_seen(server: FakeApiServer, caches: Caches) -> None:
+    caches.informers[-1].synced.clear()
+    task = asyncio.create_task(ModelWatch(cast("Cluster", server), caches).run())
+    await asyncio.sleep(0.01)
+    assert FakeKopf.runs == []
+    caches.informers[-1].synced.set()
+    await until(lambda: len(FakeKopf.runs) == 1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_while_kopf_brings_everything_nothing_is_asked(server: FakeApiServer, watch: ModelWatch) -> None:

@@ -125,10 +125,14 @@ class Caches:
             *self._claims,
         )
 
-    async def wait_until_synced(self, namespace: str) -> None:
-        """Wait until every kind has been listed once where a model is: before that, what exists would look missing."""
+    async def wait_until_synced(self, namespace: str | None) -> None:
+        """Wait until every kind has been listed once where a model is: before that, what exists would look missing.
+
+        Args:
+            namespace: the model's; None for all.
+        """
         for informer in self.informers:
-            if informer.covers(namespace):
+            if namespace is None or informer.covers(namespace):
                 await informer.synced.wait()
 
     @property

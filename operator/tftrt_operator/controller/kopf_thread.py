@@ -21,6 +21,7 @@ from .nesting import FlatResponse, loads
 
 logger = logging.getLogger(__name__)
 
+LONGEST_PAGE_SECONDS, LOOK_SECONDS = 60.0, 0.01
 STOP_SECONDS = 15.0
 """kopf gives its own tasks five seconds to end."""
 
@@ -100,6 +101,8 @@ class KopfThread:
         self._namespace = namespace
         self._pages: dict[tuple[str, str], Sight] = {}
         self._newest_before = 0
+        self._told = self._taken = 0
+        """How many objects lists have told kopf of, and how many of them it has brought."""
         self._is_left = False
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
@@ -166,9 +169,13 @@ class KopfThread:
 
         @kopf.on.event(api.GROUP, api.VERSION, api.PLURAL, registry=registry)
         async def see(event: kopf.RawEvent, **_: object) -> None:
-            self._hand_over(lambda: self._listener.take(event))
+            self._hand_over(lambda: self._bring(event))
 
         return registry
+
+    def _bring(self, event: kopf.RawEvent) -> None:
+        self._taken += event["type"] is None
+        self._listener.take(event)
 
     def _response(self) -> type[FlatResponse]:
         """Return the class of kopf's responses, which tells of all that they tell kopf."""
@@ -181,6 +188,7 @@ class KopfThread:
             async def json(self, **settings: Any) -> Any:
                 found = await super().json(**settings)
                 if isinstance(found, dict) and found.get("kind") == f"{api.KIND}List":
+                    await run._keep_pace()
                     run._read_page(found, is_first="continue" not in self.url.query)
                 return found
 
@@ -198,9 +206,17 @@ class KopfThread:
         self._hand_over(lambda: self._listener.sent(sight))
         return True
 
+    async def _keep_pace(self) -> None:
+        """Wait until the pages before have been taken in: kopf reads on at once, and all would lie in memory."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_PAGE_SECONDS):
+                while self._told > self._taken:
+                    await asyncio.sleep(LOOK_SECONDS)
+
     def _read_page(self, found: Mapping[str, Any], *, is_first: bool) -> None:
         if is_first:
             self._pages, self._newest_before = {}, self._listener.newest_version()
+        self._told = self._taken + len(found["items"])
         self._pages |= {sight.key: sight for sight in map(Sight.of, found["items"])}
         if not found["metadata"].get("continue"):
             self._listener.hear()

@@ -62,6 +62,9 @@ class ModelWatch:
         """Watch, for ever."""
         while True:
             await self._wait_until_served()
+            # Before all that there is for a model has been seen nothing is done for it, and its text would be parsed
+            # twice.
+            await self._caches.wait_until_synced(self._namespace)
             self._last_heard = self._last_event = time.monotonic()
             self._is_listed = self._has_brought = False
             self._sent.clear()
