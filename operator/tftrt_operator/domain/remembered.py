@@ -5,9 +5,18 @@ from collections.abc import Callable, Hashable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from ..api.trtmodel import RETRY_ANNOTATION, TRTModel
+
 P = ParamSpec("P")
 T = TypeVar("T")
 MOST = 256
+
+
+def identity_of(model: TRTModel) -> Hashable:
+    """Return what all that is made of a model depends on; its spec is the same one while only its status changes."""
+    metadata = model.metadata
+    retry = metadata.annotations.get(RETRY_ANNOTATION)
+    return id(model.spec), metadata.namespace, metadata.name, metadata.uid, retry
 
 
 def remembered(identity: Callable[P, Hashable]) -> Callable[[Callable[P, T]], Callable[P, T]]:

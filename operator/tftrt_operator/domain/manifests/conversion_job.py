@@ -1,6 +1,6 @@
 """The conversion Job: lookup and fetch the model, convert it on a GPU, publish the artifact."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 from ...api.conversion import Calibration
@@ -10,7 +10,7 @@ from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..fingerprint import normalized_uri
 from ..manifest import Manifest, digest
 from ..record import EngineKey
-from ..remembered import remembered
+from ..remembered import identity_of, remembered
 from ..runtime import Accelerator, Runtime
 from ..told_uri import told_uri
 from . import names, placement, pods, resources
@@ -54,12 +54,7 @@ def conversion_job(model: TRTModel, runtime: Runtime, key: EngineKey) -> Manifes
     return Manifest(job)
 
 
-def _identity_of_run(model: TRTModel, runtime: Runtime, key: EngineKey) -> Hashable:
-    named = (model.metadata.namespace, model.metadata.name, model.metadata.annotations.get(RETRY_ANNOTATION, ""))
-    return id(model.spec), *named, id(runtime), key
-
-
-@remembered(_identity_of_run)
+@remembered(lambda model, runtime, key: (identity_of(model), id(runtime), key))
 def conversion_job_name(model: TRTModel, runtime: Runtime, key: EngineKey) -> str:
     """Return `<name>-<fingerprint8>-<run4>`: a failed run never blocks a corrected one, which has another name."""
     run = digest(
