@@ -18,7 +18,7 @@ from .obstacles import ModelGoneError
 
 logger = logging.getLogger(__name__)
 
-SETTLES_SECONDS = 0.5
+SETTLES_SECONDS = 1.0
 """So long a state has to last until it is told, unless it is one that somebody may be waiting for."""
 MOST_UNSAID = 8
 """Events of one model that are kept until the API server takes them."""
