@@ -35,14 +35,20 @@ def network_policy(model: TRTModel, record: EngineRecord, network: Network) -> M
     return _policy(names.child_metadata(model, names.SERVER), spec)
 
 
-@remembered(lambda model, uris, network, shared_with=(): (identity_of(model), uris, id(network), shared_with))
 def jobs_network_policy(
-    model: TRTModel, uris: tuple[str, ...], network: Network, shared_with: tuple[str, ...] = ()
+    model: TRTModel, uris: Iterable[str], network: Network, shared_with: Iterable[str] = ()
 ) -> Manifest:
     """Return the policy of the Jobs' pods, which run the model's graph: nobody reaches them, and they these URIs.
 
     `shared_with` are the models whose Job makes this one's engine, too: it runs on when they go, and their policy not.
     """
+    return _jobs_network_policy(model, tuple(uris), network, tuple(shared_with))
+
+
+@remembered(lambda model, uris, network, shared_with: (identity_of(model), uris, id(network), shared_with))
+def _jobs_network_policy(
+    model: TRTModel, uris: tuple[str, ...], network: Network, shared_with: tuple[str, ...]
+) -> Manifest:
     selector = {
         "matchLabels": {names.MANAGED_BY: names.OPERATOR},
         "matchExpressions": [

@@ -33,7 +33,7 @@ def jobs_network(
     shared = tuple(
         job.instance for job in observation.jobs if job.instance and any(one.uid == uid for one in job.owners)
     )
-    policy = jobs_network_policy(model, tuple(uris), network, shared)
+    policy = jobs_network_policy(model, uris, network, shared)
     conceded = observation.concessions.get((policy.kind, policy.name))
     if live is not None and not drift(policy, live.body, conceded):
         return Writes()
