@@ -1,6 +1,6 @@
 """Writes docs/performance.md from engine-room.json in `results/` (`make performance-results`).
 
-A unit test holds the page to be just what this makes of the file: no figure in it is written by hand.
+A unit test holds the page to be just what this makes of the file: no figure of the bench is written by hand.
 """
 
 from __future__ import annotations
@@ -45,10 +45,14 @@ From apply to Ready, by verb and kind; writes, and then what is read besides by 
 """
 
 
+LEADS = HERE / "engine_room" / "leads.md"
+"""Written by hand: what was measured when a change was made, and is not measured again."""
+
+
 def page(results: Path) -> str:
-    """The whole page; all but its head is left out where the file is not there."""
+    """The whole page; the figures of the bench are left out where its file is not there."""
     file = results / "engine-room.json"
-    return "\n".join([HEAD, *(_parts(json.loads(file.read_text())) if file.exists() else ())])
+    return "\n".join([HEAD, *(_parts(json.loads(file.read_text())) if file.exists() else ()), LEADS.read_text()])
 
 
 def _parts(found: Json) -> Iterable[str]:
