@@ -62,8 +62,8 @@ gpu-results: setup ## Write docs/gpu-results.md from benchmarks/results
 reliability-results: setup ## Write docs/reliability.md from benchmarks/results
 	.venv/bin/python -m benchmarks.reliability
 
-bench: setup     ## The operator's engine room at 1,000, 5,000 and 10,000 models beside 645c5b7; MODELS="30" and BASELINE=CHECKOUT are others
-	.venv/bin/python -m benchmarks.engine_room $(if $(BASELINE),--baseline $(BASELINE)) $(if $(MODELS),--models $(MODELS))
+bench: setup     ## The operator's engine room at 1,000, 5,000 and 10,000 models beside 645c5b7; MODELS="30" and BASELINE=CHECKOUT are others; BUILDS=this ADD=1 adds to the results
+	.venv/bin/python -m benchmarks.engine_room $(if $(BASELINE),--baseline $(BASELINE)) $(if $(MODELS),--models $(MODELS)) $(if $(BUILDS),--builds $(BUILDS)) $(if $(ADD),--add)
 
 performance-results: setup ## Write docs/performance.md from benchmarks/results
 	.venv/bin/python -m benchmarks.performance

@@ -1,6 +1,6 @@
 """Writes docs/performance.md from engine-room.json in `results/` (`make performance-results`).
 
-A unit test holds the page to be just what this makes of the file: no figure in it is written by hand.
+A unit test holds the page to be just what this makes of the file: no figure of the bench is written by hand.
 """
 
 from __future__ import annotations
@@ -45,17 +45,24 @@ From apply to Ready, by verb and kind; writes, and then what is read besides by 
 """
 
 
+LEADS = HERE / "engine_room" / "leads.md"
+"""Written by hand: what was measured when a change was made, and is not measured again."""
+
+
 def page(results: Path) -> str:
-    """The whole page; all but its head is left out where the file is not there."""
+    """The whole page; the figures of the bench are left out where its file is not there."""
     file = results / "engine-room.json"
-    return "\n".join([HEAD, *(_parts(json.loads(file.read_text())) if file.exists() else ())])
+    return "\n".join([HEAD, *(_parts(json.loads(file.read_text())) if file.exists() else ()), LEADS.read_text()])
 
 
 def _parts(found: Json) -> Iterable[str]:
-    runs = [found["baseline"], *found["rows"]]
+    runs = [run for run in (found["baseline"], *found["rows"]) if run]
     heads = [f"{run['commit']}, {run['models']:,}" for run in runs]
     yield HOW.format(namespaces=runs[0]["namespaces"])
-    figures = [(row.what, row.baseline, *row.figures, row.goal, row.verdict) for row in rows(found)]
+    figures = [
+        (row.what, *((row.baseline,) if found["baseline"] else ()), *row.figures, row.goal, row.verdict)
+        for row in rows(found)
+    ]
     yield table(("build, models", *heads, "reach", ""), figures)
     loads = ", ".join(f"{run['load_before']:g}" for run in runs)
     yield f"{machine_sentence(Machine(**found['machine']))} Before each run the machine's load was {loads}.\n"
@@ -63,8 +70,8 @@ def _parts(found: Json) -> Iterable[str]:
     yield table(("phase", "build, models", "s", "CPU s"), [row for run in runs for row in _phases(run)])
     yield REQUESTS
     for kinds in ("writes_a_model", "reads_a_model"):
-        of = dict.fromkeys(kind for run in reversed(runs) for kind in run[kinds])
-        yield table(("request", *heads), [(kind, *(run[kinds].get(kind, 0) for run in runs)) for kind in of])
+        of = dict.fromkeys(kind for run in reversed(runs) for kind in run.get(kinds, ()))
+        yield table(("request", *heads), [(kind, *(run.get(kinds, {}).get(kind, 0) for run in runs)) for kind in of])
 
 
 def _phases(run: Json) -> list[tuple[object, ...]]:
@@ -77,6 +84,7 @@ def _phases(run: Json) -> list[tuple[object, ...]]:
             ", ".join(f"{name} {seconds:.1f}" for name, seconds in run[phase]["cpu_seconds"].items()),
         )
         for phase, words in names.items()
+        if phase in run
     ]
 
 

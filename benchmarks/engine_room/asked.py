@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable
 
 from tests.cluster.audit import Call, Follower
 from tests.cluster.layout import Layout
+from tests.cluster.progress import say
 
 QUIET_SECONDS = 2.0
 """Who has written nothing for so long has nothing more to write."""
 LOOK_SECONDS = 0.2
-LONGEST_WAIT_SECONDS = 900
+TELL_SECONDS = 30.0
+LONGEST_STANDSTILL_SECONDS = 300.0
+"""Without one more of what is waited for; thousands of models take as long as they take."""
 OUT_OF_ORDER_SECONDS = 1.0
 """Calls that end at the same time are written down in any order."""
 
@@ -34,17 +37,17 @@ class Asked:
         """Wait until there are so many such calls since a time, and return them.
 
         Raises:
-            TimeoutError: there were not for too long.
+            TimeoutError: there were no more of them for too long.
         """
         found, seen = list[Call](), self._first(begin)
+        progress = Progress(what, count)
         while True:
             self._read()
             found += (call for call in self._calls[seen:] if call.received >= begin and wanted(call))
             seen = len(self._calls)
             if len(found) >= count:
                 return found
-            if time.time() > begin + LONGEST_WAIT_SECONDS:
-                raise TimeoutError(f"{what}: {len(found)} of {count} after {LONGEST_WAIT_SECONDS} s")
+            progress.see(len(found))
             await asyncio.sleep(LOOK_SECONDS)
 
     async def settle(self) -> None:
@@ -63,6 +66,31 @@ class Asked:
     def _first(self, begin: float) -> int:
         """Return the place of the first call that may have been received since then: none is answered before."""
         return bisect_left(self._calls, begin - OUT_OF_ORDER_SECONDS, key=lambda call: call.answered)
+
+
+class Progress:
+    """How far something has come: told now and then, and given up where it comes no further."""
+
+    def __init__(self, what: str, count: int) -> None:
+        self._what = what
+        self._count = count
+        self._most = -1
+        self._since = self._told = time.monotonic()
+
+    def see(self, done: int) -> None:
+        """Take note of how many are done.
+
+        Raises:
+            TimeoutError: there were no more of them for too long.
+        """
+        now = time.monotonic()
+        if done > self._most:
+            self._most, self._since = done, now
+        if now - self._since > LONGEST_STANDSTILL_SECONDS:
+            raise TimeoutError(f"{self._what}: {done} of {self._count}, and for {now - self._since:.0f} s no more")
+        if now - self._told > TELL_SECONDS:
+            say(f"{self._what}: {done:,} of {self._count:,}")
+            self._told = now
 
 
 def is_creation_of(call: Call, *resources: str) -> bool:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .asked import Asked
+from .asked import Asked, Progress
 from .driver import Driver, Place
 
 
@@ -22,7 +22,7 @@ async def make_changes(asked: Asked, driver: Driver, where: Sequence[Place], pau
     """Give one model after the other a second replica at a pace, whatever comes of it.
 
     Raises:
-        RuntimeError: the operator wrote nothing for one of them.
+        TimeoutError: the operator wrote nothing for one of them.
     """
     begin, sent = time.time(), list[tuple[Place, float]]()
     async with asyncio.TaskGroup() as tasks:
@@ -30,16 +30,15 @@ async def make_changes(asked: Asked, driver: Driver, where: Sequence[Place], pau
             await asyncio.sleep(max(begin + number * pause - time.time(), 0))
             sent.append((place, time.time()))
             tasks.create_task(driver.change(place, replicas=2))
-    await asked.settle()
-    written = defaultdict[Place, list[float]](list)
-    for call in asked.since(begin):
-        if call.is_write:
-            written[Place(call.namespace, call.name[: len(where[0].name)])].append(call.received)
-    return [Change(when, _first_after(when, written[place], place) - when) for place, when in sent]
-
-
-def _first_after(when: float, written: list[float], place: Place) -> float:
-    later = [one for one in written if one >= when]
-    if not later:
-        raise RuntimeError(f"the operator wrote nothing for {place.namespace}/{place.name} after a change of its spec")
-    return min(later)
+    progress = Progress("changes that something was written for", len(sent))
+    while True:
+        await asked.settle()
+        written = defaultdict[Place, list[float]](list)
+        for call in asked.since(begin):
+            if call.is_write:
+                written[Place(call.namespace, call.name[: len(where[0].name)])].append(call.received)
+        firsts = [min((one for one in written[place] if one >= when), default=None) for place, when in sent]
+        found = [Change(when, first - when) for (_, when), first in zip(sent, firsts, strict=True) if first is not None]
+        if len(found) == len(sent):
+            return found
+        progress.see(len(found))

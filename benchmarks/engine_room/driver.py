@@ -1,7 +1,6 @@
 """The driver: it applies TRTModels and plays the controllers, for all of them a step at a time, or as they come."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import NamedTuple
 from tests.support.trtmodels import trtmodel
 
 from . import controllers
+from .asked import Progress
 from .client import METADATA, Client, Json, Request, create, merge
 from .controllers import Step
 
@@ -109,21 +109,20 @@ class Driver:
                 for watch in watches:
                     watch.cancel()
 
-    async def wait_until_ready(self, where: Sequence[Place], seconds: float) -> float:
+    async def wait_until_ready(self, where: Sequence[Place]) -> float:
         """Wait until all models of these namespaces are Ready, and return when the last of them became so.
 
         Raises:
-            TimeoutError: not in time.
+            TimeoutError: no more of them become so.
         """
-        deadline = time.time() + seconds
+        progress = Progress("models that are Ready", len(where))
         while True:
             since = [_ready_since(model) for model in await self.all_of(MODELS, where)]
             ready = [one for one in since if one is not None]
             if len(ready) == len(since) == len(where):
                 return max(ready)
-            if time.time() > deadline:
-                raise TimeoutError(f"{len(ready)} of {len(where)} models are Ready after {seconds:.0f} s")
-            await asyncio.sleep(1)
+            progress.see(len(ready))
+            await asyncio.sleep(max(1.0, len(where) / 1000))  # to list them is work, too
 
 
 def _creation(place: Place) -> Request:

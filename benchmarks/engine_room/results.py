@@ -72,36 +72,36 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A build at a size."""
+    """A build at a size; what has not been measured yet, or never was, is None."""
 
     build: str
     commit: str
     models: int
     namespaces: int
-    jobs: Phase
-    """Applied -> all Jobs created."""
-    servers: Phase
-    """All Jobs done -> all Deployments, Services and policies created."""
-    bare_servers: Phase
-    """The same writes as one model's in the second phase by a client that decides nothing."""
-    bare_writes_a_model: int
-    """In the second phase, as in `writes_a_model_in_second_phase`."""
-    writes_a_model_in_second_phase: float
-    cpu_milliseconds_a_model: float
-    """From apply to Ready."""
-    cpu_milliseconds_a_model_in_second_phase: float
-    """From the first Job that is done until the operator writes nothing more; rollouts are played after that."""
-    writes_a_model: Mapping[str, float]
-    """From apply to Ready, by verb and kind."""
-    reads_a_model: Mapping[str, float]
-    """The same of gets and lists."""
-    memory: Memory
-    """With all models Ready."""
-    start: Start
-    idle: Idle
-    change_when_idle: Delays
-    change_while_others_convert: Delays
-    """Of the changes that came before the last of the others was Ready."""
     others: int
     load_before: float
     """The machine's load of the minute before, which is none of ours."""
+    jobs: Phase | None = None
+    """Applied -> all Jobs created."""
+    servers: Phase | None = None
+    """All Jobs done -> all Deployments, Services and policies created."""
+    bare_servers: Phase | None = None
+    """The same writes as one model's in the second phase by a client that decides nothing."""
+    bare_writes_a_model: int | None = None
+    """In the second phase, as in `writes_a_model_in_second_phase`."""
+    writes_a_model_in_second_phase: float | None = None
+    cpu_milliseconds_a_model: float | None = None
+    """From apply to Ready."""
+    cpu_milliseconds_a_model_in_second_phase: float | None = None
+    """From the first Job that is done until the operator writes nothing more; rollouts are played after that."""
+    writes_a_model: Mapping[str, float] | None = None
+    """From apply to Ready, by verb and kind."""
+    reads_a_model: Mapping[str, float] | None = None
+    """The same of gets and lists."""
+    memory: Memory | None = None
+    """With all models Ready."""
+    start: Start | None = None
+    idle: Idle | None = None
+    change_when_idle: Delays | None = None
+    change_while_others_convert: Delays | None = None
+    """Of the changes that came before the last of the others was Ready."""

@@ -6,9 +6,9 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.build import ROOT, Build, Operator
@@ -22,7 +22,7 @@ from .asked import Asked, counted, is_creation_of
 from .changes import make_changes
 from .client import Client
 from .driver import JOBS, MODELS, Driver, Place, creations, places, rows_of
-from .life import OBJECTS, READY_SECONDS, Life, Lived, Meter, last_answer, tell
+from .life import OBJECTS, Life, Lived, Meter, last_answer, tell
 from .results import Delays, Idle, Phase, Run, Start
 
 INSTANCE = 6
@@ -31,7 +31,7 @@ NAMESPACES = 10
 MOST_OTHERS = MOST_BARE = 1000
 SECONDS_BETWEEN_CHANGES, SECONDS_BETWEEN_CHANGES_BESIDE_OTHERS = 0.2, 0.1
 QUIET_SECONDS, QUIET_SHARE_OF_A_CPU = 5.0, 0.05
-START_SECONDS = 600
+START_SECONDS = 1200
 SAMPLE = Place(WITH_BODIES, "model-99999")
 """It goes before the others, so that all code has run once, and its writes are known with their bodies."""
 
@@ -52,17 +52,41 @@ class Setting:
         """What this is, for a person who waits."""
         return f"{self.name} ({self.build.commit}): {self.models:,} models"
 
-    def run(self) -> Run:
-        """Measure it, on a control plane that nothing was on before.
+    @property
+    def minutes(self) -> float:
+        """About how long it takes on two cores that nobody else uses."""
+        return 5 + self.idle_minutes + self.models * 0.004
+
+    def run(self, part_is_known: Callable[[Run], None]) -> Run:
+        """Measure it, on a control plane that nothing was on before. What is known is told after each part.
 
         Raises:
             RuntimeError, TimeoutError, RefusedError: a part does not come up, or does not do its part.
         """
-        load = round(os.getloadavg()[0], 1)
+        others = min(self.models, MOST_OTHERS)
+        run = Run(self.name, self.build.commit, self.models, NAMESPACES, others, round(os.getloadavg()[0], 1))
         with _api_server(self.build) as cluster, tempfile.TemporaryDirectory() as folder:
             chart = self.build.folder / "charts" / "tftrt-operator"
             account = account_kubeconfig(cluster, RELEASE, Path(folder), {}, chart)
-            return asyncio.run(_measured(self, cluster, account, load))
+            return asyncio.run(_measured(self, cluster, account, Notes(run, part_is_known)))
+
+
+class Notes:
+    """What is known of a run so far."""
+
+    def __init__(self, run: Run, part_is_known: Callable[[Run], None]) -> None:
+        self.run = run
+        self._part_is_known = part_is_known
+
+    def add(self, **parts: object) -> None:
+        """Take note of parts."""
+        self.run = replace(self.run, **parts)  # type: ignore[arg-type]
+        self._part_is_known(self.run)
+
+    def add_phase(self, words: str, phase: Phase) -> None:
+        """Take note of a phase of the operator's."""
+        tell(words, phase)
+        self.add(**{"servers" if self.run.jobs is not None else "jobs": phase})
 
 
 @contextmanager
@@ -77,57 +101,47 @@ def _api_server(build: Build) -> Iterator[Cluster]:
         cluster.down(purge=True)
 
 
-async def _measured(setting: Setting, cluster: Cluster, account: Path, load: float) -> Run:
-    build = setting.build
-    where = places("bench", setting.models, NAMESPACES)
-    others = places("others", min(setting.models, MOST_OTHERS), NAMESPACES)
+async def _measured(setting: Setting, cluster: Cluster, account: Path, notes: Notes) -> Run:
+    build, models = setting.build, setting.models
+    where = places("bench", models, NAMESPACES)
+    others = places("others", notes.run.others, NAMESPACES)
     async with Client.connected(cluster.kubeconfig) as admin:
         asked, driver = Asked(cluster.layout), Driver(admin)
         await driver.make_namespaces([SAMPLE, *where, *others])
         with build.running(account) as operator:
             life = Life(cluster, asked, driver, operator)
             sample = await life.lived([SAMPLE], objects_a_model=0)
-            lived = await life.lived(where, len(sample.created))
-            memory = processes.memory(operator.process.pid)
+            lived = await life.lived(where, len(sample.created), notes.add_phase)
+            notes.add(
+                writes_a_model_in_second_phase=round(len(lived.second_writes) / models, 2),
+                cpu_milliseconds_a_model=_milliseconds(lived.cpu_seconds, models),
+                cpu_milliseconds_a_model_in_second_phase=_milliseconds(lived.second_cpu_seconds, models),
+                writes_a_model=_each(lived.writes, models),
+                reads_a_model=_each(lived.reads, models),
+                memory=processes.memory(operator.process.pid),
+            )
+            del lived  # all of its calls
             say(f"nothing changes for {setting.idle_minutes:g} minutes")
-            idle = await _idle(asked, operator, setting.idle_minutes)
+            notes.add(idle=await _idle(asked, operator, setting.idle_minutes))
         say("the start")
         with build.started(account) as operator:
-            start = await _start(asked, operator)
+            notes.add(start=await _start(asked, operator))
             say("changes")
             alone = await make_changes(asked, driver, where[: setting.changes], SECONDS_BETWEEN_CHANGES)
+            notes.add(change_when_idle=Delays.of([one.seconds for one in alone]))
             say(f"changes while {len(others):,} others are converted")
             async with driver.playing():
                 applying = asyncio.create_task(driver.send(creations(others)))
                 pause = SECONDS_BETWEEN_CHANGES_BESIDE_OTHERS
                 beside = await make_changes(asked, driver, where[-setting.changes :], pause)
                 await applying
-                last = await driver.wait_until_ready(others, READY_SECONDS)
+                last = await driver.wait_until_ready(others)
+            notes.add(change_while_others_convert=Delays.of([one.seconds for one in beside if one.sent < last]))
             operator.look()
         say("the bare client")
-        bare_phase = await _bare_phase(cluster, account, admin, asked, sample, min(setting.models, MOST_BARE))
-    return Run(
-        build=setting.name,
-        commit=build.commit,
-        models=setting.models,
-        namespaces=NAMESPACES,
-        jobs=lived.jobs,
-        servers=lived.servers,
-        bare_servers=bare_phase,
-        bare_writes_a_model=len(sample.second_writes),
-        writes_a_model_in_second_phase=round(len(lived.second_writes) / setting.models, 2),
-        cpu_milliseconds_a_model=_milliseconds(lived.cpu_seconds, setting.models),
-        cpu_milliseconds_a_model_in_second_phase=_milliseconds(lived.second_cpu_seconds, setting.models),
-        writes_a_model=_each(lived.writes, setting.models),
-        reads_a_model=_each(lived.reads, setting.models),
-        memory=memory,
-        start=start,
-        idle=idle,
-        change_when_idle=Delays.of([one.seconds for one in alone]),
-        change_while_others_convert=Delays.of([one.seconds for one in beside if one.sent < last]),
-        others=len(others),
-        load_before=load,
-    )
+        bare_phase = await _bare_phase(cluster, account, admin, asked, sample, min(models, MOST_BARE))
+        notes.add(bare_servers=bare_phase, bare_writes_a_model=len(sample.second_writes))
+    return notes.run
 
 
 async def _idle(asked: Asked, operator: Operator, minutes: float) -> Idle:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -32,6 +33,8 @@ def main() -> None:
         configuration = read_configuration(arguments.config)
     except ConfigurationError as error:
         sys.exit(f"tftrt-operator: {error}")
+    # What is parsed makes many objects and hardly a cycle; Python's own thresholds look through them at each 700.
+    gc.set_threshold(10_000, 20, 50)
     kopf.configure(log_format=kopf.LogFormat.JSON)
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # a line for each event of each object
     for logger in ("kopf._core.reactor.running", "kopf._core.reactor.orchestration"):

@@ -127,7 +127,7 @@ def what_the_hostile_tenant_reads_without_waiting(hostile: Hostile) -> None:
         partial(is_told, "twin-0", "Reconciling", "ConversionPending", "Insufficient cpu"),
         partial(is_told, "twin-1", "Reconciling", "ConversionPending", "twin-0-"),
         partial(is_told, "gone-19", "Reconciling", "Deleting", "pvc://nowhere/store"),
-        lambda: "no pod yet" in message(hostile.without_pods, "Reconciling", "roomless-2"),
+        lambda: "has not begun" in message(hostile.without_pods, "Reconciling", "roomless-2"),
         lambda: is_serving(hostile.api, "imitator"),
         lambda: "terminationGracePeriodSeconds" in message(hostile.api, "Available", "imitator"),
     ]

@@ -109,6 +109,7 @@ def job(model: TRTModel, name: str, state: JobState = JobState.LIVE, **changes: 
         component=names.CONVERSION,
         owners=(model.owner_reference(controller=True),),
         state=state,
+        created_at="2026-01-01T00:00:00Z",
     )
     return replace(found, **changes)
 

@@ -450,15 +450,12 @@ async def test_a_list_is_of_one_namespace_or_of_all(
     assert server.asked[0].path == path
 
 
-async def test_metadata_number_and_watch_of_one_namespace_are_asked_for_there(
-    server: FakeApiServer, cluster: Cluster
-) -> None:
+async def test_number_and_watch_of_one_namespace_are_asked_for_there(server: FakeApiServer, cluster: Cluster) -> None:
     server.answers = [says(page_body())]
-    assert [item async for item in cluster.list_metadata("Job", "default")] == []
     assert await cluster.count("Job", "default") == 0
     server.answers = [streams(feed_of(End.WHOLE))]
     assert [event async for event in cluster.watch("Job", "", "7", "default")] == []
-    assert [asked.path for asked in server.asked] == ["/apis/batch/v1/namespaces/default/jobs"] * 3
+    assert [asked.path for asked in server.asked] == ["/apis/batch/v1/namespaces/default/jobs"] * 2
 
 
 async def test_items_of_a_list_say_what_they_are(server: FakeApiServer, cluster: Cluster) -> None:
@@ -611,6 +608,44 @@ async def test_when_the_consumer_stops_the_connection_is_closed(
     async with asyncio.timeout(TOO_LONG_SECONDS):
         await consumer(watch(cluster))
         await server.left.wait()
+
+
+# The way
+
+
+async def test_a_request_is_sent_without_another_thread(
+    server: FakeApiServer, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, hops = asyncio.get_running_loop(), list[Any]()
+    run = loop.run_in_executor
+
+    def counted(executor: Any, call: Any, *arguments: Any) -> Any:
+        hops.append(call)
+        return run(executor, call, *arguments)
+
+    monkeypatch.setattr(loop, "run_in_executor", counted)
+    server.answers = [says({"kind": "Job"})]
+    await cluster.get(JOB)
+    assert hops == []
+
+
+async def test_a_proxy_of_the_environment_is_on_the_way(server: FakeApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.address)
+    server.answers = [says({"kind": "Job"})]
+    connection = connection_to("http://api.example.invalid:6443")
+    assert await connection.get(JOB) == {"kind": "Job"}
+    await connection.close()
+    server.asked.clear()
+    direct = connection_to("http://127.0.0.1:1")  # of which no_proxy says that there is none on the way
+    assert (await refusal(direct.get(JOB)))[:2] == (0, "Unreachable")
+    assert server.asked == []
+    await direct.close()
+
+
+async def test_of_an_object_its_metadata_alone_is_asked_for(server: FakeApiServer, cluster: Cluster) -> None:
+    server.answers = [says({"kind": "PartialObjectMetadata", "metadata": {"name": "convert"}})]
+    assert await cluster.metadata(JOB) == {"kind": "PartialObjectMetadata", "metadata": {"name": "convert"}}
+    assert server.asked[0].headers["Accept"] == "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
 # Events

@@ -9,7 +9,7 @@ import pytest
 
 from tftrt_operator.api.trtmodel import RETRY_ANNOTATION, TRTModel
 from tftrt_operator.domain.manifests.conversion_job import conversion_job, conversion_job_name
-from tftrt_operator.domain.observation import JobState, Observation, ObservedPod
+from tftrt_operator.domain.observation import JobState, Observation, ObservedJob, ObservedPod
 from tftrt_operator.domain.plan import Plan, plan
 from tftrt_operator.domain.record import RECORD_KEY, parse_record, record_text
 from tftrt_operator.domain.step import Writes
@@ -82,10 +82,13 @@ def test_a_job_whose_pod_is_not_there_or_does_not_start_says_where_to_look() -> 
     name = job_name(model)
     made = planned(model, jobs=(job(model, name),))
     assert conditions(made)["Reconciling"] == ("True", "ConversionPending")
-    assert f"kubectl describe -n default job {name}" in message(made, "Ready")
-    made = planned(model, jobs=(job(model, name),), pods=(pod(name, started=False),))
-    assert conditions(made)["Reconciling"] == ("True", "ConversionPending")
-    assert f"kubectl describe -n default pod {name}-abcde" in message(made, "Ready")
+    assert f"kubectl describe -n default job {name}, and of its pod" in message(made, "Ready")
+    active = job(model, name, started_at="2026-01-01T00:00:00Z")
+    assert planned(model, jobs=(active,), pods=(pod(name, started=False),)).status == made.status, "it is no news"
+    begun = planned(model, jobs=(active,), pods=(pod(name),)).status
+    assert begun is not None
+    assert begun.conversion is not None
+    assert begun.conversion.started_at == "2026-01-01T00:00:00Z"
 
 
 CORRECTIONS = [
@@ -121,11 +124,15 @@ def test_a_job_of_that_name_that_is_being_deleted_is_waited_for() -> None:
     assert "which is being deleted" in message(made, "Ready")
 
 
-def test_a_time_to_live_does_not_keep_a_run_that_nobody_asks_for() -> None:
+def test_a_record_keeps_a_job_that_is_over_and_no_run_that_nobody_asks_for() -> None:
     old, new = trtmodel(), trtmodel(source={"uri": "pvc://models/other"})
-    running = job(old, job_name(old), has_ttl=True)
-    made = planned(new, jobs=(running,), pods=(pod(running.name),))
+    running, over = job(old, job_name(old)), job(old, job_name(old), JobState.SUCCEEDED)
+    made = planned(new, jobs=(running,), pods=(pod(running.name),), records=(observed_record(old),))
     assert [reference.name for reference in made.writes.deletes] == [running.name]
+    made = planned(new, jobs=(over,), records=(observed_record(old),))
+    assert made.writes.deletes == (), "people may look at it"
+    assert made.look_again_after == timedelta(hours=1)
+    assert [gone.name for gone in planned(new, jobs=(over,)).writes.deletes] == [over.name], "it tells of no engine"
 
 
 def test_a_finished_job_becomes_a_record_that_all_its_owners_use() -> None:
@@ -343,15 +350,24 @@ def test_a_model_that_finds_a_record_uses_it_without_a_job() -> None:
     assert "Deployment" in [manifest.kind for manifest in made.writes.applies]
 
 
-def test_the_job_goes_by_itself_only_once_its_record_exists() -> None:
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED])
+def test_a_job_goes_an_hour_after_its_end_and_only_once_its_record_exists(state: JobState) -> None:
     model = trtmodel()
     name = job_name(model)
     wanted = target(model)
     assert "ttlSecondsAfterFinished" not in conversion_job(model, wanted.runtime, wanted.key).body["spec"]
-    made = planned(model, jobs=(job(model, name, JobState.SUCCEEDED),), records=(observed_record(model),))
-    assert [(p.reference.name, dict(p.body)) for p in made.writes.patches] == [
-        (name, {"spec": {"ttlSecondsAfterFinished": 3600}})
-    ]
+
+    def over(ago: timedelta) -> ObservedJob:
+        return job(model, name, state, finished_at=(NOW - ago).isoformat(), created_at="2025-01-01T00:00:00Z")
+
+    fresh = planned(model, jobs=(over(timedelta(minutes=1)),), records=(observed_record(model),))
+    assert (fresh.writes.deletes, fresh.writes.patches) == ((), ())
+    assert fresh.look_again_after == timedelta(minutes=59)
+    old = planned(model, jobs=(over(timedelta(hours=1)),), records=(observed_record(model),))
+    assert [(gone.name, gone.uid) for gone in old.writes.deletes] == [(name, f"uid-{name}")]
+    assert old.look_again_after is None
+    failed = replace(over(timedelta(days=1)), state=JobState.FAILED)
+    assert planned(model, jobs=(failed,)).writes.deletes == (), "nothing else says how it ended"
 
 
 def test_names_of_40_characters_leave_room_for_the_job_and_its_pods() -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benchmarks import performance
 from benchmarks.engine_room import bare
+from benchmarks.engine_room.asked import LONGEST_STANDSTILL_SECONDS, Progress
 from benchmarks.engine_room.client import APPLY, MERGE
 from benchmarks.engine_room.controllers import pod_of_job_succeeds
 from benchmarks.engine_room.driver import Place
 from benchmarks.engine_room.processes import Memory
 from benchmarks.engine_room.results import Delays, Idle, Phase, Run, Start
-from benchmarks.engine_room.summary import document, rows
+from benchmarks.engine_room.summary import document, rows, with_run
 from benchmarks.machine import Machine
 from tests.cluster.audit import Call, Follower
 from tests.cluster.layout import Layout
@@ -24,6 +26,8 @@ from tftrt_operator.domain.record import parse_summary
 
 MACHINE = Machine(2, "a processor", 24, "v1.37.0", "3.11.2")
 PHASE = Phase(models=1000, seconds=8.0, driver_seconds=2.0, cpu_seconds={"operator": 7.0, "driver": 1.0})
+START = Start(seconds=9.0, cpu_seconds=4.0, requests={"list pods": 3}, writes=0, memory=Memory(100.0, 110.0))
+IDLE = Idle(minutes=6.0, requests={}, watches=9, cpu_seconds=0.1)
 RUN = Run(
     build="this build",
     commit="abc1234",
@@ -39,8 +43,8 @@ RUN = Run(
     writes_a_model={"patch trtmodels/status": 4.0, "create jobs": 1.0},
     reads_a_model={"get trtmodels": 2.0},
     memory=Memory(now=110.0, peak=130.0),
-    start=Start(seconds=9.0, cpu_seconds=4.0, requests={"list pods": 3}, writes=0, memory=Memory(100.0, 110.0)),
-    idle=Idle(minutes=6.0, requests={}, watches=9, cpu_seconds=0.1),
+    start=START,
+    idle=IDLE,
     change_when_idle=Delays.of([0.01] * 200),
     change_while_others_convert=Delays.of([0.5] * 200),
     others=1000,
@@ -77,12 +81,12 @@ def test_a_run_that_is_good_enough_reaches_everything() -> None:
         ({"cpu_milliseconds_a_model_in_second_phase": 10.1}, "in the second phase"),
         ({"writes_a_model": {"patch trtmodels/status": 10.1}}, "writes a model, from apply"),
         ({"memory": Memory(121.0, 121.0)}, "with all models Ready: resident"),
-        ({"start": replace(RUN.start, memory=Memory(121.0, 121.0))}, "memory after a start"),
-        ({"start": replace(RUN.start, cpu_seconds=20.1)}, "start with all models"),
-        ({"start": replace(RUN.start, writes=1)}, "start with all models"),
+        ({"start": replace(START, memory=Memory(121.0, 121.0))}, "memory after a start"),
+        ({"start": replace(START, cpu_seconds=20.1)}, "start with all models"),
+        ({"start": replace(START, writes=1)}, "start with all models"),
         ({"change_when_idle": Delays.of([0.01] * 197 + [0.3] * 3)}, "nothing else to do"),
         ({"change_while_others_convert": Delays.of([1.1] * 200)}, "others are converted"),
-        ({"idle": replace(RUN.idle, requests={"list trtmodels": 1})}, "requests a minute"),
+        ({"idle": replace(IDLE, requests={"list trtmodels": 1})}, "requests a minute"),
     ],
 )
 def test_each_goal_can_be_missed(changed: dict[str, Any], words: str) -> None:
@@ -103,14 +107,54 @@ def test_more_models_may_take_more_memory_and_of_more_than_that_nothing_is_said(
 
 
 def test_the_page_says_what_the_file_says(tmp_path: Path) -> None:
-    run = replace(RUN, servers=replace(PHASE, seconds=20.0), idle=replace(RUN.idle, requests={"list trtmodels": 36}))
+    run = replace(
+        RUN, models=5000, servers=replace(PHASE, seconds=20.0), idle=replace(IDLE, requests={"list trtmodels": 36})
+    )
     (tmp_path / "engine-room.json").write_text(json.dumps(document(MACHINE, [BASELINE, RUN, run])))
     page = performance.page(tmp_path)
-    assert "| build, models | 645c5b7, 1,000 | abc1234, 1,000 | abc1234, 1,000 | reach |  |" in page
+    assert "| build, models | 645c5b7, 1,000 | abc1234, 1,000 | abc1234, 5,000 | reach |  |" in page
     assert "| 125.0 | 125.0 | 50.0 | >= 100, or 0.8 of the bare client | reached / missed |" in page
     assert "| 0 | 0 | 6 | 0 | reached / missed |" in page
     assert "| patch trtmodels/status | 4.0 | 4.0 | 4.0 |" in page
     assert "| get trtmodels | 2.0 | 2.0 | 2.0 |" in page
+
+
+def test_builds_and_sizes_may_be_measured_one_after_the_other_and_each_part_is_kept_once_it_is_known(
+    tmp_path: Path,
+) -> None:
+    found = document(MACHINE, [])
+    cut = Run("this build", "abc1234", 5000, 10, 1000, 0.1, jobs=replace(PHASE, seconds=9.0))
+    for run in (RUN, BASELINE, replace(RUN, models=5000, commit="older00"), cut):
+        found = with_run(found, MACHINE, run)
+    assert [row["models"] for row in found["rows"]] == [1000, 5000]
+    assert found["rows"][1] == {
+        "commit": "abc1234",
+        "models": 5000,
+        "namespaces": 10,
+        "others": 1000,
+        "load_before": 0.1,
+        "jobs": found["rows"][1]["jobs"],
+    }
+    by_name = {row.what: row for row in rows(found)}
+    assert by_name["applied -> all Jobs created, models/s"].reached == (True, True)
+    assert by_name["start with all models Ready: CPU s / s until quiet / writes"].figures[1] == ""
+    for parts in (found, document(MACHINE, [cut]), document(MACHINE, [BASELINE])):
+        (tmp_path / "engine-room.json").write_text(json.dumps(parts))
+        assert "applied -> all Jobs created" in performance.page(tmp_path)
+    assert "| reached /  |" not in performance.page(tmp_path)
+
+
+def test_what_comes_no_further_is_given_up_and_what_takes_long_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("benchmarks.engine_room.asked.time", SimpleNamespace(monotonic=lambda: now))
+    progress = Progress("Jobs", 10_000)
+    for done in range(10):
+        now += LONGEST_STANDSTILL_SECONDS - 1
+        progress.see(done)
+    progress.see(9)
+    now += LONGEST_STANDSTILL_SECONDS + 1
+    with pytest.raises(TimeoutError, match="Jobs: 9 of 10000"):
+        progress.see(9)
 
 
 def test_delays_are_by_nearest_rank() -> None:

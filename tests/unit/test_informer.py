@@ -154,3 +154,55 @@ async def test_a_watch_that_is_refused_is_not_silent() -> None:
         await cluster.idle.wait()
     task.cancel()
     assert seen.last_heard > 0
+
+
+async def test_objects_under_one_key_are_found_whether_there_are_none_one_or_many() -> None:
+    informer = Informer(
+        cast("Any", FakeCluster([])), "ConfigMap", None, "", lambda body: body["metadata"]["name"], keys, drop
+    )
+    key = ("all", "default")
+    assert informer.find(key) == ()
+    for name in ("a", "b", "c"):
+        informer.write_through(config_map(name, 1))
+    assert informer.find(key) == ("a", "b", "c")
+    for name in ("b", "a", "c"):
+        informer.forget(f"uid-{name}")
+        assert f"uid-{name}" not in informer._by_key.get(key, ())
+    assert informer.find(key) == ()
+    assert informer._by_key == {}
+    informer.write_through(config_map("d", 1))
+    informer.write_through(config_map("d", 2))
+    assert informer.find(key) == ("d",)
+    assert informer._by_key == {key: "uid-d"}
+
+
+async def test_lists_take_turns_and_each_page_is_taken_in_before_the_next_one_is_asked_for() -> None:
+    turn = asyncio.Semaphore(1)
+    pages = [Page([config_map("a", 1)], "5", "1"), Page([config_map("b", 2)], "5", "")]
+    clusters = [FakeCluster(pages), FakeCluster(pages)]
+    seen: list[str] = []
+    informers = [
+        Informer(cast("Any", one), "ConfigMap", None, "", lambda body: body["metadata"]["name"], keys, drop, turn)
+        for one in clusters
+    ]
+    for one, informer in zip(clusters, informers, strict=True):
+        one.between_pages = lambda informer=informer: seen.extend(informer.find(("all", "default")))  # type: ignore[misc]
+    async with turn:
+        tasks = [asyncio.create_task(informer.run()) for informer in informers]
+        await asyncio.sleep(0.01)
+        assert [one.lists for one in clusters] == [0, 0]
+    for informer in informers:
+        async with asyncio.timeout(10):
+            await informer.synced.wait()
+    assert seen == ["a", "a"]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def keys(body: Any) -> Any:
+    yield "all", body["metadata"]["namespace"]
+
+
+def drop(_keys: Any) -> None:
+    """News that nobody waits for."""

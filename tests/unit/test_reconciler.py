@@ -52,6 +52,9 @@ class Refusing:
         self.questions.append(reference.kind)
         return self.body if reference.kind == "TRTModel" else None
 
+    async def metadata(self, reference: Any) -> dict[str, Any] | None:
+        return await self.get(reference)
+
     async def create(self, manifest: Any) -> dict[str, Any]:
         self._answer(manifest.kind)
         metadata = {"uid": "uid-job", "resourceVersion": "2", "creationTimestamp": "2026-01-01T00:00:00Z"}
@@ -116,11 +119,12 @@ async def test_of_a_model_of_which_nothing_was_said_yet_the_first_failure_is_tol
 
 async def test_an_event_that_is_forbidden_waits_for_the_next_look(cluster: Refusing, workers: Workers) -> None:
     cluster.refuses["event"] = ApiError(403, "Forbidden", "the namespace is being terminated")
+    cluster.refuses["Job"] = ApiError(403, "Forbidden", "exceeded quota")
     await workers.work_on(KEY)
-    assert (cluster.events, len(workers.queue._timers)) == ([], 0)
+    assert (cluster.events, workers.queue._failures) == ([], {})
     del cluster.refuses["event"]
     await workers.work_on(KEY)
-    assert cluster.events == ["ConversionPending"]
+    assert cluster.events == ["WriteForbidden"]
 
 
 @pytest.mark.parametrize("code", [0, 413, 429, 500, 503])
@@ -169,12 +173,13 @@ async def test_an_event_that_failed_does_not_make_the_next_write_the_second_that
 
 async def test_an_event_that_cannot_be_written_is_written_later(cluster: Refusing, workers: Workers) -> None:
     cluster.refuses["event"] = ApiError(503, "", "busy")
+    cluster.refuses["Job"] = ApiError(403, "Forbidden", "exceeded quota")
     await workers.work_on(KEY)
-    assert reasons(cluster.statuses[-1])["Ready"] == "ConversionPending"
+    assert reasons(cluster.statuses[-1])["Ready"] == "WriteForbidden"
     assert cluster.events == []
     del cluster.refuses["event"]
     await workers.work_on(KEY)
-    assert cluster.events == ["ConversionPending"]
+    assert cluster.events == ["WriteForbidden"]
 
 
 @pytest.mark.parametrize("others", [0, 300])

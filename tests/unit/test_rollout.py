@@ -238,7 +238,7 @@ def test_a_retry_after_a_lost_artifact_has_it_made_again_once() -> None:
     assert conditions(planned(trtmodel(), down))["Stalled"] == ("True", "ArtifactNotFound")
     assert planned(trtmodel(), down).writes == Writes(), "an annotation that was taken away asks for nothing"
 
-    done = job(retried, "resnet50-1", JobState.SUCCEEDED, has_ttl=True)
+    done = job(retried, "resnet50-1", JobState.SUCCEEDED)
     made = planned(retried, replace(down, jobs=(done,)))
     assert [(one.kind, one.name) for one in made.writes.deletes] == [("ConfigMap", record.name), ("Job", done.name)]
     assert (made.writes.applies, made.writes.creates) == ((), ())
@@ -687,10 +687,37 @@ def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
     assert second == first, "the same facts are no reason to write"
 
 
-def test_the_same_news_is_told_once() -> None:
+def told(model: TRTModel, made: Plan) -> TRTModel:
+    """The model once this plan's status has been written."""
+    assert made.status is not None
+    return model.model_copy(update={"status": made.status})
+
+
+def test_the_usual_course_is_told_by_the_status_alone() -> None:
     model = trtmodel()
     made = planned(model, converted(model))
-    assert [event.reason for event in made.events] == ["RolloutProgressing"]
-    assert made.status is not None
-    seen = trtmodel(status=made.status.model_dump(by_alias=True))
-    assert planned(seen, converted(model)).events == ()
+    assert made.events == ()
+    assert planned(told(model, made), rolled_out(model)).events == ()
+
+
+def test_what_leaves_the_usual_course_is_an_event_once_and_so_is_the_way_back() -> None:
+    model = trtmodel()
+    serving = told(model, planned(model, rolled_out(model)))
+    down = rolled_out(model, available_replicas=0)
+    made = planned(serving, down)
+    assert [(event.reason, event.warning) for event in made.events] == [("Unavailable", False)]
+    unavailable = told(model, made)
+    assert planned(unavailable, down).events == (), "the same news is told once"
+    assert [event.reason for event in planned(unavailable, rolled_out(model)).events] == ["Serving"]
+
+
+def test_a_rollout_that_nothing_answers_of_is_told_in_the_same_words_whatever_its_controller_has_begun() -> None:
+    model = trtmodel()
+    applied = rolled_out(model, observed_generation=0, generation=1, progressing_reason="", available_replicas=0)
+    applied = replace(applied, deployment=replace(deployment_of(applied), current_replicas=0, updated_replicas=0))
+    begun = rolled_out(model, progressing_reason="ReplicaSetUpdated", available_replicas=0)
+    first, second = planned(model, applied).status, planned(model, begun).status
+    assert first == second
+    assert first is not None
+    assert first.replicas == 1
+    assert "none of 1 replicas answers yet" in first.conditions[0].message

@@ -1,10 +1,12 @@
 """What exists: the TRTModels and everything that we made for them, and which models an object is about."""
 
+import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from sys import intern
 from typing import Any
 
 from ..api import KIND
@@ -30,14 +32,37 @@ from ..domain.verdict import Standing
 from . import parse
 from .cluster import EVERYWHERE, Cluster, Namespaces
 from .informer import Informer
-from .nesting import MOST_LEVELS_OF_A_SPEC, is_nested_deeper
+from .nesting import MOST_LEVELS_OF_A_SPEC, is_nested_deeper, loads
+from .packed import fingerprint_of, pack
 
 logger = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 Informers = tuple[Informer[Any], ...]
 """One for each place that is watched."""
+MOST_PARSED = 1000
+"""TRTModels that are kept as they were parsed, which takes ten times the memory of their text."""
+LISTS_AT_A_TIME = 2
+_NOT_ASKED = ("resourceVersion", "managedFields")
+"""Metadata that change with each write, and that nobody asks for anything by."""
 PLAIN_CHILDREN = ("Service", "NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler")
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A TRTModel as it was seen last."""
+
+    uid: str
+    version: int
+    when: float
+    """By the monotonic clock."""
+    standing: Standing
+    text: bytes = b""
+    """All that is read of it, "" where it cannot be read."""
+    asked: bytes = b""
+    """A fingerprint of all of it but its status."""
+    said: bytes = b""
+    """A fingerprint of its status."""
 
 
 class Caches:
@@ -52,19 +77,24 @@ class Caches:
     ) -> None:
         self._catalogue = catalogue
         self._enqueue = enqueue
-        self._seen: dict[Key, tuple[str, int]] = {}
-        """UID and resource version of each TRTModel, whether it can be read or not."""
-        self._models: dict[Key, TRTModel] = {}
+        self.newest_version = 0
+        """Of all TRTModels that were ever seen."""
+        self._seen: dict[Key, _Seen] = {}
+        self._parsed: OrderedDict[Key, TRTModel] = OrderedDict()
+        """Those that were looked at last."""
         self._unreadable: dict[Key, UnreadableModel] = {}
-        self._expected: dict[Key, tuple[str, TRTModelStatus]] = {}
+        self._expected: dict[Key, tuple[str, bytes]] = {}
+        """UID of each TRTModel, and the fingerprint of the status that we wrote last."""
         self._needs: dict[Key, tuple[Hashable, ...]] = {}
         """What each model needs that is not its own: its engine, and claims."""
         self._models_by_need: dict[Hashable, dict[Key, None]] = {}
         self._concessions: dict[Key, dict[tuple[str, str], Concession]] = {}
 
+        turn = asyncio.Semaphore(LISTS_AT_A_TIME)
+
         def informers(kind: str, parse_body: Callable[[Mapping[str, Any]], Any]) -> Informers:
             return tuple(
-                Informer(cluster, kind, namespace, names.MANAGED_SELECTOR, parse_body, _index, self._changed)
+                Informer(cluster, kind, namespace, names.MANAGED_SELECTOR, parse_body, _index, self._changed, turn)
                 for namespace in namespaces
             )
 
@@ -82,6 +112,7 @@ class Caches:
                 parse.parse_claim,
                 _index_claim,
                 self._changed,
+                turn,
             )
             for namespace in namespaces
         )
@@ -94,10 +125,14 @@ class Caches:
             *self._claims,
         )
 
-    async def wait_until_synced(self, namespace: str) -> None:
-        """Wait until every kind has been listed once where a model is: before that, what exists would look missing."""
+    async def wait_until_synced(self, namespace: str | None) -> None:
+        """Wait until every kind has been listed once where a model is: before that, what exists would look missing.
+
+        Args:
+            namespace: the model's; None for all.
+        """
         for informer in self.informers:
-            if informer.covers(namespace):
+            if namespace is None or informer.covers(namespace):
                 await informer.synced.wait()
 
     @property
@@ -111,32 +146,70 @@ class Caches:
 
     def model(self, key: Key) -> TRTModel | None:
         """Return the TRTModel, or None."""
-        return self._models.get(key)
+        found = self._parsed.get(key)
+        if found is None and (seen := self._seen.get(key)) is not None and seen.text:
+            found = parse_trtmodel(loads(seen.text))
+            self._keep(key, found)
+        elif found is not None:
+            self._parsed.move_to_end(key)
+        return found
+
+    def _keep(self, key: Key, model: TRTModel) -> None:
+        self._parsed[key] = model
+        self._parsed.move_to_end(key)
+        if len(self._parsed) > MOST_PARSED:
+            self._parsed.popitem(last=False)
 
     def seen_models(self, namespace: str | None = None) -> dict[Key, tuple[str, int]]:
         """Return UID and resource version of each TRTModel of a namespace or of all, as it was seen last."""
-        return {key: seen for key, seen in self._seen.items() if namespace in (None, key[0])}
+        return {key: (seen.uid, seen.version) for key, seen in self._seen.items() if namespace in (None, key[0])}
+
+    def has_seen(self, key: Key, uid: str, version: int) -> bool:
+        """Return whether a TRTModel has been seen as it was at a version, or later."""
+        seen = self._seen.get(key)
+        return seen is not None and seen.uid == uid and seen.version >= version
+
+    def silent_seconds(self, key: Key) -> float:
+        """Return for how long there has been no news of a TRTModel."""
+        seen = self._seen.get(key)
+        return time.monotonic() - (float("-inf") if seen is None else seen.when)
 
     def standings(self) -> Mapping[Standing, int]:
         """Return how many TRTModels stand how, by their status as it was seen last."""
-        statuses = [model.status for model in self._models.values()]
-        statuses += [model.status for model in self._unreadable.values()]
-        return Counter(standing_of(status) for status in statuses)
+        return Counter(seen.standing for seen in self._seen.values())
 
     def unreadable(self, key: Key) -> UnreadableModel | None:
         """Return the TRTModel of that name where it cannot be read, or None."""
         return self._unreadable.get(key)
 
-    def see_model(self, body: Mapping[str, Any]) -> None:
-        """Take in a TRTModel as the API server gives it, unless what we have is newer."""
+    def see_model(self, body: Mapping[str, Any], *, is_answer: bool = False) -> None:
+        """Take in a TRTModel as the API server gives it, unless what we have is newer.
+
+        Args:
+            body: the object.
+            is_answer: whether it is what a write of its status was answered with.
+        """
         metadata = body["metadata"]
         key, uid, version = (metadata["namespace"], metadata["name"]), metadata["uid"], int(metadata["resourceVersion"])
-        _, seen_version = self._seen.get(key, ("", 0))
+        before = self._seen.get(key)
         # Each UID's events are in order, and a namesake's may come late: versions are of one store, and only grow.
-        if seen_version >= version:
+        if before is not None and before.version >= version:
             return
-        self._seen[key] = uid, version
-        before, unreadable = self._models.pop(key, None), self._unreadable.pop(key, None)
+        self.newest_version = max(self.newest_version, version)
+        status = parse_status(body)
+        seen = self._seen[key] = _seen(body, uid, version, standing_of(status))
+        if before is not None and before.uid == uid and seen.asked and before.asked == seen.asked and before.text:
+            if key in self._parsed:
+                self._parsed[key] = _with_status(self._parsed[key], status, metadata["resourceVersion"])
+            if not (is_answer or seen.said == before.said or self._expected.get(key) == (uid, seen.said)):
+                self._enqueue(key)
+            return
+        self._see_another(key, body, seen)
+
+    def _see_another(self, key: Key, body: Mapping[str, Any], seen: _Seen) -> None:
+        """Take in a TRTModel of which more than the status is new."""
+        unreadable = self._unreadable.pop(key, None)
+        self._parsed.pop(key, None)
         self._forget_needs(key)
         try:
             if is_nested_deeper(body.get("spec"), MOST_LEVELS_OF_A_SPEC):
@@ -144,9 +217,10 @@ class Caches:
             model = parse_trtmodel(body)
             target = target_of(model, self._catalogue)
         except Exception as error:  # whatever it is, it is this model's own trouble, and is told there
+            self._seen[key] = replace(seen, text=b"", asked=b"")
             self._see_unreadable(unreadable_model(body, parse.why_unreadable(error), parse_status(body)), unreadable)
             return
-        self._models[key] = model
+        self._keep(key, model)
         if isinstance(target, Target):
             namespace = model.metadata.namespace
             mounted = claims_of_conversion(model, target)
@@ -154,8 +228,7 @@ class Caches:
             self._needs[key] = needs
             for need in needs:
                 self._models_by_need.setdefault(need, {})[key] = None
-        if before is None or not self._is_own_status(before, model):
-            self._enqueue(key)
+        self._enqueue(key)
 
     def _see_unreadable(self, model: UnreadableModel, before: UnreadableModel | None) -> None:
         """Keep a TRTModel that cannot be read. To see our own status come back is no news."""
@@ -166,10 +239,10 @@ class Caches:
 
     def forget_model(self, key: Key, uid: str) -> None:
         """Drop a TRTModel that is gone, unless a new one has its name."""
-        if self._seen.get(key, ("", 0))[0] != uid:
+        if (seen := self._seen.get(key)) is None or seen.uid != uid:
             return
         self._forget_needs(key)
-        for table in (self._seen, self._expected, self._models, self._unreadable, self._concessions):
+        for table in (self._seen, self._expected, self._parsed, self._unreadable, self._concessions):
             table.pop(key, None)
 
     def concede(self, key: Key, kind: str, name: str, conceded: Concession | None) -> None:
@@ -182,16 +255,6 @@ class Caches:
     def concessions(self, key: Key) -> dict[tuple[str, str], Concession]:
         """Return, by kind and name of a child, what the API server made of an apply where that is not what we sent."""
         return dict(self._concessions.get(key, {}))
-
-    def _is_own_status(self, before: TRTModel, model: TRTModel) -> bool:
-        """Return whether nothing has changed but the status, to what we wrote.
-
-        A refusal's message may differ each time: were its own status news, a model would be looked at without end.
-        """
-        version = {"resource_version": model.metadata.resource_version}
-        metadata = before.metadata.model_copy(update=version)
-        same = before.model_copy(update={"status": model.status, "metadata": metadata}) == model
-        return same and self._expected.get(model.key) == (model.metadata.uid, model.status)
 
     def observation(self, model: TRTModel, target: Target | None) -> Observation:
         """Return everything that exists for a model and for the engine that it asks for."""
@@ -241,8 +304,9 @@ class Caches:
         if body["kind"] == KIND:
             metadata = body["metadata"]
             # An answer may come after the news that the model is gone: it brings none back.
-            if self._seen.get((metadata["namespace"], metadata["name"]), ("", 0))[0] == metadata["uid"]:
-                self.see_model(body)
+            seen = self._seen.get((metadata["namespace"], metadata["name"]))
+            if seen is not None and seen.uid == metadata["uid"]:
+                self.see_model(body, is_answer=True)
             return True
         informers = self._informers_of(body["kind"], body["metadata"]["namespace"])
         return any(informer.write_through(body) for informer in informers)
@@ -253,9 +317,12 @@ class Caches:
             if reference.uid is not None:
                 informer.forget(reference.uid)
 
-    def expect_status(self, about: Reference, status: TRTModelStatus) -> None:
-        """Say what status is about to be written: to see it come back is no news."""
-        self._expected[about.namespace, about.name] = (str(about.uid), status)
+    def expect_status(self, about: Reference, status: Mapping[str, Any]) -> None:
+        """Say what status is about to be written: to see it come back is no news.
+
+        A refusal's message may differ each time: were its own status news, a model would be looked at without end.
+        """
+        self._expected[about.namespace, about.name] = (str(about.uid), fingerprint_of(status))
 
     def _changed(self, keys: Iterable[Hashable]) -> None:
         concerned: set[Key] = set()
@@ -266,7 +333,7 @@ class Caches:
                 case ("engine" | "claim", *_):
                     concerned.update(self._models_by_need.get(key, ()))
         for model in concerned:
-            if model in self._models:
+            if model in self._seen and model not in self._unreadable:
                 self._enqueue(model)
 
     def _forget_needs(self, key: Key) -> None:
@@ -279,6 +346,26 @@ class Caches:
         return tuple(one for one in self.informers if one.kind == kind and one.covers(namespace))
 
 
+def _seen(body: Mapping[str, Any], uid: str, version: int, standing: Standing) -> _Seen:
+    """Return what is kept of a TRTModel; its text is "" where it is nested too deep to be written as such."""
+    metadata = {name: part for name, part in body["metadata"].items() if name not in _NOT_ASKED}
+    status = body.get("status") or {}
+    parts = {"metadata": metadata, "spec": body.get("spec")}
+    try:
+        asked, said = fingerprint_of(parts), fingerprint_of(status)
+        metadata["resourceVersion"] = body["metadata"]["resourceVersion"]
+        text = pack(parts | {"status": status})
+    except (TypeError, ValueError, RecursionError):
+        return _Seen(uid, version, time.monotonic(), standing)
+    return _Seen(uid, version, time.monotonic(), standing, text, asked, said)
+
+
+def _with_status(model: TRTModel, status: TRTModelStatus, resource_version: str) -> TRTModel:
+    """Return the model with another status, and the very same spec."""
+    metadata = model.metadata.model_copy(update={"resource_version": resource_version})
+    return model.model_copy(update={"status": status, "metadata": metadata})
+
+
 def _index_claim(body: Mapping[str, Any]) -> Iterable[Hashable]:
     yield "claim", body["metadata"]["namespace"], body["metadata"]["name"]
 
@@ -288,14 +375,14 @@ def _find(informers: Informers, key: Hashable) -> list[Any]:
 
 
 def _index(body: Mapping[str, Any]) -> Iterable[Hashable]:
-    namespace = body["metadata"]["namespace"]
+    namespace = intern(body["metadata"]["namespace"])
     labels = parse.labels_of(body)
     for owner in parse.owners_of(body):
         yield "owner", namespace, owner.name, owner.uid
     if names.INSTANCE in labels:
-        yield "instance", namespace, labels[names.INSTANCE]
+        yield "instance", namespace, intern(labels[names.INSTANCE])
     if names.ENGINE in labels:
-        yield "engine", namespace, labels[names.ENGINE]
+        yield "engine", namespace, intern(labels[names.ENGINE])
     for engine in parse.engines_deleted(body):
         yield "engine", namespace, engine
     kind, uid = parse.controller_of(body)

@@ -6,13 +6,16 @@ object already there say so.
 
 import math
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
+import orjson
 from kubernetes.aio import client, config
+from yarl import URL
 
 from ..api import API_VERSION, PLURAL
 from ..domain.manifest import Manifest
@@ -34,6 +37,7 @@ Namespaces = Sequence[str | None]
 """Where to list and watch."""
 EVERYWHERE: Namespaces = (None,)
 
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _COLLECTIONS = {
     "TRTModel": f"/apis/{API_VERSION}/namespaces/{{namespace}}/{PLURAL}",
@@ -84,6 +88,8 @@ class Cluster:
 
     def __init__(self, api: client.ApiClient, metrics: Metrics) -> None:
         self._api = api
+        self._proxy = _proxy(api.configuration)
+        self._session: aiohttp.ClientSession | None = None
         self._metrics = metrics
         self._writes_end: Callable[[], float] = lambda: math.inf
 
@@ -102,9 +108,7 @@ class Cluster:
             await config.load_kube_config(client_configuration=configuration)
         # One for each worker, and the watches that are held open.
         configuration.connection_pool_maxsize = 112 + 16 * watched
-        api = client.ApiClient(configuration)
-        api.user_agent = FIELD_MANAGER
-        return cls(api, metrics)
+        return cls(client.ApiClient(configuration), metrics)
 
     def stop_writes_at(self, end: Callable[[], float]) -> None:
         """Let no write but a Lease's begin, or go on, after a moment of the monotonic clock that may be put off."""
@@ -112,6 +116,8 @@ class Cluster:
 
     async def close(self) -> None:
         """End all connections."""
+        if self._session is not None:
+            await self._session.close()
         await self._api.close()
 
     async def get(self, reference: Reference) -> dict[str, Any] | None:
@@ -120,8 +126,19 @@ class Cluster:
         Raises:
             ApiError: the API server refused for another reason than that.
         """
+        return await self._get(reference)
+
+    async def metadata(self, reference: Reference) -> dict[str, Any] | None:
+        """Return an object with its metadata alone, or None where there is none.
+
+        Raises:
+            ApiError: the API server refused for another reason than that.
+        """
+        return await self._get(reference, accept=_METADATA)
+
+    async def _get(self, reference: Reference, accept: str = "application/json") -> dict[str, Any] | None:
         try:
-            return await self._request("GET", _path(reference))
+            return await self._request("GET", _path(reference), accept=accept)
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -231,21 +248,6 @@ class Cluster:
         # Items of a list do not say what they are; the list does.
         items = [{**item, "apiVersion": data.get("apiVersion", ""), "kind": kind} for item in data.get("items") or ()]
         return Page(items, metadata["resourceVersion"], metadata.get("continue", ""))
-
-    async def list_metadata(self, kind: str, namespace: str | None) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield the metadata of all objects of a kind, of a namespace or of all.
-
-        Raises:
-            ApiError: refused.
-        """
-        query = {"limit": str(PAGE)}
-        while True:
-            data = await self._request("GET", _collection(kind, namespace), query, accept=_METADATA_LIST)
-            for item in data.get("items") or ():
-                yield item["metadata"]
-            if not (further := (data.get("metadata") or {}).get("continue")):
-                return
-            query["continue"] = further
 
     async def count(self, kind: str, namespace: str | None) -> int:
         """Return how many objects of a kind there are, in a namespace or in all.
@@ -381,23 +383,48 @@ class Cluster:
         timeout: Any = None,
         accept: str = "application/json",
     ) -> aiohttp.ClientResponse:
-        # The client's own pieces below its typed methods: authentication, TLS and token renewal are theirs, while
-        # objects stay JSON. Its models would cost 30 MiB and most of the time of a request.
-        method, url, headers, _, _ = await self._api.param_serialize(
-            method,
-            path,
-            query_params=list((query or {}).items()),
-            header_params={"Content-Type": content_type, "Accept": accept},
-            auth_settings=["BearerToken"],
-        )
+        # Of the Kubernetes client only what reads a kubeconfig or a service account, and renews tokens. Its typed
+        # models would cost 30 MiB and most of the time of a request, and its session two hops to a thread for each.
+        configuration = self._api.configuration
+        headers = {"Content-Type": content_type, "Accept": accept, "User-Agent": FIELD_MANAGER}
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+        url = f"{configuration.host}{path}?{urlencode(query)}" if query else f"{configuration.host}{path}"
+        within = timeout if isinstance(timeout, aiohttp.ClientTimeout) else aiohttp.ClientTimeout(total=timeout)
         code = 0
         try:
-            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
-            response: aiohttp.ClientResponse = answer.response
+            response = await self._http().request(
+                method,
+                URL(url, encoded=True),
+                data=None if body is None else orjson.dumps(body),
+                headers=headers,
+                timeout=within,
+                proxy=self._proxy,
+                server_hostname=configuration.tls_server_name or None,
+            )
             code = response.status
         finally:
             self._metrics.requested(method, code)
         return response
+
+    def _http(self) -> aiohttp.ClientSession:
+        """Return the session, which is made in the event loop that it is used in."""
+        if self._session is None:
+            rest = self._api.rest_client
+            # Not `trust_env`, for which aiohttp looks in another thread for proxies and passwords at each request.
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=rest.maxsize, ssl=rest.ssl_context), read_bufsize=2**21
+            )
+        return self._session
+
+
+def _proxy(configuration: client.Configuration) -> str | None:
+    """Return the proxy on the way to the API server: a kubeconfig's, or the environment's as of now."""
+    if configuration.proxy:
+        return str(configuration.proxy)
+    address = urlsplit(configuration.host)
+    if address.hostname is None or urllib.request.proxy_bypass(address.netloc):
+        return None
+    return urllib.request.getproxies().get(address.scheme)
 
 
 def _collection(kind: str, namespace: str | None) -> str:

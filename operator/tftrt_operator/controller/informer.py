@@ -1,7 +1,7 @@
 """List-and-watch of one kind: a store that is always whole.
 
 kopf's own watching lists again after a 410 without saying what was deleted meanwhile, and its handlers never see
-bookmarks. Here the store is swapped whole after every list, so that nothing that is gone stays in it.
+bookmarks. Here what is on none of a list's pages goes with the last of them, so that nothing that is gone stays.
 """
 
 import asyncio
@@ -38,6 +38,7 @@ class Informer(Generic[T]):
         parse: from the API server's object to ours; whatever it raises leaves the object out.
         index: the keys under which an object is found.
         changed: called with an object's index keys at every change, after the store has it.
+        turn: taken while a list is under way, whose pages take more memory than all that is kept of them.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Informer(Generic[T]):
         parse: Callable[[Mapping[str, Any]], T],
         index: Callable[[Mapping[str, Any]], Iterable[Hashable]],
         changed: Callable[[Iterable[Hashable]], None],
+        turn: asyncio.Semaphore | None = None,
     ) -> None:
         self.what = kind if namespace is None else f"{kind} in {namespace}"
         self.synced = asyncio.Event()
@@ -60,12 +62,14 @@ class Informer(Generic[T]):
         self._parse = parse
         self._index = index
         self._changed = changed
+        self._turn = asyncio.Semaphore() if turn is None else turn
         self._objects: dict[str, tuple[int, T, tuple[Hashable, ...]]] = {}
         self._written: set[str] | None = None
         """While a list is under way, the UIDs of what we have written since it began."""
         self._left_out: dict[str, str] = {}
         """Why an object cannot be read, by its UID."""
-        self._by_key: dict[Hashable, dict[str, None]] = {}
+        self._by_key: dict[Hashable, str | dict[str, None]] = {}
+        """The UIDs under each index key; most keys have one, which needs no table of its own."""
         self._tombstones: OrderedDict[str, None] = OrderedDict()
 
     def covers(self, namespace: str) -> bool:
@@ -74,7 +78,8 @@ class Informer(Generic[T]):
 
     def find(self, key: Hashable) -> tuple[T, ...]:
         """Return the objects under an index key."""
-        return tuple(self._objects[uid][1] for uid in self._by_key.get(key, ()))
+        uids = self._by_key.get(key, ())
+        return tuple(self._objects[uid][1] for uid in ((uids,) if isinstance(uids, str) else uids))
 
     def write_through(self, body: Mapping[str, Any]) -> bool:
         """Take in the API server's answer to our own write, so that the next look does not miss it.
@@ -100,7 +105,8 @@ class Informer(Generic[T]):
             began = time.monotonic()
             try:
                 if not resource_version:
-                    resource_version = await self._list()
+                    async with self._turn:
+                        resource_version = await self._list()
                     self.synced.set()
                 async for event in self._cluster.watch(self.kind, self._selector, resource_version, self._namespace):
                     self.last_heard = time.monotonic()
@@ -134,24 +140,30 @@ class Informer(Generic[T]):
                     pause = await _rest(pause)  # a proxy, or an API server that is about to go
 
     async def _list(self) -> str:
-        found: dict[str, Mapping[str, Any]] = {}
+        found = set[str]()
         written = self._written = set()
-        page = await self._cluster.list_page(self.kind, self._selector, "", self._namespace)
+        next_page = ""
         while True:
-            for item in page.items:
-                found[item["metadata"]["uid"]] = item
-            if not page.next_page:
+            page = await self._cluster.list_page(self.kind, self._selector, next_page, self._namespace)
+            self.last_heard = time.monotonic()
+            found |= {self._take(item) for item in page.items}
+            next_page, resource_version = page.next_page, page.resource_version
+            del page  # hundreds of large objects, before the next ones come
+            if not next_page:
                 break
-            page = await self._cluster.list_page(self.kind, self._selector, page.next_page, self._namespace)
-        self.last_heard = time.monotonic()
         # What we wrote while the pages came is in none of them, and is not gone.
         gone = [uid for uid in self._objects if uid not in found and uid not in written]
         self._written = None
-        concerned = [self._remove(uid) for uid in gone]
-        concerned += [self._objects[uid][2] for uid, body in found.items() if self._upsert(body)]
-        for keys in concerned:
+        for keys in [self._remove(uid) for uid in gone]:
             self._changed(keys)
-        return page.resource_version
+        return resource_version
+
+    def _take(self, body: Mapping[str, Any]) -> str:
+        """Store an object of a list; returns its UID."""
+        uid: str = body["metadata"]["uid"]
+        if self._upsert(body):
+            self._changed(self._objects[uid][2])
+        return uid
 
     def _upsert(self, body: Mapping[str, Any]) -> bool:
         """Store an object unless what we have is newer. Returns whether it was stored."""
@@ -178,7 +190,11 @@ class Informer(Generic[T]):
         self._unindex(uid)
         self._objects[uid] = (version, value, keys)
         for key in keys:
-            self._by_key.setdefault(key, {})[uid] = None
+            uids = self._by_key.setdefault(key, uid)
+            if isinstance(uids, dict):
+                uids[uid] = None
+            elif uids != uid:
+                self._by_key[key] = {uids: None, uid: None}
         return True
 
     def _remove(self, uid: str) -> tuple[Hashable, ...]:
@@ -194,9 +210,11 @@ class Informer(Generic[T]):
     def _unindex(self, uid: str) -> None:
         if uid in self._objects:
             for key in self._objects[uid][2]:
-                self._by_key[key].pop(uid, None)
-                if not self._by_key[key]:
-                    del self._by_key[key]
+                uids = self._by_key.get(key, {})
+                if isinstance(uids, dict):
+                    uids.pop(uid, None)
+                if not uids or uids == uid:
+                    self._by_key.pop(key, None)
 
 
 async def _rest(pause: float) -> float:

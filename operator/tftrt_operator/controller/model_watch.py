@@ -1,35 +1,34 @@
 """kopf's watch of TRTModels, made whole.
 
 kopf lists again after a 410 without a word on what was deleted meanwhile; a watch that fails in another way, or whose
-CRD goes, stays dead. So what it has brought is compared with what there is: their number often, all of them after
-each of its lists and where the numbers differ. What it has missed is taken in, and kopf is started again.
+CRD goes, stays dead. So all that the API server tells kopf is heard on its way: what kopf does not bring is fetched,
+what is in none of its lists is forgotten, and kopf is started again. While it does its part, nothing is asked for it.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import kopf
 
 from ..api import API_VERSION, KIND, PLURAL
 from ..domain.observation import Reference
-from .caches import Caches, Key
-from .cluster import ApiError, Cluster
-from .kopf_thread import KopfThread
+from .caches import Caches
+from .cluster import WATCH_SILENCE_SECONDS, ApiError, Cluster
+from .kopf_thread import KopfThread, Listing, Sight
 
 logger = logging.getLogger(__name__)
 
 LOOK_FOR_CRD_SECONDS = 1.0
-COUNT_SECONDS = 10.0
-"""One small request."""
-COMPARE_SECONDS = 600.0
-"""A list of all metadata, at least so often: a change that was missed does not show in the number."""
+CHECK_SECONDS = 10.0
 FIRST_PATIENCE_SECONDS = 60.0
 """For so long kopf may bring nothing at its start: it tries again by itself where the API server is busy."""
 PATIENCE_SECONDS = 5.0
 """The same once it has brought something, while it has not brought everything."""
 LONGEST_PATIENCE_SECONDS = 300.0
+MOST_SILENCE_SECONDS = float(WATCH_SILENCE_SECONDS)
+"""Of a watch, which has a bookmark a minute. kopf opens another one after 70 s."""
 LOOK_AGAIN_SECONDS = 0.2
 DEAF_AFTER = 3
 """Runs of kopf in a row that have missed something: starting it again does not help."""
@@ -37,18 +36,17 @@ LONGEST_PAUSE_SECONDS = 30.0
 
 
 class ModelWatch:
-    """Feeds the caches with the TRTModels of a namespace, or of all."""
+    """Feeds the caches with the TRTModels of a namespace, or of all. It is the `Listener` of each run of kopf."""
 
     def __init__(self, cluster: Cluster, caches: Caches, namespace: str | None = None) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self.what = KIND if namespace is None else f"{KIND} in {namespace}"
         self._caches = caches
-        self._last_event = time.monotonic()
-        self._has_listed = False
-        self._has_brought = False
-        self._gone: set[str] = set()
-        """UIDs of what was deleted while what there is was compared with what was brought."""
+        self._last_heard = self._last_event = time.monotonic()
+        self._is_listed = self._has_brought = False
+        self._sent: dict[str, tuple[Sight, float]] = {}
+        """By UID what kopf was told of and has not brought yet, and since when."""
         self._failures = 0
         self.synced = False
         """Whether the caches have had everything since kopf was started last."""
@@ -64,8 +62,13 @@ class ModelWatch:
         """Watch, for ever."""
         while True:
             await self._wait_until_served()
-            run = KopfThread(self._take, self._namespace)
-            self._last_event, self._has_listed, self._has_brought = time.monotonic(), True, False
+            # Before all that there is for a model has been seen nothing is done for it, and its text would be parsed
+            # twice.
+            await self._caches.wait_until_synced(self._namespace)
+            self._last_heard = self._last_event = time.monotonic()
+            self._is_listed = self._has_brought = False
+            self._sent.clear()
+            run = KopfThread(self, self._namespace)
             run.start()
             checking = asyncio.create_task(self._check(), name="check the watch of TRTModels")
             ending = asyncio.create_task(run.ended.wait(), name="wait for kopf")
@@ -82,19 +85,52 @@ class ModelWatch:
                 self._failures += 1
             await asyncio.sleep(min(LOOK_FOR_CRD_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS))
 
-    def _take(self, event: kopf.RawEvent) -> None:
+    def take(self, event: kopf.RawEvent) -> None:
+        """Take an event that kopf brings."""
         self._last_event, self._has_brought = time.monotonic(), True
         body = event["object"]
-        if event["type"] is None:
-            self._has_listed = True  # of what a 410 hid, nobody says a word
-        else:
+        sight = Sight.of(body)
+        sent = self._sent.get(sight.uid)
+        if sent is not None and sent[0].version <= sight.version:
+            del self._sent[sight.uid]
+        if event["type"] is not None:
             self._failures = 0  # this is no list: a watch is alive
         if event["type"] == "DELETED":
-            metadata = body["metadata"]
-            self._gone.add(metadata["uid"])
-            self._caches.forget_model((metadata["namespace"], metadata["name"]), metadata["uid"])
-            return
-        self._caches.see_model(body)
+            self._caches.forget_model(sight.key, sight.uid)
+        else:
+            self._caches.see_model(body)
+
+    def sent(self, sight: Sight) -> None:
+        """Wait for kopf to bring an object that it was told of."""
+        _, since = self._sent.get(sight.uid, (sight, time.monotonic()))
+        self._sent[sight.uid] = sight, since
+
+    def listed(self, listing: Listing) -> None:
+        """Forget what is gone, and wait for kopf to bring everything else."""
+        store_went_back = listing.version < listing.newest_before
+        for key, (uid, _) in self._caches.seen_models(self._namespace).items():
+            there = listing.sights.get(key)
+            if there is None or there.uid != uid or store_went_back:
+                self._caches.forget_model(key, uid)
+        if store_went_back:
+            self._caches.newest_version = listing.version
+        now = time.monotonic()
+        self._sent = {
+            sight.uid: (sight, now) for sight in listing.sights.values() if store_went_back or not self.is_known(sight)
+        }
+        self._is_listed = True
+
+    def hear(self) -> None:
+        """Take note that something came."""
+        self._last_heard = time.monotonic()
+
+    def is_known(self, sight: Sight) -> bool:
+        """Return whether a model has been seen so, or later."""
+        return self._caches.has_seen(sight.key, sight.uid, sight.version)
+
+    def newest_version(self) -> int:
+        """Return the newest version of a model that was ever seen."""
+        return self._caches.newest_version
 
     async def _wait_until_served(self) -> None:
         """Wait until the API server serves TRTModels: the CRD, a namespace's Role or the API server may come later."""
@@ -107,7 +143,8 @@ class ModelWatch:
                     self.waits_for = ""
                     return
                 why = f"{PLURAL} of {API_VERSION} are not served: install the CRD (helm, or kubectl apply -f crds/)"
-                self._forget_all()
+                for key, (uid, _) in self._caches.seen_models(self._namespace).items():
+                    self._caches.forget_model(key, uid)
             except ApiError as error:
                 why = f"the API server cannot be asked for {API_VERSION}: {error}"
             if why != told:
@@ -115,76 +152,40 @@ class ModelWatch:
                 self.waits_for = told = why
             await asyncio.sleep(LOOK_FOR_CRD_SECONDS)
 
-    def _forget_all(self) -> None:
-        for key, (uid, _) in self._seen().items():
-            self._caches.forget_model(key, uid)
-
     async def _check(self) -> None:
-        """Look whether kopf brings everything, and return where it does not, or where the CRD is gone."""
-        compared, differed = time.monotonic(), False
+        """See whether kopf brings everything, and return where it does not. Nothing is asked while it does."""
         while True:
+            missed = self._missed(time.monotonic())
+            if missed and not await self._cluster.answers():
+                self._last_heard = self._last_event = time.monotonic()  # it is the API server that is silent
+                self._sent = {uid: (sight, self._last_event) for uid, (sight, _) in self._sent.items()}
+            elif missed:
+                logger.warning("%s: kopf is started again", missed)
+                self._failures += 1
+                await self._fetch([sight for sight, _ in self._sent.values()])
+                return
+            self.synced = self.synced or (self._is_listed and not self._sent)
+            await asyncio.sleep(CHECK_SECONDS if self._is_listed and not self._sent else LOOK_AGAIN_SECONDS)
+
+    def _missed(self, now: float) -> str:
+        """Return what kopf has missed, in words, "" for nothing; it may take as long as it goes on bringing things."""
+        patience = PATIENCE_SECONDS if self._has_brought else FIRST_PATIENCE_SECONDS
+        if not self._is_listed:
+            return "kopf has listed no TRTModels" if now - self._last_event > FIRST_PATIENCE_SECONDS else ""
+        since = min((when for _, when in self._sent.values()), default=now)
+        if now - max(self._last_event, since) > patience or now - since > LONGEST_PATIENCE_SECONDS:
+            return f"kopf has not brought {len(self._sent)} TRTModels that it was told of" if self._sent else ""
+        return "the watch of TRTModels is silent" if now - self._last_heard > MOST_SILENCE_SECONDS else ""
+
+    async def _fetch(self, sights: Iterable[Sight]) -> None:
+        """Take in what kopf has not brought."""
+        for sight in sights:
             try:
-                if not (self._has_listed or time.monotonic() - compared > COMPARE_SECONDS):
-                    count = await self._cluster.count(KIND, self._namespace)
-                    differs = count != len(self._seen())
-                    # Once may be an event that is under way.
-                    self._has_listed |= differs and differed
-                    differed = differs
-                if self._has_listed or time.monotonic() - compared > COMPARE_SECONDS:
-                    self._has_listed = False
-                    if not await self._compare():
-                        self._failures += 1
-                        return
-                    compared, differed, self.synced = time.monotonic(), False, True
+                body = await self._cluster.get(Reference(KIND, *sight.key))
             except ApiError as error:
-                if error.status == 404:
-                    return  # the CRD is gone
-                self._has_listed = True  # nobody knows
-                logger.log(logging.DEBUG if error.status == 0 else logging.WARNING, "Counting TRTModels: %s", error)
-            await asyncio.sleep(COUNT_SECONDS)
-
-    def _seen(self) -> dict[Key, tuple[str, int]]:
-        return self._caches.seen_models(self._namespace)
-
-    async def _compare(self) -> bool:
-        """Forget what is gone, and take in what kopf has missed. Returns whether it has missed nothing.
-
-        Raises:
-            ApiError: the API server could not say.
-        """
-        self._gone.clear()
-        before = self._seen()
-        there = {
-            (metadata["namespace"], metadata["name"]): (metadata["uid"], int(metadata["resourceVersion"]))
-            async for metadata in self._cluster.list_metadata(KIND, self._namespace)
-        }
-        for key, (uid, version) in before.items():
-            # A version that goes back is that of a store that was restored: what was seen is not so any more.
-            if there.get(key, ("", 0))[0] != uid or there[key][1] < version:
-                self._caches.forget_model(key, uid)
-        began = time.monotonic()
-        while (missing := self._missing(there)) or (there and not self._has_brought):
-            now, patience = time.monotonic(), PATIENCE_SECONDS if self._has_brought else FIRST_PATIENCE_SECONDS
-            if now - max(self._last_event, began) > patience or now - began > LONGEST_PATIENCE_SECONDS:
-                break
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        if not missing and there and not self._has_brought:
-            logger.warning("kopf has brought none of %d TRTModels: it is started again", len(there))
-            return False
-        missed = 0
-        for namespace, name in missing:
-            if (body := await self._cluster.get(Reference(KIND, namespace, name))) is not None:
-                missed += 1
+                logger.warning("TRTModel %s/%s: %s", *sight.key, error)  # the next run's list has it
+                return
+            if body is None or body["metadata"]["uid"] != sight.uid:
+                self._caches.forget_model(sight.key, sight.uid)
+            if body is not None:
                 self._caches.see_model(body)
-        if missed:
-            logger.warning("kopf has not brought %d of %d TRTModels: it is started again", missed, len(there))
-        return not missed
-
-    def _missing(self, there: Mapping[Key, tuple[str, int]]) -> list[Key]:
-        """Return those that have not been seen as they were in the list, or later."""
-        seen = self._seen()
-        return [
-            key
-            for key, (uid, version) in there.items()
-            if uid not in self._gone and (key not in seen or (seen[key][0] == uid and seen[key][1] < version))
-        ]

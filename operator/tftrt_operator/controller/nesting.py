@@ -5,10 +5,11 @@ end the watch and every list that it is in.
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
 import aiohttp
+import orjson
 
 DEEPEST_LEVEL = 200
 """What lies deeper is left out. kopf copies each object by a function that calls itself, twice for a level."""
@@ -24,6 +25,10 @@ def loads(text: str | bytes) -> Any:
     Raises:
         ValueError: it is no JSON.
     """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass  # it takes about a thousand levels as well, and no numbers beyond all bounds, which Python's own does
     try:
         return json.loads(text)
     except RecursionError:
@@ -87,8 +92,12 @@ class FlatResponse(aiohttp.ClientResponse):
         """Take the response's head; its body, where it is a watch's, comes line by line."""
         await super().start(connection)
         if "watch" in self.url.query:
-            self.content = _FlatLines(self.content)  # type: ignore[assignment]
+            self.content = _FlatLines(self.content, self.passes)  # type: ignore[assignment]
         return self
+
+    def passes(self, _line: bytes) -> bool:
+        """Return whether a line of a watch goes on to who reads it."""
+        return True
 
     async def json(self, **settings: Any) -> Any:
         """Return the body, parsed; of a list each item is flat."""
@@ -105,8 +114,9 @@ def _flat(item: Any) -> Any:
 class _FlatLines:
     """A stream of JSON lines, each no deeper than it may be; in all else the stream that it is made of."""
 
-    def __init__(self, stream: aiohttp.StreamReader) -> None:
+    def __init__(self, stream: aiohttp.StreamReader, passes: Callable[[bytes], bool]) -> None:
         self._stream = stream
+        self._passes = passes
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -114,5 +124,7 @@ class _FlatLines:
     async def iter_chunked(self, _size: int) -> AsyncIterator[bytes]:
         """Yield the lines."""
         async for line in lines_of(self._stream.iter_any()):
+            if not self._passes(line):
+                continue
             may_be_deep = line.count(b"{") + line.count(b"[") > DEEPEST_LEVEL
             yield (flattened(line.decode()).encode() if may_be_deep else line) + b"\n"

@@ -12,6 +12,9 @@ from .caches import Caches
 from .cluster import ApiError, Cluster
 from .ownership import left_by_namesake, owned_by
 
+FRESH_SECONDS = 10.0
+"""News of a model that is no older proves it to be there. What is made for one that has gone since goes with it."""
+
 
 class ModelGoneError(Exception):
     """The model is gone, or another one has its name."""
@@ -25,13 +28,17 @@ class Obstacles:
         self._caches = caches
 
     async def confirm(self, about: Reference) -> None:
-        """Read a model once more before anything is created for it: after a cut watch it may be long gone.
+        """Ask for a model once more before anything is created for it: after a cut watch it may be long gone.
 
         Raises:
             ModelGoneError: it is gone.
             ApiError: the API server could not say.
         """
-        live = await self._cluster.get(about)
+        if self._caches.silent_seconds((about.namespace, about.name)) > FRESH_SECONDS:
+            await self._ask_for(about)
+
+    async def _ask_for(self, about: Reference) -> None:
+        live = await self._cluster.metadata(about)
         if live is None or live["metadata"]["uid"] != about.uid:
             self._caches.forget_model((about.namespace, about.name), str(about.uid))
             raise ModelGoneError
@@ -39,7 +46,7 @@ class Obstacles:
     async def is_gone(self, about: Reference) -> bool:
         """Look whether a model is gone, and forget it if it is; False where the API server could not say."""
         try:
-            await self.confirm(about)
+            await self._ask_for(about)
         except ModelGoneError:
             return True
         except ApiError:
@@ -50,7 +57,7 @@ class Obstacles:
         self, model: TRTModel, manifests: Sequence[Manifest]
     ) -> tuple[tuple[Reference, ...], tuple[Reference, ...]]:
         """Return the objects that exist under our names: somebody else's, and those of a deleted namesake."""
-        live = await asyncio.gather(*(self._cluster.get(manifest.reference) for manifest in manifests))
+        live = await asyncio.gather(*(self._cluster.metadata(manifest.reference) for manifest in manifests))
         foreign: list[Reference] = []
         leftovers: list[Reference] = []
         for manifest, body in zip(manifests, live, strict=True):
@@ -66,7 +73,7 @@ class Obstacles:
 
     async def _terminating(self, model: TRTModel) -> bool:
         namespace = model.metadata.namespace
-        live = await self._cluster.get(Reference("Namespace", namespace, namespace))
+        live = await self._cluster.metadata(Reference("Namespace", namespace, namespace))
         return live is None or live["metadata"].get("deletionTimestamp") is not None
 
     async def _live_users(self, model: TRTModel, observation: Observation) -> frozenset[str]:
@@ -78,7 +85,7 @@ class Obstacles:
         owners += [owner.name for job in observation.jobs for owner in job.owners]
         others = sorted(set(owners) - {model.metadata.name})
         namespace = model.metadata.namespace
-        live = await asyncio.gather(*(self._cluster.get(Reference(KIND, namespace, name)) for name in others))
+        live = await asyncio.gather(*(self._cluster.metadata(Reference(KIND, namespace, name)) for name in others))
         return frozenset(
             body["metadata"]["uid"] for body in live if body is not None and "deletionTimestamp" not in body["metadata"]
         )

@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Mapping
+from sys import intern
 from typing import Any
+from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
@@ -24,8 +26,10 @@ from ..domain.observation import (
     Termination,
 )
 from ..domain.record import RECORD_KEY, misfit, parse_record
+from .packed import Packed
 
 Json = Mapping[str, Any]
+_OWNERS: WeakValueDictionary[tuple[tuple[str, Any], ...], OwnerReference] = WeakValueDictionary()
 _FRACTION = re.compile(r"0[.][0-9]{1,16}|1([.]0{1,16})?")
 
 
@@ -44,17 +48,30 @@ def labels_of(body: Json) -> Mapping[str, str]:
 def owners_of(body: Json) -> tuple[OwnerReference, ...]:
     """Return the TRTModels that own an object, by whichever version of the API (docs/api-versions.md)."""
     references = body["metadata"].get("ownerReferences") or ()
-    return tuple(OwnerReference.model_validate(item) for item in references if _is_trtmodel(item))
+    return tuple(_owner(item) for item in references if _is_trtmodel(item))
+
+
+def _owner(reference: Json) -> OwnerReference:
+    """Return an owner; all that a model owns has the same one."""
+    key = tuple(sorted(reference.items()))
+    if (known := _OWNERS.get(key)) is None:
+        known = _OWNERS[key] = OwnerReference.model_validate(reference)
+    return known
 
 
 def controller_of(body: Json) -> tuple[str, str]:
     """Return kind and UID of the object that controls this one; both "" where none does."""
     references = body["metadata"].get("ownerReferences") or ()
-    return next(((item["kind"], item["uid"]) for item in references if item.get("controller")), ("", ""))
+    return next(
+        ((intern(item["kind"]), intern(item["uid"])) for item in references if item.get("controller")), ("", "")
+    )
 
 
 def _is_trtmodel(reference: Json) -> bool:
     return bool(reference["kind"] == KIND and reference["apiVersion"].partition("/")[0] == GROUP)
+
+
+# Names, UIDs and labels are interned: what belongs to one model has many of them in common.
 
 
 def parse_job(body: Json) -> ObservedJob:
@@ -70,14 +87,14 @@ def parse_job(body: Json) -> ObservedJob:
     labels = labels_of(body)
     store, secret_name = _store(spec["template"])
     return ObservedJob(
-        name=metadata["name"],
-        uid=metadata["uid"],
+        name=intern(metadata["name"]),
+        uid=intern(metadata["uid"]),
         resource_version=metadata["resourceVersion"],
-        engine=labels.get(names.ENGINE, ""),
-        evidence=labels.get(names.EVIDENCE, ""),
-        fingerprint=labels.get(names.FINGERPRINT, ""),
-        component=labels.get(names.COMPONENT, ""),
-        instance=labels.get(names.INSTANCE, ""),
+        engine=intern(labels.get(names.ENGINE, "")),
+        evidence=intern(labels.get(names.EVIDENCE, "")),
+        fingerprint=intern(labels.get(names.FINGERPRINT, "")),
+        component=intern(labels.get(names.COMPONENT, "")),
+        instance=intern(labels.get(names.INSTANCE, "")),
         owners=owners_of(body),
         state=state,
         failed_attempts=status.get("failed") or 0,
@@ -87,7 +104,6 @@ def parse_job(body: Json) -> ObservedJob:
         message=end.get("message", ""),
         started_at=status.get("startTime"),
         finished_at=end.get("lastTransitionTime"),
-        has_ttl=spec.get("ttlSecondsAfterFinished") is not None,
         has_deadline=spec.get("activeDeadlineSeconds") is not None,
         deleting="deletionTimestamp" in metadata,
         created_at=metadata["creationTimestamp"],
@@ -121,13 +137,13 @@ def parse_pod(body: Json) -> ObservedPod:
     labels = labels_of(body)
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     return ObservedPod(
-        name=metadata["name"],
+        name=intern(metadata["name"]),
         created_at=metadata["creationTimestamp"],
         controller=controller_of(body),
-        instance=labels.get(names.INSTANCE, ""),
-        component=labels.get(names.COMPONENT, ""),
-        fingerprint=labels.get(names.FINGERPRINT, ""),
-        phase=status.get("phase", ""),
+        instance=intern(labels.get(names.INSTANCE, "")),
+        component=intern(labels.get(names.COMPONENT, "")),
+        fingerprint=intern(labels.get(names.FINGERPRINT, "")),
+        phase=intern(status.get("phase", "")),
         template=(metadata.get("annotations") or {}).get(names.TEMPLATE, ""),
         memory_fraction=_memory_fraction(metadata),
         ready="deletionTimestamp" not in metadata and "Ready" in _true_conditions(status),
@@ -215,7 +231,9 @@ def parse_child(body: Json) -> ObservedChild:
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
         owners=owners_of(body),
-        body={"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": kept, "spec": body.get("spec") or {}},
+        body=Packed(
+            {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": kept, "spec": body.get("spec") or {}}
+        ),
         deleting="deletionTimestamp" in metadata,
         scaling_active=_scaling_active(body) if body["kind"] == "HorizontalPodAutoscaler" else None,
     )

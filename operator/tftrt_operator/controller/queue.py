@@ -89,6 +89,10 @@ class WorkQueue(Generic[K]):
         """The share that has waited longest of those that have not all they may have; they are few who have."""
         return next((share for share in self._waiting if self._active_of[share] < self._most), None)
 
+    def looking(self, key: K) -> None:
+        """Say that a look at an active key begins: it sees what has brought the key up until now."""
+        self._again.discard(key)
+
     def done(self, key: K) -> None:
         """Say that a key's work is over."""
         self._active.discard(key)

@@ -23,6 +23,8 @@ from .report import Reporter
 
 TOLD_AFTER = 2
 """Failed writes in a row. Once may be chance; twice is news for who waits, whatever keeps the API server from it."""
+MOST_LOOKS = 6
+"""In one pass: from a Job's end it takes a record, what serves, and a look that finds nothing to do."""
 CONFLICT_TOLD_AFTER = 5
 """The same for a 409: it is chance for as long as a watch may lag behind what others write at the same time."""
 
@@ -94,6 +96,41 @@ class Reconciler:
         await self._reporter.report(model.reference, model.status, made)
 
     async def _look_and_act(self, model: TRTModel, target: Target | None) -> None:
+        """Act until nothing is left to do at once, and say where the model stands then: no state between is told."""
+        for _ in range(MOST_LOOKS):
+            made, is_settled = await self._act(model, target)
+            if is_settled:
+                break
+            current = self._caches.model(model.key)
+            if current is None or current.metadata.uid != model.metadata.uid or self._target(current) != target:
+                self._queue.add(model.key)  # it has become another one's, or asks for another engine
+                return
+            model = current
+        else:
+            self._queue.add(model.key)
+        await self._tell(model, made)
+
+    async def _tell(self, model: TRTModel, made: Plan) -> None:
+        """Report what a plan has to say, now or, where it may be over at once, once it has lasted for a moment."""
+        again = None if made.look_again_after is None else made.look_again_after.total_seconds()
+        if wait := self._reporter.waits(reference_of(model), model.status, made):
+            again = wait if again is None else min(wait, again)
+        else:
+            await self._reporter.report(reference_of(model), model.status, made)
+        if again is not None:
+            self._queue.add_after(model.key, again)
+
+    def _target(self, model: TRTModel) -> Target | None:
+        target = target_of(model, self._catalogue)
+        return target if isinstance(target, Target) else None
+
+    async def _act(self, model: TRTModel, target: Target | None) -> tuple[Plan, bool]:
+        """Do what has to be done now; returns the plan that is to be told, and whether there is nothing left to do.
+
+        Raises:
+            WriteFailedError: a write was not taken, for a reason that may pass; it has been told where it is news.
+        """
+        self._queue.looking(model.key)
         observation = self._caches.observation(model, target)
         if deletes_artifacts(model):
             observation = await self._obstacles.look_before_deletion(model, observation)
@@ -113,14 +150,13 @@ class Reconciler:
             raise
         self._failed_writes.pop(model.key, None)
         if outcome.rejections or outcome.foreign:
-            made = self._plan(model, replace(observation, rejections=outcome.rejections, foreign=outcome.foreign))
-        elif outcome.conceded:
+            return self._plan(model, replace(observation, rejections=outcome.rejections, foreign=outcome.foreign)), True
+        if outcome.conceded and made.writes.deletes:
             # What a webhook makes of our applies is known only now. What else is new comes up with the next look.
-            made = self._plan(model, self._caches.observation(model, target))
             self._queue.add(model.key)
-        await self._reporter.report(reference_of(model), model.status, made)
-        if made.look_again_after is not None:
-            self._queue.add_after(model.key, made.look_again_after.total_seconds())
+            return self._plan(model, self._caches.observation(model, target)), True
+        # What became of a deleted model's artifacts is said with the last write for it, after which it may be gone.
+        return made, model.metadata.deletion_timestamp is not None or not made.writes.are_seen_at_once
 
     async def _tell_failure(self, model: TRTModel, observation: Observation, failed: WriteFailedError) -> None:
         """Say in the status what the API server answers to a write that fails again and again."""

@@ -1,9 +1,12 @@
 """What users read: a model's status and its Events."""
 
 import logging
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from ..api.status import TRTModelStatus
+from ..domain.conditions import is_awaited
 from ..domain.milestones import milestones
 from ..domain.observation import Reference
 from ..domain.plan import Event, Plan
@@ -15,6 +18,8 @@ from .obstacles import ModelGoneError
 
 logger = logging.getLogger(__name__)
 
+SETTLES_SECONDS = 1.0
+"""So long a state has to last until it is told, unless it is one that somebody may be waiting for."""
 MOST_UNSAID = 8
 """Events of one model that are kept until the API server takes them."""
 
@@ -22,11 +27,32 @@ MOST_UNSAID = 8
 class Reporter:
     """Writes the status first and the Events after it, which wait until they can be written."""
 
-    def __init__(self, cluster: Cluster, caches: Caches, metrics: Metrics) -> None:
+    def __init__(
+        self, cluster: Cluster, caches: Caches, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._cluster = cluster
         self._caches = caches
         self._metrics = metrics
+        self._clock = clock
         self._unsaid: dict[Key, list[Event]] = {}
+        self._untold_since: dict[Key, float] = {}
+
+    def waits(self, about: Reference, before: TRTModelStatus, made: Plan) -> float:
+        """Return for how many seconds a plan's status need not be told yet; 0 where it is to be reported now.
+
+        A pod that is ready is followed by its Deployment's word on it, and a Job by its pod: most states on the way are
+        over in a moment. Only a status that differs is put off, and none twice: what changes meanwhile waits no longer.
+        """
+        key = (about.namespace, about.name)
+        if made.status is None or made.status == before or made.events or is_awaited(before, made.status):
+            self._untold_since.pop(key, None)
+            return 0.0
+        since = self._untold_since.setdefault(key, self._clock())
+        left = since + SETTLES_SECONDS - self._clock()
+        if left <= 0:
+            del self._untold_since[key]
+            return 0.0
+        return left
 
     async def report(self, about: Reference, before: TRTModelStatus, made: Plan) -> None:
         """Write what a plan has to say, where it is news.
@@ -37,7 +63,7 @@ class Reporter:
         """
         if made.status is not None and made.status != before:
             status = made.status.model_dump(by_alias=True, exclude_none=True, mode="json")
-            self._caches.expect_status(about, made.status)
+            self._caches.expect_status(about, status)
             try:
                 self._caches.write_through(await self._cluster.apply_status(about, status))
             except ApiError as error:
@@ -50,8 +76,9 @@ class Reporter:
         await self._say(about, made.events)
 
     def forget(self, key: Key) -> None:
-        """Forget the Events of a model that is gone."""
+        """Forget what was still to be told of a model that is gone."""
         self._unsaid.pop(key, None)
+        self._untold_since.pop(key, None)
 
     async def _say(self, about: Reference, events: tuple[Event, ...]) -> None:
         """Write Events, and those that could not be written before: the status that has the news is there already."""

@@ -41,6 +41,17 @@ def standing_of(status: TRTModelStatus) -> Standing:
     return Standing.RECONCILING
 
 
+def is_awaited(before: TRTModelStatus, after: TRTModelStatus) -> bool:
+    """Return whether a status is one that somebody may wait for: of another generation, standing, or reason for it.
+
+    All else, such as numbers, tells how far it has come.
+    """
+    was, now = before.condition(ConditionType.READY), after.condition(ConditionType.READY)
+    if was is None or now is None or before.observed_generation != after.observed_generation:
+        return True
+    return standing_of(before) != standing_of(after) or (was.status, was.reason) != (now.status, now.reason)
+
+
 def conditions(claims: Iterable[Claim], before: TRTModelStatus, generation: int, now: str) -> tuple[Condition, ...]:
     """Return the conditions of a generation. `now` is an RFC 3339 time; it is used only where a status changes."""
     return tuple(_condition(claim, before.condition(claim.type), generation, now) for claim in claims)

@@ -44,6 +44,7 @@ def _digest(manifest: Manifest) -> str:
 
 def _deviations_of(manifest: Manifest, live: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the path of each field that is not as the manifest says, with a digest of what it is."""
+    live = dict(live.items())  # it may be kept as text, which is parsed once
     for part, wanted in manifest.body.items():
         if (manifest.kind, part) in WHOLE:
             yield from _differences(live.get(part), wanted, part)
@@ -53,20 +54,24 @@ def _deviations_of(manifest: Manifest, live: Mapping[str, Any]) -> Iterator[tupl
 
 def _differences(live: Any, wanted: Any, path: str) -> Iterator[tuple[str, str]]:
     """Yield the path of each value that is not the same, or that only one of both has. An empty list is as none."""
-    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+    if live == wanted:
+        return
+    if isinstance(wanted, dict) and isinstance(live, dict):
         for key in sorted({*live, *wanted}):
             yield from _differences(live.get(key, []), wanted.get(key, []), f"{path}.{key}")
     elif _is_list(wanted) and _is_list(live):
         for place in range(max(len(live), len(wanted))):
             yield from _differences(_at(live, place), _at(wanted, place), f"{path}[{place}]")
-    elif live != wanted:
+    else:
         yield path, _digest_of(live)
 
 
 def _deviations(
     live: Any, wanted: Any, path: str, field: str, *, quantities: bool = False
 ) -> Iterator[tuple[str, str]]:
-    if isinstance(wanted, Mapping) and wanted and isinstance(live, Mapping):
+    if live == wanted:  # most parts are, and are compared at once; what has defaults in it is looked into
+        return
+    if isinstance(wanted, dict) and wanted and isinstance(live, dict):
         for key, value in wanted.items():
             within = quantities or key in QUANTITIES
             yield from _deviations(live.get(key), value, f"{path}.{key}", key, quantities=within)
@@ -82,7 +87,7 @@ def _digest_of(live: Any) -> str:
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
+    return isinstance(value, (list, tuple))
 
 
 def _is_same(live: Any, wanted: Any, *, quantities: bool) -> bool:
@@ -98,8 +103,8 @@ def _pairs(live: Sequence[Any], wanted: Sequence[Any], field: str) -> Iterator[t
     other list have their place in it, and there may be no more of them.
     """
     for key in KEYS.get(field, ("name", "uid")):
-        if all(isinstance(item, Mapping) and key in item for item in wanted):
-            by_key = {item[key]: item for item in live if isinstance(item, Mapping) and key in item}
+        if all(isinstance(item, dict) and key in item for item in wanted):
+            by_key = {item[key]: item for item in live if isinstance(item, dict) and key in item}
             yield from ((str(item[key]), item, by_key.get(item[key])) for item in wanted)
             return
     for place in range(max(len(live), len(wanted))):

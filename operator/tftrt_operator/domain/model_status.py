@@ -21,11 +21,11 @@ from .gates import judge
 from .how_to_ask import batching, tensors
 from .manifests import names
 from .manifests.service import service_url
-from .observation import Observation, ObservedDeployment
+from .observation import JobState, Observation, ObservedDeployment
 from .record import EngineRecord, Summary
 from .sentences import engines, measured
-from .stages.conversion import engine_jobs
-from .stages.rollout import answering_replicas, servers
+from .stages.conversion import engine_jobs, has_started
+from .stages.rollout import answering_replicas, current_replicas, servers
 from .target import Target
 from .verdict import Verdict
 from .why_convert import why_convert
@@ -55,7 +55,7 @@ def status_of(
         fingerprint=answering.fingerprint if answering else None,
         conversion=_conversion(target, record, observation),
         serving=_serving(model, answering, record, observation),
-        replicas=live.current_replicas if live else 0,
+        replicas=current_replicas(live) if live else 0,
         selector=",".join(f"{key}={value}" for key, value in sorted(names.server_selector(model).items())),
     )
 
@@ -194,7 +194,7 @@ def _conversion(
     return ConversionStatus(
         job_name=job.name,
         attempt=job.failed_attempts + 1,
-        started_at=job.started_at,
+        started_at=job.started_at if job.state is not JobState.LIVE or has_started(job, observation) else None,
         finished_at=job.finished_at,
         reason=printable(why_convert(target, observation)),
     )

@@ -50,7 +50,6 @@ class ObservedJob:
     message: str = ""
     started_at: str | None = None
     finished_at: str | None = None
-    has_ttl: bool = False
     has_deadline: bool = False
     """Whether it was told to end: conversion Jobs have no deadline as a whole before."""
     deleting: bool = False

@@ -11,7 +11,7 @@ from .gates import judge
 from .model_status import deleting_status, status_of
 from .observation import Observation
 from .runtime import Catalogue
-from .stages.conversion import convert, settle, withdraw
+from .stages.conversion import convert, next_job_to_go, settle, withdraw
 from .stages.deletion import delete, guard, wait_for_deletion
 from .stages.jobs_network import held_for_network, jobs_network
 from .stages.rollout import keep_serving, roll_out
@@ -96,7 +96,7 @@ def _advance(model: TRTModel, target: Target, observation: Observation, now: dat
     network = jobs_network(model, uris, target.network, observation, runs=observed is None)
     mounted = claims_of_conversion(model, target) if observed is None else claims_of_server(target)
     if (refused := refusal(mounted, observation)) is not None:
-        left = withdraw(model, target, observation) + keep_serving(model, target.network, observation)
+        left = withdraw(model, target, observation, now) + keep_serving(model, target.network, observation)
         return Step(refused, network + left)
     if observed is None:
         step = held_for_network(model, convert(model, target, observation, now), observation)
@@ -107,7 +107,7 @@ def _advance(model: TRTModel, target: Target, observation: Observation, now: dat
         step = Step(failed, keep_serving(model, target.network, observation))
     else:
         step = roll_out(model, target, observed, observation)
-    return Step(step.verdict, network + settle(model, target, observation, observed) + step.writes)
+    return Step(step.verdict, network + settle(model, target, observation, observed, now) + step.writes)
 
 
 def _plan(model: TRTModel, target: Target | None, observation: Observation, step: Step, now: datetime) -> Plan:
@@ -118,9 +118,10 @@ def _plan(model: TRTModel, target: Target | None, observation: Observation, step
     observed = observation.record(target.key.record_name) if target else None
     record = observed.record if observed else None
     status = status_of(model, target, record, observation, verdict, _timestamp(now))
-    look_again_after = step.look_again_after
+    looks = [step.look_again_after, next_job_to_go(model, observation, now)]
     if obstacle is not None:
-        look_again_after = INVALID_INTERVAL if obstacle.reason == "ObjectInvalid" else OBSTACLE_INTERVAL
+        looks = [INVALID_INTERVAL if obstacle.reason == "ObjectInvalid" else OBSTACLE_INTERVAL]
+    look_again_after = min((look for look in looks if look is not None), default=None)
     return Plan(writes, status, _events(model, verdict), look_again_after)
 
 
@@ -155,10 +156,22 @@ def _events(model: TRTModel, verdict: Verdict) -> tuple[Event, ...]:
     return (_event(verdict),) if verdict.reason.startswith("Artifacts") else ()
 
 
+USUAL_COURSE = frozenset(
+    {"Pending", "ConversionPending", "ConversionRunning", "Converted", "RolloutProgressing", "Serving", "ScaledToZero"}
+)
+"""What becomes of every model. The status tells it, with the time of each condition; an event would say it twice."""
+
+
 def _news(status: TRTModelStatus, verdict: Verdict) -> tuple[Event, ...]:
-    """Return an event where the model's standing has got another reason than the one last reported."""
+    """Return an event where the model's standing has got another reason than the one last reported.
+
+    None of the usual course: only what leaves it, and that it is back.
+    """
     before = status.condition(ConditionType.READY)
-    return () if before is not None and before.reason == verdict.reason else (_event(verdict),)
+    reason = "Pending" if before is None else before.reason
+    if reason == verdict.reason or {reason, verdict.reason} <= USUAL_COURSE:
+        return ()
+    return (_event(verdict),)
 
 
 def _event(verdict: Verdict) -> Event:

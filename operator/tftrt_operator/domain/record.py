@@ -11,7 +11,9 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
+from weakref import WeakValueDictionary
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
@@ -194,6 +196,7 @@ class EngineKey:
         return f"tftrt-{self.evidence}"
 
 
+@lru_cache(maxsize=4096)
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
 
@@ -257,7 +260,7 @@ def parse_record(text: str) -> EngineRecord:
                 _KEY_URI.validate_python(data.get("verificationUri")),
             ),
             inputs=_INPUTS.validate_python(data["inputs"]),
-            summary=Summary.model_validate(data["summary"]),
+            summary=_with_shared_parts(Summary.model_validate(data["summary"])),
             reason=_kept(data, "reason", _TEXT),
             job_name=_kept(data, "jobName", _JOB_NAME),
             attempt=_kept(data, "attempt", _ATTEMPT),
@@ -269,6 +272,23 @@ def parse_record(text: str) -> EngineRecord:
         raise ValueError(f"not an engine record: {where}: {first['msg']}") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not an engine record: {error}") from error
+
+
+_NAMES = set(Summary.model_fields)
+_SHARED: WeakValueDictionary[tuple[type, str], _Report] = WeakValueDictionary()
+
+
+def _with_shared_parts(summary: Summary) -> Summary:
+    """Return the summary with parts that it shares with others: there are few devices, versions and signatures."""
+    parts: dict[str, Any] = {name: _shared(part) for name, part in summary if isinstance(part, _Report)}
+    for name in ("inputs", "outputs"):
+        if (tensors := getattr(summary, name)) is not None:
+            parts[name] = tuple(map(_shared, tensors))
+    return Summary.model_construct(_NAMES, **dict(summary) | parts)
+
+
+def _shared(part: _Report) -> _Report:
+    return _SHARED.setdefault((type(part), part.model_dump_json()), part)
 
 
 def misfit(record: EngineRecord, namespace: str, name: str) -> str:

@@ -29,6 +29,14 @@ class Writes:
     creates: tuple[Manifest, ...] = ()
     applies: tuple[Manifest, ...] = ()
 
+    @property
+    def are_seen_at_once(self) -> bool:
+        """Whether there are any, and what they bring about is known as soon as they have been answered.
+
+        What is deleted may take its time to go.
+        """
+        return not self.deletes and any((self.patches, self.prerequisites, self.creates, self.applies))
+
     def without_new(self) -> "Writes":
         """Return those of objects that are there already: what is left where nothing new may be built."""
         return Writes(patches=self.patches, deletes=self.deletes)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from ..api.conversion import Precision
-from ..api.trtmodel import TRTModel
+from ..api.trtmodel import TRTModel, TRTModelSpec
 from .fingerprint import EngineInputs, engine_inputs, fingerprint, normalized_uri
 from .record import EngineKey
+from .remembered import remembered
 from .runtime import Accelerator, Catalogue, Network, Runtime
 from .told_uri import told_uri
 from .verdict import Verdict, stalled
@@ -23,7 +24,11 @@ class Target:
 
 def target_of(model: TRTModel, catalogue: Catalogue) -> Target | Verdict:
     """Return what the spec asks for, or why this operator cannot do it."""
-    spec = model.spec
+    return _target_of(model.spec, catalogue)
+
+
+@remembered(lambda spec, catalogue: (id(spec), id(catalogue)))
+def _target_of(spec: TRTModelSpec, catalogue: Catalogue) -> Target | Verdict:
     runtime = catalogue.runtime(spec.runtime)
     if runtime is None:
         known = ", ".join(runtime.name for runtime in catalogue.runtimes)

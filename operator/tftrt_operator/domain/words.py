@@ -16,7 +16,10 @@ _REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 def printable(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
     """Return the text on one line, without control characters, and cut at a word where it is longer than `limit`."""
     # Far more than can be shown need not be looked at.
-    line = " ".join("".join(one if one.isprintable() else " " for one in text[: 4 * limit]).split())
+    line = text[: 4 * limit]
+    if not line.isprintable():
+        line = "".join(one if one.isprintable() else " " for one in line)
+    line = " ".join(line.split())
     if len(line) <= limit:
         return line
     cut = line[: limit - 2]

@@ -10,6 +10,7 @@ from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..fingerprint import normalized_uri
 from ..manifest import Manifest, digest
 from ..record import EngineKey
+from ..remembered import identity_of, remembered
 from ..runtime import Accelerator, Runtime
 from ..told_uri import told_uri
 from . import names, placement, pods, resources
@@ -53,6 +54,7 @@ def conversion_job(model: TRTModel, runtime: Runtime, key: EngineKey) -> Manifes
     return Manifest(job)
 
 
+@remembered(lambda model, runtime, key: (identity_of(model), id(runtime), key))
 def conversion_job_name(model: TRTModel, runtime: Runtime, key: EngineKey) -> str:
     """Return `<name>-<fingerprint8>-<run4>`: a failed run never blocks a corrected one, which has another name."""
     run = digest(

@@ -11,6 +11,7 @@ from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..manifest import Manifest, digest, with_hash
 from ..memory import MemoryGrant
 from ..record import EngineRecord, Tensor
+from ..remembered import identity_of, remembered
 from ..runtime import Accelerator, Runtime
 from . import names, placement, pods, resources
 
@@ -37,6 +38,9 @@ _OPEN_DIMENSION = 256  # likewise for a dimension that the signature leaves open
 _MOST_SHARED_MEMORY = 2**60  # no node has as much, and a quantity ends at 2**63
 
 
+@remembered(
+    lambda model, runtime, record, grant, replicas: (identity_of(model), id(runtime), id(record), grant, replicas)
+)
 def deployment(
     model: TRTModel, runtime: Runtime, record: EngineRecord, grant: MemoryGrant | None, replicas: int | None
 ) -> Manifest:

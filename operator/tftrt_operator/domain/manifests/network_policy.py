@@ -7,6 +7,7 @@ from ...api.network import NetworkPolicyPeer
 from ...api.trtmodel import TRTModel
 from ..manifest import Manifest, with_hash
 from ..record import EngineRecord
+from ..remembered import identity_of, remembered
 from ..runtime import Network
 from . import names
 from .egress import egress
@@ -14,6 +15,7 @@ from .egress import egress
 _SAME_NAMESPACE: dict[str, Any] = {"podSelector": {}}
 
 
+@remembered(lambda model, record, network: (identity_of(model), id(record), id(network)))
 def network_policy(model: TRTModel, record: EngineRecord, network: Network) -> Manifest:
     """Return the inference pods' policy: whom the spec names, else the namespace; out to pull the artifact, if at all.
 
@@ -40,6 +42,13 @@ def jobs_network_policy(
 
     `shared_with` are the models whose Job makes this one's engine, too: it runs on when they go, and their policy not.
     """
+    return _jobs_network_policy(model, tuple(uris), network, tuple(shared_with))
+
+
+@remembered(lambda model, uris, network, shared_with: (identity_of(model), uris, id(network), shared_with))
+def _jobs_network_policy(
+    model: TRTModel, uris: tuple[str, ...], network: Network, shared_with: tuple[str, ...]
+) -> Manifest:
     selector = {
         "matchLabels": {names.MANAGED_BY: names.OPERATOR},
         "matchExpressions": [

@@ -2,6 +2,7 @@
 
 from ...api.trtmodel import TRTModel
 from ..manifest import Manifest, with_hash
+from ..remembered import identity_of, remembered
 from . import names
 from .deployment import GRPC_PORT, HTTP_PORT, METRICS_PORT
 
@@ -10,6 +11,7 @@ H2C = "kubernetes.io/h2c"
 are told so (Gateway API, GEP-1911); a bare `grpc` is no name that they have to know."""
 
 
+@remembered(identity_of)
 def service(model: TRTModel) -> Manifest:
     """Return the Service: Open Inference Protocol on HTTP and gRPC, and Prometheus metrics."""
     return with_hash(

@@ -24,14 +24,17 @@ TWINS_PATIENCE = timedelta(minutes=5)
 
 It may ask for what no node has. Two runs for one engine are safe: of two writers of a manifest one wins.
 """
-FINISHED_JOB_TTL_SECONDS = 3600
-"""How long a finished Job stays for people to look at, once its record exists."""
+FINISHED_JOB_STAYS = timedelta(hours=1)
+"""After its end a Job stays so long for people to look at, once its record exists.
+
+Kubernetes' own time to live would count before there is a record as well, and a Job that has failed must stay: nothing
+else says that it is not to be run again. To set it afterwards is one write more.
+"""
 
 
 def convert(model: TRTModel, target: Target, observation: Observation, now: datetime) -> Step:
     """Return what brings the engine's record about, when there is none yet."""
-    name = conversion_job_name(model, target.runtime, target.key)
-    tidy = _delete_stale_jobs(model, target, observation)
+    tidy = _delete_stale_jobs(model, target, observation, now)
     gone = {reference.uid for reference in tidy.deletes}
     here = [job for job in engine_jobs(target, observation) if job.uid not in gone]
     live = [job for job in here if not job.deleting]
@@ -40,18 +43,19 @@ def convert(model: TRTModel, target: Target, observation: Observation, now: date
         if job.state is JobState.SUCCEEDED:
             return _take_result(model, target, observation, job, tidy, now)
     for job in jobs:
-        if job.state is JobState.LIVE and not _holds_up(model, name, job, observation, now):
+        if job.state is JobState.LIVE and not _holds_up(model, target, job, observation, now):
             # Nothing else brings us back to a Job that does not start.
-            wait = None if _is_ours(model, job) or _has_started(job, observation) else TWINS_PATIENCE
+            wait = None if _is_ours(model, job) or has_started(job, observation) else TWINS_PATIENCE
             writes = tidy + _join_job(model, job) + _end_overdue(model, job, observation)
             return Step(_progress(model, target, job, observation), writes, wait)
+    name = conversion_job_name(model, target.runtime, target.key)
     for job in jobs:
         if job.name == name:
             return Step(_failure(model, job, observation), tidy)
     if any(job.name == name and job.deleting for job in here):
         return Step(reconciling("ConversionPending", f"waiting for Job {name}, which is being deleted, to go"), tidy)
     for job in live:
-        if job.state is JobState.LIVE and not _holds_up(model, name, job, observation, now):
+        if job.state is JobState.LIVE and not _holds_up(model, target, job, observation, now):
             data = target.key.verification_uri or "seeded input"
             waits = f"Job {job.name} makes this engine; it is verified on {data} after that"
             return Step(reconciling("ConversionPending", waits), tidy)
@@ -75,9 +79,11 @@ def end_job(model: TRTModel, job: ObservedJob) -> Patch:
     return Patch(reference, {"spec": {"activeDeadlineSeconds": 1}})
 
 
-def _holds_up(model: TRTModel, own: str, job: ObservedJob, observation: Observation, now: datetime) -> bool:
+def _holds_up(model: TRTModel, target: Target, job: ObservedJob, observation: Observation, now: datetime) -> bool:
     """Return whether another model's Job has not started for so long that it is not waited for any more."""
-    if job.name == own or _is_ours(model, job) or _has_started(job, observation) or not job.created_at:
+    if _is_ours(model, job) or has_started(job, observation) or not job.created_at:
+        return False
+    if job.name == conversion_job_name(model, target.runtime, target.key):
         return False
     if job.suspended and job.queue == model.spec.conversion.queue:
         return False  # one of our own would stand behind it in the same queue
@@ -88,13 +94,15 @@ def _is_ours(model: TRTModel, job: ObservedJob) -> bool:
     return any(owner.uid == model.metadata.uid and owner.controller for owner in job.owners)
 
 
-def _has_started(job: ObservedJob, observation: Observation) -> bool:
+def has_started(job: ObservedJob, observation: Observation) -> bool:
+    """Return whether a container of a Job's has ever run."""
     return any(pod.started for pod in pods_of(job, observation))
 
 
-def settle(model: TRTModel, target: Target, observation: Observation, record: ObservedRecord) -> Writes:
-    """Return the writes that leave things tidy once the record exists: owned by us, and its Job on its way out."""
-    writes = _delete_stale_jobs(model, target, observation)
+def settle(model: TRTModel, target: Target, observation: Observation, record: ObservedRecord, now: datetime) -> Writes:
+    """Return the writes that leave things tidy once the record exists: owned by us, and no Job that is long over."""
+    writes = _delete_stale_jobs(model, target, observation, now)
+    gone = {reference.uid for reference in writes.deletes}
     if not _is_named_as_now(model, record.owners):
         writes += _join(model, record_reference(model, record), record)
     for job in engine_jobs(target, observation):
@@ -103,16 +111,31 @@ def settle(model: TRTModel, target: Target, observation: Observation, record: Ob
             if job.evidence == target.key.evidence and not job.deleting:
                 writes += Writes(deletes=(reference,))  # another's was faster: there is nothing left to make
             continue
-        if job.state is not JobState.LIVE and not job.has_ttl and not job.deleting and _owns(model, job.owners):
-            writes += Writes(
-                patches=(Patch(reference, {"spec": {"ttlSecondsAfterFinished": FINISHED_JOB_TTL_SECONDS}}),)
-            )
+        left = stays_for(job, observation, now)
+        if left == timedelta(0) and not job.deleting and _owns(model, job.owners) and job.uid not in gone:
+            writes += Writes(deletes=(reference,))
     return writes
 
 
-def withdraw(model: TRTModel, target: Target, observation: Observation) -> Writes:
+def stays_for(job: ObservedJob, observation: Observation, now: datetime) -> timedelta | None:
+    """Return for how long a Job that is over, and whose record exists, stays; None of any other Job."""
+    if job.state is JobState.LIVE or job.component != names.CONVERSION:
+        return None
+    if not any(observed.record.key.evidence == job.evidence for observed in observation.records):
+        return None
+    over_since = datetime.fromisoformat(job.finished_at or job.created_at)
+    return max(over_since + FINISHED_JOB_STAYS - now, timedelta(0))
+
+
+def next_job_to_go(model: TRTModel, observation: Observation, now: datetime) -> timedelta | None:
+    """Return when the next of the model's Jobs that stay for people to look at is to go, or None where none stays."""
+    stays = [stays_for(job, observation, now) for job in observation.jobs if _owns(model, job.owners)]
+    return min((left for left in stays if left), default=None)
+
+
+def withdraw(model: TRTModel, target: Target, observation: Observation, now: datetime) -> Writes:
     """Return the writes that leave no run of ours which has not begun, and none that is no longer asked for."""
-    writes = _delete_stale_jobs(model, target, observation)
+    writes = _delete_stale_jobs(model, target, observation, now)
     gone = {reference.uid for reference in writes.deletes}
     for job in engine_jobs(target, observation):
         if _is_idle(model, job, observation) and not job.deleting and job.uid not in gone:
@@ -122,7 +145,7 @@ def withdraw(model: TRTModel, target: Target, observation: Observation) -> Write
 
 def _is_idle(model: TRTModel, job: ObservedJob, observation: Observation) -> bool:
     """Return whether a run that nobody else waits for has not begun."""
-    return job.state is JobState.LIVE and sole_owner(model, job.owners) and not _has_started(job, observation)
+    return job.state is JobState.LIVE and sole_owner(model, job.owners) and not has_started(job, observation)
 
 
 def engine_jobs(target: Target, observation: Observation) -> list[ObservedJob]:
@@ -193,19 +216,17 @@ def _progress(model: TRTModel, target: Target, job: ObservedJob, observation: Ob
     last = latest_failure(pods)
     because = f"; the last attempt failed with {last.reason}: {last.message}" if last else ""
     current = pods[-1] if pods else None
-    if current is None:
-        waits = (
-            f"no pod yet; if it stays so, kubectl describe -n {model.metadata.namespace} job {job.name} says why:"
-            " a quota or a LimitRange, for which spec.conversion.resources are too large, is one reason"
-        )
-        return reconciling("ConversionPending", f"Job {job.name}, {attempt}, has {waits}{because}")
-    if obstacle := current.unschedulable or current.waiting:
+    if current is not None and (obstacle := current.unschedulable or current.waiting):
         passed_over = f"; {placement.explained(model.spec, target.runtime, None)}" if current.unschedulable else ""
         waits = f"Job {job.name}, {attempt}, waits: {quote(obstacle)}{passed_over}"
         return reconciling("ConversionPending", f"{waits}{because}")
-    if not current.started:
-        waits = f"; if it stays so, kubectl describe -n {model.metadata.namespace} pod {current.name} says why"
-        return reconciling("ConversionPending", f"Job {job.name}, {attempt}: its pod is being started{waits}{because}")
+    if current is None or not current.started:
+        # The same words until a container runs: a Job has its pod at once, or never, and nobody waits for the news.
+        waits = (
+            f"has not begun; if it stays so, kubectl describe -n {model.metadata.namespace} job {job.name}, and of its"
+            " pod, says why: a quota or a LimitRange, for which spec.conversion.resources are too large, is one reason"
+        )
+        return reconciling("ConversionPending", f"Job {job.name}, {attempt}, {waits}{because}")
     return reconciling("ConversionRunning", f"Job {job.name}, {attempt}{because}")
 
 
@@ -228,15 +249,17 @@ def _failure(model: TRTModel, job: ObservedJob, observation: Observation) -> Ver
     )
 
 
-def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation) -> Writes:
+def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation, now: datetime) -> Writes:
     """Delete our Jobs for what is no longer asked, and runs that a corrected one replaces; leave those of others.
 
-    A finished Job that has its time to live goes by itself.
+    A finished Job whose record exists has its time to stay.
     """
-    name = conversion_job_name(model, target.runtime, target.key)
 
     def is_replaced(job: ObservedJob) -> bool:
         """Whether nothing comes of it: it has failed, has left no summary, or waits for what it may never get."""
+        return is_void(job) and job.name != conversion_job_name(model, target.runtime, target.key)
+
+    def is_void(job: ObservedJob) -> bool:
         pods = pods_of(job, observation)
         match job.state:
             case JobState.FAILED:
@@ -249,13 +272,12 @@ def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation
 
     writes = Writes()
     for job in observation.jobs:
-        goes_by_itself = job.has_ttl and job.state is not JobState.LIVE
-        if job.component != names.CONVERSION or job.deleting or goes_by_itself:
+        if job.component != names.CONVERSION or job.deleting or stays_for(job, observation, now):
             continue
         reference = job_reference(model, job)
         unasked = job.evidence != target.key.evidence
         if sole_owner(model, job.owners):
-            if unasked or (job.name != name and is_replaced(job)):
+            if unasked or is_replaced(job):
                 writes += Writes(deletes=(reference,))
         elif unasked and _owns(model, job.owners):
             # The last of its owners to leave deletes it.

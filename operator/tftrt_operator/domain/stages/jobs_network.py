@@ -30,7 +30,9 @@ def jobs_network(
     if live is None and not runs:
         return Writes()
     uid = model.metadata.uid
-    shared = (job.instance for job in observation.jobs if job.instance and any(one.uid == uid for one in job.owners))
+    shared = tuple(
+        job.instance for job in observation.jobs if job.instance and any(one.uid == uid for one in job.owners)
+    )
     policy = jobs_network_policy(model, uris, network, shared)
     conceded = observation.concessions.get((policy.kind, policy.name))
     if live is not None and not drift(policy, live.body, conceded):

@@ -295,11 +295,14 @@ def _progress(
         return reconciling("Unavailable", obstacle or "no replica answers at the moment")
     if answering is not None:
         return reconciling("ReplicasUnavailable", counted + (f"; {obstacle}" if obstacle else ""))
-    return reconciling(
-        "RolloutProgressing",
-        f"{live.updated_replicas} of {live.replicas} replicas updated, {live.available_replicas} available"
-        + (f"; {obstacle}" if obstacle else ""),
-    )
+    return reconciling("RolloutProgressing", _how_far(live) + (f"; {obstacle}" if obstacle else ""))
+
+
+def _how_far(live: ObservedDeployment) -> str:
+    """Say how far a rollout has come; while nothing answers, that is the news whatever its controller has begun."""
+    if not live.available_replicas:
+        return f"rolling out the converted model: none of {live.replicas} replicas answers yet"
+    return f"{live.updated_replicas} of {live.replicas} replicas updated, {live.available_replicas} available"
 
 
 def _to_none(live: ObservedDeployment, left: list[ObservedPod]) -> Verdict:
@@ -322,6 +325,11 @@ def _way_out(model: TRTModel, target: Target, record: EngineRecord, short_of_gpu
 def _is_observed(live: ObservedDeployment) -> bool:
     """Return whether what its controller says of the Deployment is about what it is now."""
     return live.observed_generation >= live.generation
+
+
+def current_replicas(live: ObservedDeployment) -> int:
+    """Return how many replicas there are: what its controller counts, or is just about to make."""
+    return live.current_replicas if _is_observed(live) else live.replicas
 
 
 def answering_replicas(live: ObservedDeployment, observation: Observation) -> int | None:
