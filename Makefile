@@ -40,7 +40,7 @@ gateway: setup   ## examples/gateway.yaml in front of a served model: Envoy Gate
 	.venv/bin/pytest tests/gateway -s
 
 zero-loss: setup ## Clients that repeat nothing, while servers are rolled, scaled, drained and upgraded; writes benchmarks/results
-	.venv/bin/pytest tests/reliability -s
+	.venv/bin/pytest tests/zero_loss -s
 	.venv/bin/python -m benchmarks.reliability
 
 bad-requests: setup ## Every wrong request, 500 and more of each kind, at a server beside honest ones; writes benchmarks/results

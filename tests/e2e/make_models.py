@@ -4,7 +4,7 @@
 
 FOLDER/tiny is a SavedModel with a seeded convolutional network; FOLDER/tiny.npz its input `images` [4, 8, 8, 3] and its
 answer `scores` [4, 10]; FOLDER/other and other.npz the same with other weights; FOLDER/frozen.pb the first as a frozen
-graph; FOLDER/totals what `tests/reliability/images.py` knows the answers of; FOLDER/similarity scores all `queries`
+graph; FOLDER/totals what `tests/zero_loss/images.py` knows the answers of; FOLDER/similarity scores all `queries`
 [n, 4] of a call with all its `candidates` [n, 4]; FOLDER/text a folder that holds no SavedModel.
 """
 

@@ -7,8 +7,8 @@ import httpx
 import numpy as np
 
 from tests.cluster.deploy import NAMESPACE, RELEASE
-from tests.reliability.clients import CLIENTS
-from tests.reliability.load import Traffic, under_load
+from tests.zero_loss.clients import CLIENTS
+from tests.zero_loss.load import Traffic, under_load
 from tests.support.api import Api
 from tests.support.trtmodels import conditions, job_names, message, trtmodel
 from tests.support.waiting import eventually

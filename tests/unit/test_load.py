@@ -1,8 +1,8 @@
 """The load of the zero-loss tests counts what it is there to count."""
 
-from tests.reliability.clients import Ask, Images, Totals
-from tests.reliability.images import images, totals
-from tests.reliability.load import Outcome, Traffic, ask_on
+from tests.zero_loss.clients import Ask, Images, Totals
+from tests.zero_loss.images import images, totals
+from tests.zero_loss.load import Outcome, Traffic, ask_on
 
 
 def outcome_of(ask: Ask, requests: int = 4) -> Outcome:

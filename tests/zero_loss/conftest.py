@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.e2e.conftest import a_workspace, cluster, models
-from tests.reliability.events import MODEL, REPLICAS, Scene
+from tests.zero_loss.events import MODEL, REPLICAS, Scene
 from tests.support.trtmodels import trtmodel
 
 __all__ = ["cluster", "models", "scene"]

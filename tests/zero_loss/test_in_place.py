@@ -10,10 +10,10 @@ import pytest
 from tests.cluster import Cluster, fake_gpu_image
 from tests.cluster.devices import A10
 from tests.e2e.conftest import a_workspace
-from tests.reliability import results
-from tests.reliability.clients import CLIENTS
-from tests.reliability.events import MODEL, Scene
-from tests.reliability.load import Load, Traffic, under_load
+from tests.zero_loss import results
+from tests.zero_loss.clients import CLIENTS
+from tests.zero_loss.events import MODEL, Scene
+from tests.zero_loss.load import Load, Traffic, under_load
 from tests.support.trtmodels import conditions, trtmodel
 from tests.support.waiting import eventually
 

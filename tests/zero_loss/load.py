@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.reliability.clients import CLIENTS, LONGEST_SECONDS, Ask
-from tests.reliability.images import images, totals
+from tests.zero_loss.clients import CLIENTS, LONGEST_SECONDS, Ask
+from tests.zero_loss.images import images, totals
 from tests.support.waiting import eventually
 
 # Of gRPC and of processes that have not been forked from a test's: gRPC's threads do not survive a fork.

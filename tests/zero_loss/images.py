@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.reliability.clients import Images, Totals
+from tests.zero_loss.clients import Images, Totals
 
 SIZE = 224
 STEP = 8

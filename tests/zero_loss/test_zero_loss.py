@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from tests.reliability import results
-from tests.reliability.clients import CLIENTS, REPEATS_NOTHING
-from tests.reliability.events import EVENTS, MODEL, Event, Scene
-from tests.reliability.load import Load, Traffic, under_load
+from tests.zero_loss import results
+from tests.zero_loss.clients import CLIENTS, REPEATS_NOTHING
+from tests.zero_loss.events import EVENTS, MODEL, Event, Scene
+from tests.zero_loss.load import Load, Traffic, under_load
 
 # Of each size in rows of 150,528 bytes, in each event, by the clients that repeat nothing: 20,000.
 ENOUGH = {1: 16_500, 32: 3_000, 128: 500}

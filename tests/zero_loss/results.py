@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from benchmarks.build import Build
 from benchmarks.machine import machine
 from tests.e2e.conftest import ROOT
-from tests.reliability.load import Outcome
+from tests.zero_loss.load import Outcome
 from tests.support.api import Json
 
 FILE = ROOT / "benchmarks" / "results" / "zero-loss.json"
