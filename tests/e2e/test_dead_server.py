@@ -11,9 +11,9 @@ from http.client import HTTPConnection, HTTPException
 import httpx
 import numpy as np
 
-from tests.reliability.clients import CLIENTS
-from tests.reliability.images import images, totals
-from tests.reliability.load import Traffic, under_load
+from tests.zero_loss.clients import CLIENTS
+from tests.zero_loss.images import images, totals
+from tests.zero_loss.load import Traffic, under_load
 from tests.support.api import Api, Json
 from tests.support.trtmodels import conditions, message, trtmodel
 from tests.support.waiting import eventually

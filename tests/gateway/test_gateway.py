@@ -15,8 +15,8 @@ from tritonclient.utils import InferenceServerException
 
 from tests.cluster.policies import NotInForceError
 from tests.e2e.test_served_model import asked_from_inside, is_serving
-from tests.reliability.clients import Ask, Images, Totals
-from tests.reliability.images import images, totals
+from tests.zero_loss.clients import Ask, Images, Totals
+from tests.zero_loss.images import images, totals
 from tests.support.waiting import eventually
 
 from .conftest import Behind
