@@ -11,12 +11,12 @@ from http.client import HTTPConnection, HTTPException
 import httpx
 import numpy as np
 
-from tests.zero_loss.clients import CLIENTS
-from tests.zero_loss.images import images, totals
-from tests.zero_loss.load import Traffic, under_load
 from tests.support.api import Api, Json
 from tests.support.trtmodels import conditions, message, trtmodel
 from tests.support.waiting import eventually
+from tests.zero_loss.clients import CLIENTS
+from tests.zero_loss.images import images, totals
+from tests.zero_loss.load import Traffic, under_load
 
 from .conftest import Workspace
 from .test_served_model import is_serving

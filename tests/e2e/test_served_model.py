@@ -7,11 +7,11 @@ import httpx
 import numpy as np
 
 from tests.cluster.deploy import NAMESPACE, RELEASE
-from tests.zero_loss.clients import CLIENTS
-from tests.zero_loss.load import Traffic, under_load
 from tests.support.api import Api
 from tests.support.trtmodels import conditions, job_names, message, trtmodel
 from tests.support.waiting import eventually
+from tests.zero_loss.clients import CLIENTS
+from tests.zero_loss.load import Traffic, under_load
 
 from .conftest import CONVERTER_PYTHON, ROOT, Workspace
 from .inference import infer, infer_grpc, relative_error

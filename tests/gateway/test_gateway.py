@@ -15,9 +15,9 @@ from tritonclient.utils import InferenceServerException
 
 from tests.cluster.policies import NotInForceError
 from tests.e2e.test_served_model import asked_from_inside, is_serving
+from tests.support.waiting import eventually
 from tests.zero_loss.clients import Ask, Images, Totals
 from tests.zero_loss.images import images, totals
-from tests.support.waiting import eventually
 
 from .conftest import Behind
 from .tokens import Tokens

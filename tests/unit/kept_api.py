@@ -155,12 +155,9 @@ class KeptApi:
             self.put({**server, "status": {**status, **dict.fromkeys(counts, wanted)}})
             for pod in self.of("Pod"):
                 name = pod["metadata"]["name"]
-                if (
-                    name.startswith(f"{metadata['name']}-")
-                    and pod["metadata"]["labels"].get("app.kubernetes.io/component") == "server"
-                ):
-                    if name not in names:
-                        self.delete("Pod", name)
+                serves = pod["metadata"]["labels"].get("app.kubernetes.io/component") == "server"
+                if serves and name.startswith(f"{metadata['name']}-") and name not in names:
+                    self.delete("Pod", name)
 
 
 def _without_version(body: Json) -> Json:

@@ -7,8 +7,8 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.e2e.conftest import a_workspace, cluster, models
-from tests.zero_loss.events import MODEL, REPLICAS, Scene
 from tests.support.trtmodels import trtmodel
+from tests.zero_loss.events import MODEL, REPLICAS, Scene
 
 __all__ = ["cluster", "models", "scene"]
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tests.support.waiting import eventually
 from tests.zero_loss.clients import CLIENTS, LONGEST_SECONDS, Ask
 from tests.zero_loss.images import images, totals
-from tests.support.waiting import eventually
 
 # Of gRPC and of processes that have not been forked from a test's: gRPC's threads do not survive a fork.
 _processes = multiprocessing.get_context("spawn")

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from benchmarks.build import Build
 from benchmarks.machine import machine
 from tests.e2e.conftest import ROOT
-from tests.zero_loss.load import Outcome
 from tests.support.api import Json
+from tests.zero_loss.load import Outcome
 
 FILE = ROOT / "benchmarks" / "results" / "zero-loss.json"
 

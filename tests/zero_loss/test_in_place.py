@@ -10,12 +10,12 @@ import pytest
 from tests.cluster import Cluster, fake_gpu_image
 from tests.cluster.devices import A10
 from tests.e2e.conftest import a_workspace
+from tests.support.trtmodels import conditions, trtmodel
+from tests.support.waiting import eventually
 from tests.zero_loss import results
 from tests.zero_loss.clients import CLIENTS
 from tests.zero_loss.events import MODEL, Scene
 from tests.zero_loss.load import Load, Traffic, under_load
-from tests.support.trtmodels import conditions, trtmodel
-from tests.support.waiting import eventually
 
 TIMES = 3
 SMALL = [Traffic(client, 1, 0.05) for client in CLIENTS]
