@@ -4,8 +4,10 @@ from typing import Any, cast
 
 import pytest
 
+from tftrt_operator.api import GROUP, VERSION
 from tftrt_operator.controller.caches import Caches, Key
 from tftrt_operator.controller.cluster import Cluster
+from tftrt_operator.controller.obstacles import FRESH_SECONDS
 from tftrt_operator.domain.conditions import kept_status
 from tftrt_operator.domain.observation import Reference
 from tftrt_operator.domain.stages.deletion import FINALIZER
@@ -63,6 +65,32 @@ def test_a_change_that_comes_with_our_status_is_news() -> None:
     found = observed.model(KEY)
     assert found is not None
     assert found.metadata.uid == "uid-2"
+
+
+def owned(version: int, uid: str) -> dict[str, Any]:
+    """A Service of the model's."""
+    owner = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "TRTModel", "name": KEY[1], "uid": uid, "controller": True}
+    metadata = {"name": "resnet50", "namespace": KEY[0], "uid": f"of-{uid}", "resourceVersion": f"{version}"}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata | {"ownerReferences": [owner], "labels": {}}}
+
+
+@pytest.mark.parametrize(("owner", "is_asked_for"), [("uid-1", True), ("uid-of-a-namesake", False)])
+def test_a_model_of_whose_own_something_has_gone_is_asked_for_before_anything_is_made_for_it(
+    owner: str, is_asked_for: bool
+) -> None:
+    """It may have gone with its model, of which the watch has not told yet."""
+    looked_at: list[Key] = []
+    observed = Caches(NO_CLUSTER, CATALOGUE, looked_at.append)
+    observed.see_model(body(1))
+    (services,) = (informer for informer in observed.informers if informer.kind == "Service")
+    services.write_through(owned(2, owner))
+    assert observed.silent_seconds(KEY) < FRESH_SECONDS
+    looked_at.clear()
+    services.lose(f"of-{owner}")
+    assert looked_at == [KEY]
+    assert (observed.silent_seconds(KEY) > FRESH_SECONDS) == is_asked_for
+    observed.see_model(body(3))
+    assert observed.silent_seconds(KEY) < FRESH_SECONDS, "it is there"
 
 
 def test_an_older_state_of_a_model_changes_nothing() -> None:

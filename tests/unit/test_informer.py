@@ -182,7 +182,7 @@ async def test_lists_take_turns_and_each_page_is_taken_in_before_the_next_one_is
     clusters = [FakeCluster(pages), FakeCluster(pages)]
     seen: list[str] = []
     informers = [
-        Informer(cast("Any", one), "ConfigMap", None, "", lambda body: body["metadata"]["name"], keys, drop, turn)
+        Informer(cast("Any", one), "ConfigMap", None, "", lambda body: body["metadata"]["name"], keys, drop, turn=turn)
         for one in clusters
     ]
     for one, informer in zip(clusters, informers, strict=True):

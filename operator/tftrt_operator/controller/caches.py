@@ -94,7 +94,17 @@ class Caches:
 
         def informers(kind: str, parse_body: Callable[[Mapping[str, Any]], Any]) -> Informers:
             return tuple(
-                Informer(cluster, kind, namespace, names.MANAGED_SELECTOR, parse_body, _index, self._changed, turn)
+                Informer(
+                    cluster,
+                    kind,
+                    namespace,
+                    names.MANAGED_SELECTOR,
+                    parse_body,
+                    _index,
+                    self._changed,
+                    self._gone,
+                    turn,
+                )
                 for namespace in namespaces
             )
 
@@ -112,7 +122,7 @@ class Caches:
                 parse.parse_claim,
                 _index_claim,
                 self._changed,
-                turn,
+                turn=turn,
             )
             for namespace in namespaces
         )
@@ -323,6 +333,16 @@ class Caches:
         A refusal's message may differ each time: were its own status news, a model would be looked at without end.
         """
         self._expected[about.namespace, about.name] = (str(about.uid), fingerprint_of(status))
+
+    def _gone(self, keys: Iterable[Hashable]) -> None:
+        """Look at models of whose own something has gone: with one of them, perhaps, which we have not heard of yet."""
+        for key in keys:
+            match key:
+                case ("owner", namespace, name, uid):
+                    seen = self._seen.get((str(namespace), str(name)))
+                    if seen is not None and seen.uid == uid:
+                        self._seen[str(namespace), str(name)] = replace(seen, when=float("-inf"))
+        self._changed(keys)
 
     def _changed(self, keys: Iterable[Hashable]) -> None:
         concerned: set[Key] = set()

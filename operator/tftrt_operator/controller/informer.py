@@ -38,6 +38,7 @@ class Informer(Generic[T]):
         parse: from the API server's object to ours; whatever it raises leaves the object out.
         index: the keys under which an object is found.
         changed: called with an object's index keys at every change, after the store has it.
+        gone: called instead with those of an object that somebody else has deleted.
         turn: taken while a list is under way, whose pages take more memory than all that is kept of them.
     """
 
@@ -50,6 +51,7 @@ class Informer(Generic[T]):
         parse: Callable[[Mapping[str, Any]], T],
         index: Callable[[Mapping[str, Any]], Iterable[Hashable]],
         changed: Callable[[Iterable[Hashable]], None],
+        gone: Callable[[Iterable[Hashable]], None] | None = None,
         turn: asyncio.Semaphore | None = None,
     ) -> None:
         self.what = kind if namespace is None else f"{kind} in {namespace}"
@@ -62,6 +64,7 @@ class Informer(Generic[T]):
         self._parse = parse
         self._index = index
         self._changed = changed
+        self._gone = changed if gone is None else gone
         self._turn = asyncio.Semaphore() if turn is None else turn
         self._objects: dict[str, tuple[int, T, tuple[Hashable, ...]]] = {}
         self._written: set[str] | None = None
@@ -97,6 +100,10 @@ class Informer(Generic[T]):
         """Drop an object that was deleted. One that stays for its finalizers comes back with its next event."""
         self._changed(self._remove(uid))
 
+    def lose(self, uid: str) -> None:
+        """Drop an object that somebody else has deleted."""
+        self._gone(self._remove(uid))
+
     async def run(self) -> None:
         """List and watch, for ever."""
         pause = FIRST_PAUSE_SECONDS
@@ -114,7 +121,7 @@ class Informer(Generic[T]):
                         pause = FIRST_PAUSE_SECONDS
                     resource_version = event.object["metadata"]["resourceVersion"]
                     if event.type == "DELETED":
-                        self._changed(self._remove(event.object["metadata"]["uid"]))
+                        self.lose(event.object["metadata"]["uid"])
                     elif event.type != "BOOKMARK" and self._upsert(event.object):
                         self._changed(self._objects[event.object["metadata"]["uid"]][2])
             except ApiError as error:
@@ -154,8 +161,8 @@ class Informer(Generic[T]):
         # What we wrote while the pages came is in none of them, and is not gone.
         gone = [uid for uid in self._objects if uid not in found and uid not in written]
         self._written = None
-        for keys in [self._remove(uid) for uid in gone]:
-            self._changed(keys)
+        for uid in gone:
+            self.lose(uid)
         return resource_version
 
     def _take(self, body: Mapping[str, Any]) -> str:
