@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster import Cluster, gateway_image
+from tests.cluster import Cluster, Image, gateway_image
 from tests.e2e.conftest import Workspace, a_workspace, cluster, models
 from tests.e2e.test_served_model import is_serving
 from tests.support.certificates import Issuer
@@ -39,23 +39,30 @@ def envoy_gateway(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) ->
     values = values.replace("${GatewayImage}", image.full_name).replace("${GatewayImagePullPolicy}", "IfNotPresent")
     (chart / "values.yaml").write_text(values)
     place = ("--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "300s")
-    proxy = ("--set", f"global.images.envoyProxy.image={image.full_name}")
-    cluster.helm("upgrade", "--install", RELEASE, str(chart), *place, *proxy)
-    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(gateway_class()))
+    cluster.helm("upgrade", "--install", RELEASE, str(chart), *place)
+    documents = yaml.safe_dump_all(gateway_class(image))
+    cluster.kubectl("apply", "-f", "-", stdin=documents)
     yield cluster
-    cluster.kubectl("delete", "-f", "-", stdin=yaml.safe_dump_all(gateway_class()))
+    cluster.kubectl("delete", "-f", "-", stdin=documents)
     cluster.helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--wait")
     cluster.kubectl("delete", "namespace", NAMESPACE)
     cluster.kubectl("delete", "--recursive", "-f", str(chart / "charts" / "crds" / "crds"))
 
 
-def gateway_class() -> list[Any]:
+def gateway_class(image: Image) -> list[Any]:
     """The example's class. This cluster has nobody who gives addresses to Services of type LoadBalancer."""
+    deployment = {"container": {"image": image.full_name}}
+    service = {"type": "ClusterIP"}
     proxy = {
         "apiVersion": "gateway.envoyproxy.io/v1alpha1",
         "kind": "EnvoyProxy",
         "metadata": {"name": "inside", "namespace": NAMESPACE},
-        "spec": {"provider": {"type": "Kubernetes", "kubernetes": {"envoyService": {"type": "ClusterIP"}}}},
+        "spec": {
+            "provider": {
+                "type": "Kubernetes",
+                "kubernetes": {"envoyService": service, "envoyDeployment": deployment},
+            }
+        },
     }
     reference = {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "inside", "namespace": NAMESPACE}
     return [
