@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: bench performance-results siege nodes gateway zero-loss bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness bench-connections audit test-gpu setup clean
+.PHONY: bench performance-results siege nodes gateway zero-loss reliability bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness bench-connections audit test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -42,6 +42,10 @@ gateway: setup   ## examples/gateway.yaml in front of a served model: Envoy Gate
 zero-loss: setup ## Clients that repeat nothing, while servers are rolled, scaled, drained and upgraded; writes benchmarks/results
 	.venv/bin/pytest tests/zero_loss -s
 	.venv/bin/python -m benchmarks.reliability
+
+reliability: setup ## Faults between operator and API server and kill -9, in every situation of a model's life; writes benchmarks/results
+	.venv/bin/python -m tests.reliability
+	.venv/bin/python -m tests.reliability.leader
 
 bad-requests: setup ## Every wrong request, 500 and more of each kind, at a server beside honest ones; writes benchmarks/results
 	cd converter_image && .venv/bin/python -m tests.bad_requests

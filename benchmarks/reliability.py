@@ -1,6 +1,7 @@
-"""Writes docs/reliability.md from zero-loss.json and bad-requests.json in `results/` (`make reliability-results`).
+"""Writes docs/reliability.md from zero-loss.json, bad-requests.json and reliability.json in `results/`.
 
-A unit test holds the page to be just what this makes of the files: no figure in it is written by hand.
+That is `make reliability-results`. A unit test holds the page to be just what this makes of the files: no figure in it
+is written by hand.
 """
 
 from __future__ import annotations
@@ -54,11 +55,30 @@ to what it cannot read as a request, and gRPC says INTERNAL to a message that is
 asked.
 """
 
+FAULTS = """## No fault between the operator and the API server changes the end
+
+`make reliability` plays scenarios of a model's life on a real API server, {atOnce} at a time, each in a namespace of
+its own with an operator of its own, a process that knows of no other namespace. A proxy between the two does one thing
+wrong in each run, at a write, a question or an event that takes turns. The end has to be that of the scenario without a
+fault, object by object and with as many Jobs, a second pass has to write nothing, and no model may have been said to be
+Ready, or to be stalled, that was not. Timers of minutes are shortened to seconds
+([table](../tests/reliability/timers.py)); operators are forked from a process that has loaded their modules; Jobs,
+Deployments, pods and garbage collection are played. Of {runs:,} runs in {minutes:.0f} minutes the fault came in
+{fired:,}, {kills} of them with `kill -9`; {failures} failed.
+"""
+
+LEADER = """## The leader may die
+
+Of two replicas the one that acted was ended by `kill -9` {kills} times, while {models} models were converted, and
+another was started in its place. A replica acted again {median} s after the kill in the middle, and {longest} s at
+most. {jobs} Jobs were made, and the end was object by object that of the same {models} models without a kill.
+"""
+
 
 def page(results: Path) -> str:
     """The whole page; a part whose file is not there is left out."""
     parts = [HEAD]
-    for name, part in (("zero-loss", _zero_loss), ("bad-requests", _bad_requests)):
+    for name, part in (("zero-loss", _zero_loss), ("bad-requests", _bad_requests), ("reliability", _faults)):
         if (file := results / f"{name}.json").exists():
             parts += part(json.loads(file.read_text()))
     return "\n".join(parts)
@@ -182,6 +202,27 @@ def _bad_requests(result: dict[str, Any]) -> Iterable[str]:
         ("process", "at first MiB", "at last MiB", "MiB an hour"),
         [(row["process"], row["atFirst"], row["atLast"], f"{row['mebibytesAnHour']:+}") for row in result["memory"]],
     )
+
+
+def _faults(result: dict[str, Any]) -> Iterable[str]:
+    if (leader := result.get("leader")) is not None:
+        took = sorted(leader["takeOverSeconds"])
+        yield LEADER.format(**leader, median=took[len(took) // 2], longest=took[-1])
+        yield f"Measured on {_where(leader)}.\n"
+    if (faults := result.get("faults")) is None:
+        return
+    cells = faults["cells"]
+    failures = sum(cell["failures"] for cell in cells)
+    yield FAULTS.format(**faults, failures=failures, minutes=faults["seconds"] / 60)
+    scenarios = tuple(dict.fromkeys(cell["scenario"] for cell in cells))
+    yield _table(
+        ("runs / fired / failures", *scenarios),
+        [
+            (fault, *(f"{one['runs']} / {one['fired']} / {one['failures']}" for one in cells if one["fault"] == fault))
+            for fault in dict.fromkeys(cell["fault"] for cell in cells)
+        ],
+    )
+    yield f"Measured on {_where(faults)}.\n"
 
 
 def _answers(cases: Iterable[dict[str, Any]]) -> str:

@@ -154,9 +154,9 @@ class KeptApi:
             status = {"observedGeneration": metadata["generation"], "conditions": [over]}
             self.put({**server, "status": {**status, **dict.fromkeys(counts, wanted)}})
             for pod in self.of("Pod"):
-                name = pod["metadata"]["name"]
-                serves = pod["metadata"]["labels"].get("app.kubernetes.io/component") == "server"
-                if serves and name.startswith(f"{metadata['name']}-") and name not in names:
+                name, labels = pod["metadata"]["name"], pod["metadata"]["labels"]
+                is_server = labels.get("app.kubernetes.io/component") == "server"
+                if is_server and name.startswith(f"{metadata['name']}-") and name not in names:
                     self.delete("Pod", name)
 
 
