@@ -6,8 +6,7 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,7 +64,8 @@ class Setting:
         """
         others = min(self.models, MOST_OTHERS)
         run = Run(self.name, self.build.commit, self.models, NAMESPACES, others, round(os.getloadavg()[0], 1))
-        with _api_server(self.build) as cluster, tempfile.TemporaryDirectory() as folder:
+        crds = self.build.folder / "crds"
+        with Cluster(INSTANCE).api_server(crds) as cluster, tempfile.TemporaryDirectory() as folder:
             chart = self.build.folder / "charts" / "tftrt-operator"
             account = account_kubeconfig(cluster, RELEASE, Path(folder), {}, chart)
             return asyncio.run(_measured(self, cluster, account, Notes(run, part_is_known)))
@@ -87,18 +87,6 @@ class Notes:
         """Take note of a phase of the operator's."""
         tell(words, phase)
         self.add(**{"servers" if self.run.jobs is not None else "jobs": phase})
-
-
-@contextmanager
-def _api_server(build: Build) -> Iterator[Cluster]:
-    cluster = Cluster(INSTANCE)
-    cluster.down(purge=True)  # what an earlier run may have left
-    try:
-        cluster.up_api_server()
-        cluster.install_crds(build.folder / "crds")
-        yield cluster
-    finally:
-        cluster.down(purge=True)
 
 
 async def _measured(setting: Setting, cluster: Cluster, account: Path, notes: Notes) -> Run:

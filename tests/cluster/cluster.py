@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from . import (
     certificates,
@@ -98,6 +98,17 @@ class Cluster:
         network.up(self.layout)
         certificates.make(self.layout)
         control_plane.up_api_server(self.layout, binaries())
+
+    @contextmanager
+    def api_server(self, crds: Path) -> Iterator[Self]:
+        """Have an API server that nothing was on before, with the CRDs of a folder and no controller."""
+        self.down(purge=True)  # what an earlier run may have left
+        try:
+            self.up_api_server()
+            self.install_crds(crds)
+            yield self
+        finally:
+            self.down(purge=True)
 
     def down(self, *, purge: bool = False) -> None:
         """End everything, and leave nothing behind. `purge` deletes the instance's folder too."""

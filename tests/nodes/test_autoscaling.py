@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,16 +83,22 @@ def ready_replicas(api: Api) -> int:
     return int(api.get("Deployment", "resnet50")["status"].get("readyReplicas", 0))
 
 
+def served(workspace: Workspace, **serving: Any) -> tuple[str, Array]:
+    """The address of ResNet-50, which is served and has answered, and an image to ask it for."""
+    subprocess.run([CONVERTER_PYTHON, ROOT / "examples" / "resnet50.py", workspace.volume / "resnet50"], check=True)
+    images = np.load(workspace.volume / "resnet50.npz")["input_1"][:1]
+    workspace.api.create(trtmodel(serving=serving))
+    eventually(lambda: is_serving(workspace.api, "resnet50"), seconds=300)
+    address = workspace.address("resnet50")
+    eventually(lambda: [infer_grpc(address, "resnet50", input_1=images)])
+    return address, images
+
+
 def test_a_model_with_a_largest_number_of_replicas_alone_is_scaled_up_under_load_and_down_after_it(
     workspace: Workspace, measured: None
 ) -> None:
     api = workspace.api
-    subprocess.run([CONVERTER_PYTHON, ROOT / "examples" / "resnet50.py", workspace.volume / "resnet50"], check=True)
-    images = np.load(workspace.volume / "resnet50.npz")["input_1"][:1]
-    api.create(trtmodel(serving={"autoscaling": {"maxReplicas": 3}}))
-    eventually(lambda: is_serving(api, "resnet50"), seconds=300)
-    address = workspace.address("resnet50")
-    eventually(lambda: [infer_grpc(address, "resnet50", input_1=images)])
+    address, images = served(workspace, autoscaling={"maxReplicas": 3})
 
     heavy, light = Load(address, images, clients=4), Load(address, images, clients=1, pause_seconds=0.5)
     with replicas_seen(api) as seen, light.running():
@@ -113,12 +120,7 @@ def test_an_autoscaler_of_the_users_scales_the_trtmodel_and_nobody_writes_agains
     workspace: Workspace, measured: None
 ) -> None:
     api = workspace.api
-    subprocess.run([CONVERTER_PYTHON, ROOT / "examples" / "resnet50.py", workspace.volume / "resnet50"], check=True)
-    images = np.load(workspace.volume / "resnet50.npz")["input_1"][:1]
-    api.create(trtmodel(serving={"resources": {"requests": {"cpu": "250m"}}}))
-    eventually(lambda: is_serving(api, "resnet50"), seconds=300)
-    address = workspace.address("resnet50")
-    eventually(lambda: [infer_grpc(address, "resnet50", input_1=images)])
+    address, images = served(workspace, resources={"requests": {"cpu": "250m"}})
 
     # A second server takes a whole core while it starts, and so does each of two that are asked without a pause.
     cpu = {"name": "cpu", "container": "server", "target": {"type": "AverageValue", "averageValue": "400m"}}

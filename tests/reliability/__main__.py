@@ -5,8 +5,6 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from rich.console import Console
 
@@ -27,19 +25,6 @@ INSTANCE = 8
 BASELINE = "645c5b7"
 GOAL = Goal(fired=2000, each=5, kills=150)
 LONGEST_SECONDS = 1800.0
-
-
-@contextmanager
-def control_plane(build: Build) -> Iterator[Cluster]:
-    """Have an API server that nothing was on before, and no controllers: the driver plays them."""
-    cluster = Cluster(INSTANCE)
-    cluster.down(purge=True)
-    try:
-        cluster.up_api_server()
-        cluster.install_crds(build.folder / "crds")
-        yield cluster
-    finally:
-        cluster.down(purge=True)
 
 
 async def measured(
@@ -77,7 +62,7 @@ def main() -> int:
     is_whole = (arguments.fault, arguments.scenario) == (list(FAULTS), list(SCENARIOS)) and not arguments.baseline
     kills = GOAL.kills if is_whole else 0
     goal = Goal(arguments.fired, GOAL.each, kills)
-    with control_plane(build) as cluster:
+    with Cluster(INSTANCE).api_server(build.folder / "crds") as cluster:
         began = time.monotonic()
         campaign = asyncio.run(
             measured(

@@ -25,7 +25,7 @@ from tests.cluster.deploy import NAMESPACE, RELEASE
 from tests.cluster.progress import say
 from tests.support.trtmodels import trtmodel
 
-from .__main__ import control_plane
+from .__main__ import INSTANCE
 from .api import Api, Connection
 from .controllers import Controllers
 from .operators import THIS_BUILD, Operator, Operators
@@ -164,7 +164,7 @@ async def measured(cluster: Cluster, models: int = MODELS, kills: int = KILLS) -
 
 def main() -> int:
     """Run, and write the results; returns the exit code."""
-    with control_plane(THIS_BUILD) as cluster:
+    with Cluster(INSTANCE).api_server(THIS_BUILD.folder / "crds") as cluster:
         found = asyncio.run(measured(cluster))
     for failure in found["failures"]:
         say(failure)

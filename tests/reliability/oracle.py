@@ -8,18 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .api import Json
-from .world import Scene
+from .world import KINDS, Scene
 
-COMPARED = (
-    "TRTModel",
-    "Job",
-    "ConfigMap",
-    "Deployment",
-    "Service",
-    "NetworkPolicy",
-    "PodDisruptionBudget",
-    "HorizontalPodAutoscaler",
-)
+COMPARED = tuple(kind for kind in KINDS if kind != "Pod")
 """All that the operator writes but Events, of which a fault that users should know of makes one more."""
 _OF_THE_SERVER = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster import Cluster
 
-from .__main__ import control_plane, measured
+from .__main__ import INSTANCE, measured
 from .campaign import Goal
 from .faults import FAULTS
 from .operators import THIS_BUILD
@@ -21,7 +21,7 @@ AT_ONCE = 12
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    with control_plane(THIS_BUILD) as found:
+    with Cluster(INSTANCE).api_server(THIS_BUILD.folder / "crds") as found:
         yield found
 
 

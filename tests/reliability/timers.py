@@ -11,8 +11,7 @@ TIMERS: Mapping[str, Mapping[str, float]] = {
     "tftrt_operator.controller.informer": {"FIRST_PAUSE_SECONDS": 0.05, "LONGEST_PAUSE_SECONDS": 0.5},
     "tftrt_operator.controller.model_watch": {
         "LOOK_FOR_CRD_SECONDS": 0.2,
-        "COUNT_SECONDS": 1,
-        "COMPARE_SECONDS": 10,
+        "CHECK_SECONDS": 1,
         "FIRST_PATIENCE_SECONDS": 10,
         "PATIENCE_SECONDS": 1,
         "LONGEST_PAUSE_SECONDS": 1,
