@@ -14,20 +14,22 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FOLDER = Path("tftrt_runtime/serve")
-NAMES = ("connections", "aborted_calls")
+LIBRARIES = {"connections": ("connections", "declared_shapes"), "aborted_calls": ("aborted_calls",)}
 # glibc 2.17 is that of manylinux2014, which TensorFlow 2.14.1's wheels are for.
 TARGET = "x86_64-linux-gnu.2.17"
 FLAGS = ("-shared", "-fPIC", "-O2", "-s", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
+SYSTEM_LIBRARIES = ("-ldl",)
 
 
 class LibrariesHook(BuildHookInterface[Any]):
-    """Puts each library beside its source, and into the wheel."""
+    """Puts each library beside its sources, and into the wheel."""
 
     def initialize(self, _version: str, build_data: dict[str, Any]) -> None:
         """Compile before hatchling collects the files."""
-        for name in NAMES:
-            source, library = (str(FOLDER / one) for one in (f"{name}.c", f"lib{name}.so"))
-            command = [sys.executable, "-m", "ziglang", "cc", "-target", TARGET, *FLAGS, "-o", library, source]
+        for name, parts in LIBRARIES.items():
+            library, *sources = (str(FOLDER / one) for one in (f"lib{name}.so", *(f"{part}.c" for part in parts)))
+            compiler = [sys.executable, "-m", "ziglang", "cc", "-target", TARGET]
+            command = [*compiler, *FLAGS, "-o", library, *sources, *SYSTEM_LIBRARIES]
             subprocess.run(command, cwd=Path(self.root), check=True)
             build_data["artifacts"].append(library)
         build_data["pure_python"] = False

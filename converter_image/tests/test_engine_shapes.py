@@ -35,13 +35,6 @@ def test_a_range_takes_every_size_within_it(strategy: str, length: int, taken: b
         assert refusal == f"the engines take 'ids' with the sizes from [2] to [16], not [{length}]"
 
 
-@pytest.mark.parametrize("strategy", [None, "Range", "Optimal"])
-def test_a_request_without_an_item_is_refused_whatever_else_it_has(strategy: str | None) -> None:
-    """Triton refuses nearly all of them itself."""
-    refusal = EngineShapes(strategy, (1, 4), {}).refusal({"ids": np.zeros((0, 3), np.int32)})
-    assert refusal == "it has no item: its tensors' first dimension is 0"
-
-
 @pytest.mark.parametrize(("length", "taken"), [(2, True), (5, False), (8, True), (16, True)])
 def test_optimal_takes_the_sizes_that_were_built_and_no_others(length: int, taken: bool) -> None:
     refusal = EngineShapes("Optimal", (1, 4), IDS).refusal(ids(1, length))

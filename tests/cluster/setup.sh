@@ -39,7 +39,7 @@ if [ -z "$uv" ]; then
 fi
 
 compiled() { # folder; what uv has compiled when it installs the folder's package
-  ls "$1"/hatch_build.py "$1"/tftrt_runtime/serve/*.c 2> /dev/null || true
+  ls "$1"/hatch_build.py "$1"/tftrt_runtime/serve/*.[ch] 2> /dev/null || true
 }
 
 sync() { # folder, words, arguments

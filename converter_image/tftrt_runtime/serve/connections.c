@@ -12,9 +12,12 @@
  *
  * What `tftrt` and this library tell each other is `struct shared`, in a file that both map: connections.py.
  *
+ * declared_shapes.c, which is part of the same library, asks it how long a request was.
+ *
  * Every call goes straight to the kernel: glibc's wrappers differ in points of cancellation alone, which nobody here uses.
  */
 #define _GNU_SOURCE
+#include "request.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -51,6 +54,7 @@ enum {
     STREAMS = 1 << 14,     /* of a connection that are followed at a time */
     HEAD = 4096,           /* bytes of the largest head of a response that is understood; Triton's have some hundred */
     LINE = 256,            /* bytes of a request's first line that are looked at */
+    SEARCHED = 1 << 13,    /* bytes of a request that are searched for WORDS: its head, and JSON that has no data in it */
     TICK_MS = 100,         /* how often the phase is looked at */
     YOUNG_MS = 1000,       /* a connection younger than this is left alone: it may be about to make its first calls */
     IDLE_MS = 1000,        /* without a call for this long it is idle */
@@ -78,6 +82,8 @@ struct connection {
     /* HTTP, of the one thread that has the connection */
     char line[LINE];
     size_t line_length;
+    uint64_t received;  /* bytes of the request that tritonserver is reading */
+    uint8_t matched[2]; /* bytes of each of WORDS that came last; all of it: it was found */
     uint64_t response_left; /* bytes of the response that tritonserver has still to write; CHUNKED: it has chunks */
     char *held;             /* bytes of a changed head that the socket did not take yet */
     size_t held_length;
@@ -288,14 +294,55 @@ static bool asks_whether_ready(const struct connection *connection) {
     return end && end - name > (long)sizeof ready - 1 && !memcmp(end - sizeof ready + 1, ready, sizeof ready - 1);
 }
 
+/* What a request that can have more elements than bytes has in it, in small letters. */
+enum { COMPRESSED, ELSEWHERE };
+static const char *const WORDS[] = {[COMPRESSED] = "content-encoding:", [ELSEWHERE] = "\"shared_memory_region\""};
+static const uint64_t
+    LARGEST_RATIO = 1032,   /* to which deflate can make bytes smaller: zlib.net/zlib_tech.html */
+    ALWAYS_TAKEN = 1 << 20; /* elements; they take a few MB, and one request read with the next one is no matter */
+
+static __thread const struct connection *reading; /* whose request this thread has read last */
+
+static char small(char byte) { return byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte; }
+
+static void search(struct connection *connection, const char *bytes, size_t length) {
+    for (int which = 0; which < 2; which++) {
+        const char *word = WORDS[which];
+        uint8_t *matched = &connection->matched[which];
+        for (size_t i = 0; i < length && word[*matched]; i++) {
+            if (!*matched) /* most bytes are passed over here */
+                while (i < length - 1 && small(bytes[i]) != word[0]) i++;
+            *matched = small(bytes[i]) == word[*matched] ? *matched + 1 : small(bytes[i]) == word[0];
+        }
+    }
+}
+
+uint64_t most_elements(void) {
+    if (!reading || !WORDS[ELSEWHERE][reading->matched[ELSEWHERE]]) return UINT64_MAX;
+    /* In JSON an element takes two bytes, in binary data one. */
+    uint64_t most = reading->received * (WORDS[COMPRESSED][reading->matched[COMPRESSED]] ? 1 : LARGEST_RATIO);
+    return most > ALWAYS_TAKEN ? most : ALWAYS_TAKEN;
+}
+
 ssize_t readv(int fd, const struct iovec *parts, int count) {
     ssize_t received = syscall(SYS_readv, fd, parts, count);
     struct connection *connection = received > 0 ? find(fd, HTTP) : NULL;
     if (!connection) return received;
     if (!atomic_load_explicit(&connection->busy, memory_order_relaxed)) {
         connection->line_length = 0;
+        connection->received = 0;
+        memset(connection->matched, 0, sizeof connection->matched);
         set_busy(connection, true);
     }
+    reading = connection;
+    size_t left = connection->received < SEARCHED ? SEARCHED - connection->received : 0;
+    if (left > (size_t)received) left = received;
+    for (int i = 0; left; i++) {
+        size_t length = parts[i].iov_len < left ? parts[i].iov_len : left;
+        search(connection, parts[i].iov_base, length);
+        left -= length;
+    }
+    connection->received += received;
     if (connection->line_length < LINE) { /* of a body, too: it does not matter */
         size_t taken = LINE - connection->line_length;
         if (taken > parts[0].iov_len) taken = parts[0].iov_len;

@@ -29,8 +29,6 @@ class EngineShapes:
 
     def refusal(self, inputs: Arrays) -> str | None:
         """Why the engines do not take a request of these inputs; None where they do."""
-        if batch_size(inputs) == 0:  # Triton refuses it as well, but not always
-            return "it has no item: its tensors' first dimension is 0"
         found = {name: tuple(inputs[name].shape[1:]) for name in self.input_shapes}
         if self.strategy == "Optimal":
             built = self._exact()

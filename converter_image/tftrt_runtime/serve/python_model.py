@@ -140,23 +140,30 @@ class TritonPythonModel:
             self._free.release()
 
     def _answer_each(self, asked: Sequence[Asked], stream: Stream) -> None:
-        taken = []
+        taken = [(one, inputs) for one in asked if (inputs := self._taken(one)) is not None]
         try:
-            for one in asked:
-                inputs = self._inputs(one.request)
-                refusal = self._shapes.refusal(inputs)
-                if refusal:
-                    one.refuse(codes.INVALID_ARGUMENT, f"The request was refused: {refusal}.")
-                else:
-                    taken.append((one, inputs))
             for together in same_shapes([inputs for _, inputs in taken]):
                 self._respond([taken[index] for index in together], stream)
         except Unanswerable:
             raise
         except Exception as error:
             log.event("serve", "A batch could not be answered", error=one_line(error))
-            for one in asked:
+            for one, _ in taken:
                 one.refuse(codes.INTERNAL, f"The request could not be answered: {one_line(error)}")
+
+    def _taken(self, asked: Asked) -> Arrays | None:
+        """The inputs of a request; None where it was refused, which is no matter to those beside it."""
+        try:
+            inputs = self._inputs(asked.request)
+            refusal = self._shapes.refusal(inputs)
+        except Exception as error:
+            log.event("serve", "A request could not be read", error=one_line(error))
+            asked.refuse(codes.INTERNAL, f"The request could not be read: {one_line(error)}")
+            return None
+        if refusal is None:
+            return inputs
+        asked.refuse(codes.INVALID_ARGUMENT, f"The request was refused: {refusal}.")
+        return None
 
     def _respond(self, taken: Sequence[tuple[Asked, Arrays]], stream: Stream) -> None:
         """Answer requests with inputs of the same shapes by one call of the model."""
