@@ -50,6 +50,24 @@ BAD_REQUESTS = """## Bad requests
 minutes (commit {commit}, {cores} cores, Python {python}). What came of each:
 """
 
+TOGETHER = """Each of these requests is a call of its own: a model with a text input is served without batching
+([metrics](metrics.md#text)). So the tables show that others are served while such requests are refused, and not what
+would become of requests that are put together with them.
+"""
+
+MEMORY = """The resident memory of the server's processes, and by how much it grew, by least squares over all but the
+first quarter. On Python 3.11 it is some 26 MiB an hour more for the process that holds the model ([decision
+35](decisions/0035-clients-count-lost-requests.md)).
+"""
+
+GREW = """{process} grew: from {first} to {last} MiB in {minutes:.0f} minutes, of which {soon:.1f} in the first one,
+and after the first quarter still by {slope} MiB an hour, while it went up and down between {least} and {most} MiB. That
+memory does not grow is true of it within that alone. What takes the memory, and whether it would stop in a longer run,
+is not known.
+"""
+GREW_BY = 5.0
+"""MiB an hour from which a process has its own sentence; in decision 35 is what the model's grows by, and why."""
+
 OWN = """Some of these answers are not the project's, and would be others if they were: tritonserver says 500 over HTTP
 to what it cannot read as a request, and gRPC says INTERNAL to a message that is no protobuf, both before a model is
 asked.
@@ -150,15 +168,21 @@ def _where(told: dict[str, Any]) -> str:
     machine = told["machine"]
     return (
         f"{machine['cores']} cores of {machine['processor']} with Kubernetes {machine['kubernetes']}, which clients "
-        f"and servers shared, {told['finishedAt'][:10]}, commit {told['commit']}"
+        f"and servers shared, {told['finishedAt'][:10]}, commit {_commit(told)}"
     )
+
+
+def _commit(told: dict[str, Any]) -> str:
+    """What was run: git's hash, and in words the + that says that it was not quite that."""
+    hash_, plus, _ = str(told["commit"]).partition("+")
+    return f"{hash_} with changes that were not committed" if plus else hash_
 
 
 def _bad_requests(result: dict[str, Any]) -> Iterable[str]:
     yield BAD_REQUESTS.format(
         requests=result["requests"],
         minutes=result["seconds"] / 60,
-        commit=result["commit"],
+        commit=_commit(result),
         cores=result["machine"]["cores"],
         python=result["machine"]["python"],
     )
@@ -193,14 +217,27 @@ def _bad_requests(result: dict[str, Any]) -> Iterable[str]:
             for row in result["honest"]
         ],
     )
-    yield (
-        "The resident memory of the server's processes, and by how much it grew, by least squares over all but the "
-        "first quarter. On Python 3.11 it is some 26 MiB an hour more for the process that holds the model ([decision "
-        "35](decisions/0035-clients-count-lost-requests.md)); tritonserver's goes up and down by 4 MiB all the time.\n"
-    )
+    yield TOGETHER
+    yield MEMORY
     yield _table(
         ("process", "at first MiB", "at last MiB", "MiB an hour"),
         [(row["process"], row["atFirst"], row["atLast"], f"{row['mebibytesAnHour']:+}") for row in result["memory"]],
+    )
+    yield from (_grew(row, result["seconds"] / 60) for row in result["memory"] if row["mebibytesAnHour"] >= GREW_BY)
+
+
+def _grew(row: dict[str, Any], minutes: float) -> str:
+    minute = row["eachMinute"]
+    later = minute[len(minute) // 4 :]
+    return GREW.format(
+        process=row["process"],
+        first=row["atFirst"],
+        last=row["atLast"],
+        minutes=minutes,
+        soon=minute[1] - minute[0],
+        slope=row["mebibytesAnHour"],
+        least=min(later),
+        most=max(later),
     )
 
 

@@ -23,6 +23,7 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from tests import interacting
+from tests.bad_requests.http import Http
 from tests.box import WAIT_SECONDS, Box, Server
 from tests.test_serve import ask
 from tftrt_runtime.artifact import REPORT
@@ -223,3 +224,34 @@ def test_more_items_than_the_largest_batch_are_refused(iris: Server) -> None:
     client = tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{iris.grpc}")
     with pytest.raises(InferenceServerException, match="INVALID_ARGUMENT"):
         ask(tritonclient.grpc, client, "iris", {"x": np.zeros((5, 4), np.float32)}, ["scores"])
+
+
+def in_json(**changes: object) -> dict[str, Any]:
+    return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [5.1, 3.5, 1.4, 0.2], **changes}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (in_json(data=[5.1, 3.5, 1.4]), "500", "Unable to parse 'data'"),
+        (in_json(data=[5.1] * 5), "500", "Unable to parse 'data'"),
+        (in_json(data=["5.1", 3.5, 1.4, 0.2]), "500", "Unable to parse 'data'"),
+        (in_json(data=[None, 3.5, 1.4, 0.2]), "500", "Unable to parse 'data'"),
+        (in_json(shape=[1.0, 4]), "500", "Unable to parse 'shape'"),
+        (in_json(shape="1, 4"), "500", "Unable to parse 'shape'"),
+        ({**in_json(), "id": 7}, "500", "Unable to parse 'id'"),
+        ({}, "500", "Unable to parse 'inputs'"),
+        ([], "500", "Unable to parse 'inputs'"),
+        (b'{"inputs": [1e400]}', "500", "failed to parse the request JSON buffer"),
+        (b'{"inputs": [', "500", "failed to parse the request JSON buffer"),
+        (in_json(shape=[1, 3], data=[5.1, 3.5, 1.4]), "400", "unexpected shape for input 'x'"),
+        (in_json(), "200", "scores"),
+    ],
+)
+def test_which_mistakes_in_json_triton_calls_the_servers_fault(
+    iris: Server, body: object, status: str, words: str
+) -> None:
+    """As the page says, of what need not be repeated."""
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+    found, told = Http(iris.http).post("/v2/models/iris/infer", sent)
+    assert (found, words in told.decode()) == (status, True), told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.box import free_ports, until
-from tftrt_runtime.errors import ServerFailed
+from tftrt_runtime.errors import ServerFailed, StoreUnavailable
 from tftrt_runtime.serve import connections
 from tftrt_runtime.serve.connections import Connections, Phase
 
@@ -164,6 +165,41 @@ def test_the_library_is_loaded_and_its_children_do_not_get_it(server: Preloaded)
     # Python's copy was made after the library's constructor.
     assert environment["LD_PRELOAD"] == "libm.so.6"
     assert "TFTRT_CONNECTIONS" not in environment
+
+
+def test_a_second_server_of_a_port_leaves_the_first_ones_file_alone() -> None:
+    (port,) = free_ports(1)
+    with connections.shared(port) as first:
+        first.phase = Phase.CLOSING
+        told = f"Another server of this machine has the HTTP port {port}"
+        with pytest.raises(ServerFailed, match=told), connections.shared(port):
+            pytest.fail("it has the file")
+        assert Connections(connections.path(port)).phase == Phase.CLOSING
+        assert connections.path(port).exists()
+    assert not connections.path(port).exists()
+    with connections.shared(port) as next_one:
+        assert next_one.phase == Phase.SERVING
+
+
+def test_the_file_of_a_server_that_was_killed_is_taken_over() -> None:
+    (port,) = free_ports(1)
+    script = f"""if True:
+        import os, signal
+        from tftrt_runtime.serve import connections
+        with connections.shared({port}) as clients:
+            clients.phase = connections.Phase.ENDING
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert subprocess.run([sys.executable, "-c", script]).returncode == -signal.SIGKILL
+    assert Connections(connections.path(port)).phase == Phase.ENDING
+    with connections.shared(port) as clients:
+        assert clients.phase == Phase.SERVING
+
+
+def test_a_file_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(connections, "FOLDER", tmp_path / "none")
+    with pytest.raises(StoreUnavailable, match="cannot be written"), connections.shared(8000):
+        pytest.fail("it has a file")
 
 
 def test_without_the_library_no_server_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -207,8 +207,11 @@ def test_a_request_that_shared_memory_does_not_hold_is_an_error_and_an_answer_en
 ) -> None:
     server = Server(converted("two"), folder="small", shared_memory="5m")
     server.wait_until_ready()
-    with pytest.raises(InferenceServerException, match="shared memory"):
+    with pytest.raises(InferenceServerException, match=r"INTERNAL.*shared memory"):
         zeros(server, 2_000_000)
+    # As docs/metrics.md says, for nothing else counts it.
+    failures = 'nv_inference_request_failure{model="two",reason="BACKEND",version="1"} 1\n'
+    assert failures in server.get("/metrics", server.metrics)
     assert zeros(server, 100_000).all()
     # The memory grows with each request, until one that goes in leaves its answer, a quarter as large, no room.
     with pytest.raises(InferenceServerException):

@@ -17,6 +17,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from tests.box import Box, Server, free_ports, until
 from tests.rounding import TERMS, assert_rounded_alike
+from tftrt_runtime.serve import connections
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -306,11 +307,25 @@ def test_a_model_that_cannot_be_loaded_ends_in_its_own_reason(converted: Callabl
 def test_a_tritonserver_that_cannot_listen_ends_in_a_sentence(converted: Callable[..., Box]) -> None:
     first = Server(converted("cnn"), folder="first")
     first.wait_until_ready()
-    second = Server(converted("cnn"), folder="second", ports=(first.http, *free_ports(2)))
+    http, metrics = free_ports(2)
+    second = Server(converted("cnn"), folder="second", ports=(http, first.grpc, metrics))
     ended = second.ended()
     first.stop()
     assert (ended.code, ended.termination["reason"]) == (35, "ServerFailed")
-    assert "last error line" in ended.message
+    assert "its last error line: " in ended.message
+    assert "CudaDriverHelper" not in ended.message
+
+
+def test_a_second_server_of_a_port_ends_in_a_sentence_and_the_first_can_still_be_drained(
+    converted: Callable[..., Box],
+) -> None:
+    first = Server(converted("cnn"), folder="of-one-port")
+    first.wait_until_ready()
+    ended = Server(converted("cnn"), folder="of-the-same", ports=(first.http, *free_ports(2))).ended()
+    assert (ended.code, ended.termination["reason"]) == (35, "ServerFailed")
+    assert f"Another server of this machine has the HTTP port {first.http}" in ended.message
+    assert connections.Connections(connections.path(first.http)).counts.listening
+    first.stop()
 
 
 def test_a_tritonserver_that_dies_is_told(converted: Callable[..., Box]) -> None:

@@ -13,6 +13,9 @@ import pytest
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
+from tests.bad_requests.grpc import Grpc
+from tests.bad_requests.http import Http
+from tests.bad_requests.request import Request, Tensor
 from tests.box import Box, Server, until
 from tests.test_dead import ask
 from tests.test_serve import clients
@@ -153,6 +156,39 @@ def test_a_refusal_is_a_failure_with_its_code(served: Callable[[str], Server]) -
     assert grown(server, before, 'nv_inference_request_success{model="picky",version="1"}') == 1
 
 
+COUNTED = re.compile(r"(tftrt_requests_total|nv_inference_request_(success|failure)){")
+
+
+def counted(server: Server, before: Figures) -> Figures:
+    """By how much the counters of requests have grown that have grown at all."""
+    after = figures(server)
+    return {
+        name: value - before.get(name, 0.0)
+        for name, value in after.items()
+        if COUNTED.match(name) and value != before.get(name)
+    }
+
+
+def test_of_malformed_texts_triton_counts_those_that_say_that_they_are_longer(served: Callable[[str], Server]) -> None:
+    """As docs/metrics.md says: those get as far as its Python backend, and all others nowhere."""
+    server = served("table")
+
+    def refused(shape: tuple[int, int], *raws: bytes) -> None:
+        for raw in raws:
+            request = Request((Tensor("words", "BYTES", shape, raw),), ("score",), "table")
+            assert Http(server.http).infer(request)[0] == "400"
+            assert Grpc(server.grpc).infer(request)[0] == "INVALID_ARGUMENT"
+
+    before = figures(server)
+    refused((1, 1), b"\xff\xff\x00\x00abc")
+    assert counted(server, before) == {'nv_inference_request_failure{model="table",reason="BACKEND",version="1"}': 2}
+    one = b"\x01\x00\x00\x00a"
+    before = figures(server)
+    refused((1, 1), b"\x01", b"", one + one)
+    refused((2, 1), one)
+    assert counted(server, before) == {}
+
+
 def test_what_triton_refuses_itself_is_counted_nowhere(served: Callable[[str], Server]) -> None:
     """As docs/metrics.md says."""
     server = served("picky")
@@ -163,6 +199,4 @@ def test_what_triton_refuses_itself_is_counted_nowhere(served: Callable[[str], S
             tensor.set_data_from_numpy(np.zeros(shape, np.float32))
             with pytest.raises(InferenceServerException):
                 client.infer("picky", [tensor])
-    counted = re.compile(r"(tftrt_requests_total|nv_inference_request_(success|failure)){")
-    after = figures(server)
-    assert {name: value for name, value in after.items() if counted.match(name) and value != before.get(name)} == {}
+    assert counted(server, before) == {}

@@ -137,7 +137,56 @@ class TestOutOfMemory:
 
 def test_the_last_error_line_is_preferred_to_what_came_after_it() -> None:
     assert child.last_error(["a", "2026 F tensorflow/x.cc Check failed: y", "more"]).endswith("y")
-    assert child.last_error(["a", "b"]) == "b"
+    assert child.last_error(["a", "b"]) == "none, and its last line: b"
+    assert child.last_error([]) == "none"
+
+
+STARTED = [
+    '2026-11-30T08:19:14Z E 19178 server.cc:241] "CudaDriverHelper has not been initialized."',
+    "2026-11-30 08:19:14.9: E tensorflow/x/cuda_dnn.cc:9342] Unable to register cuDNN factory: Attempting to register "
+    "factory for plugin cuDNN when one has already been registered",
+    '2026-11-30T08:19:17Z I 19178 http_server.cc:362] "Started Metrics Service at 0.0.0.0:8002"',
+]
+ABORTED = "terminate called after throwing an instance of 'std::bad_alloc'"
+FRAMES = [
+    " 0# 0x0000560B4D3D25A0 in tritonserver",
+    "12# std::__throw_runtime_error(char const*) in /lib/x86_64-linux-gnu/libstdc++.so.6",
+]
+WHERE_PYTHON_WAS = [
+    "Current thread 0x00007f0000000000 (most recent call first):",
+    '  File "/opt/tftrt/lib/python3.10/site-packages/tensorflow/python/framework/errors_impl.py", line 52 in __init__',
+    "Extension modules: numpy.core._multiarray_umath, tensorflow.python._errors_test_helper (total: 77)",
+]
+REFUSED = "2026-11-30 08:19:14.9: F tensorflow/x.cc:29] Check failed: size > 0 (0 vs. 0)"
+
+
+@pytest.mark.parametrize(
+    ("lines", "quoted"),
+    [
+        (STARTED, f"none, and its last line: {STARTED[-1]}"),
+        (STARTED[:2], "none"),
+        (
+            [*STARTED, ABORTED, "  what():  std::bad_alloc", "Fatal Python error: Aborted"],
+            f"{ABORTED} what():  std::bad_alloc",
+        ),
+        ([*STARTED, ABORTED, "Signal (6) received.", *FRAMES], ABORTED),
+        ([*STARTED, "Signal (11) received.", *FRAMES], "none, and its last line: Signal (11) received."),
+        ([*STARTED, REFUSED, "Fatal Python error: Aborted", "", *WHERE_PYTHON_WAS], REFUSED),
+        (
+            [*STARTED, "Fatal Python error: Segmentation fault", *WHERE_PYTHON_WAS],
+            "Fatal Python error: Segmentation fault",
+        ),
+        (["Traceback (most recent call last):", *WHERE_PYTHON_WAS[1:2], "ValueError: no"], "ValueError: no"),
+    ],
+)
+def test_what_is_quoted_of_a_log_is_why_its_process_ended(lines: list[str], quoted: str) -> None:
+    assert child.last_error(lines) == quoted
+
+
+def test_a_quote_is_of_bounded_length() -> None:
+    for line in (f" E {'x' * 9000}", f"ValueError: {'x' * 9000}", f"{ABORTED} {'x' * 9000}"):
+        assert len(child.last_error([line])) == child.MOST_QUOTED
+    assert len(child.last_error([ABORTED, f"  what():  {'x' * 9000}"])) == child.MOST_QUOTED
 
 
 def test_a_failure_of_an_unknown_name_is_internal() -> None:

@@ -9,13 +9,14 @@ import ctypes
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -30,6 +31,18 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 END_SECONDS = 5  # how long a child that is told to end may take before it is killed
 KEPT_LINES = 50
+MOST_QUOTED = 500  # characters of a line
+# What looks like an error in the log of every start, and so is no reason for any end.
+AT_EVERY_START = (
+    "CudaDriverHelper has not been initialized",  # tritonserver 2.51, which is kept from the GPU
+    "Attempting to register factory for plugin",  # TensorFlow 2.14 with CUDA, of cuDNN, cuFFT and cuBLAS
+)
+# Where a process was when it ended, and not why: the frames of tritonserver and of Python, and what Python had loaded,
+# by modules some of which are named after errors. A process of many threads writes more of them than lines are kept.
+WHEREABOUTS = re.compile(r'^\s*\d+#|^\s*File ".*", line \d+|^(Current thread|Thread) 0x|^Extension modules: ')
+ERROR = (" E ", " F ", "terminate called", "Check failed", "Error", "error", "Fatal")
+# TensorFlow's words for what it ends its process of.
+FATAL = (" F ", "Check failed")
 # TensorFlow's information lines (1 leaves them out) tell nothing of the model; its warnings do. By itself it would take
 # all but a few hundred MiB of the device, past which TensorRT's builder allocates some of what it tries its kernels in:
 # an encoder failed to be built on a GPU of 139 GiB for want of 0.3.
@@ -77,7 +90,7 @@ def run(
         process = start(command, environment)
         try:
             log.event(stage, "Started TensorFlow in a child process", child=module, pid=process.pid)
-            last = _forward(process, stage, watch)
+            lines = _forward(process, stage, watch)
             process.wait()
         finally:
             end(process)
@@ -88,7 +101,7 @@ def run(
         raise seen
     if process.returncode == 0 and answered:
         return kind.model_validate_json(answered)
-    raise _failure(process.returncode, answered, last, kills)
+    raise _failure(process.returncode, answered, lines, kills)
 
 
 def _first_device(environment: Mapping[str, str]) -> dict[str, str]:
@@ -126,8 +139,8 @@ def end(process: subprocess.Popen[str], seconds: float = END_SECONDS) -> None:
         process.stderr.close()
 
 
-def _forward(process: subprocess.Popen[str], stage: str, watch: Watch | None) -> str:
-    """Pass the child's lines on as log lines until it ends; the last one that looks like an error, or the last."""
+def _forward(process: subprocess.Popen[str], stage: str, watch: Watch | None) -> list[str]:
+    """Pass the child's lines on as log lines until it ends; the last ones that may say why."""
     assert process.stderr is not None
     kept: deque[str] = deque(maxlen=KEPT_LINES)
     for line in process.stderr:
@@ -137,16 +150,33 @@ def _forward(process: subprocess.Popen[str], stage: str, watch: Watch | None) ->
         elif text:
             if watch and not watch.see(text):
                 continue
-            kept.append(text)
+            if may_tell_why(text):
+                kept.append(text)
             log.event(stage, text, source="tensorflow")
-    return last_error(list(kept))
+    return list(kept)
 
 
-def last_error(lines: list[str]) -> str:
-    """The last line that tells of an error: TensorFlow's ` E ` and ` F `, C++'s last words, Python's exceptions."""
-    marks = (" E ", " F ", "terminate called", "Check failed", "Error", "error", "Fatal")
-    telling = [line for line in lines if any(mark in line for mark in marks)]
-    return (telling or lines or ["it wrote nothing"])[-1]
+def may_tell_why(line: str) -> bool:
+    """Whether a line may say why a process ended, and is worth one of those that are kept."""
+    return not WHEREABOUTS.search(line) and not any(known in line for known in AT_EVERY_START)
+
+
+def last_error(lines: Sequence[str]) -> str:
+    """What a process wrote of the error that ended it, to be quoted; that none of its lines is one, where none is."""
+    return _last_error(lines)[:MOST_QUOTED]
+
+
+def _last_error(lines: Sequence[str]) -> str:
+    """C++'s last words, then TensorFlow's, then the last line that looks like an error."""
+    told = [line for line in lines if may_tell_why(line)]
+    for number, line in enumerate(told):
+        if "terminate called" in line:
+            what = next((one.strip() for one in told[number:] if one.lstrip().startswith("what():")), "")
+            return f"{line} {what}".strip()
+    for marks in (FATAL, ERROR):
+        if errors := [line for line in told if any(mark in line for mark in marks)]:
+            return errors[-1]
+    return f"none, and its last line: {told[-1]}" if told else "none"
 
 
 # Lines of a TensorFlow error that tell where in the graph it happened, not what.
@@ -160,15 +190,17 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {next(iter(telling or lines), '')[:500]}"
 
 
-def _failure(code: int, answered: str, last: str, kills: int | None) -> Failure:
+def _failure(code: int, answered: str, lines: Sequence[str], kills: int | None) -> Failure:
     if code < 0:
-        return died(signal.Signals(-code).name, kills, cgroup.out_of_memory_kills(), last)
+        return died(signal.Signals(-code).name, kills, cgroup.out_of_memory_kills(), last_error(lines))
     if answered:
         told = json.loads(answered)
         return failure(told["reason"], told["message"])
     if code == StoreUnavailable.code:  # not even that could be written
-        return StoreUnavailable(last)
-    return Internal(f"The TensorFlow process ended with exit code {code} and no answer; its last error line: {last}")
+        return StoreUnavailable(_last_error(lines))  # our own sentence, which is quoted whole
+    return Internal(
+        f"The TensorFlow process ended with exit code {code} and no answer; its last error line: {last_error(lines)}"
+    )
 
 
 def died(name: str, before: int | None, after: int | None, last: str) -> Failure:

@@ -134,6 +134,8 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"gpu": {"memoryFraction": "0.5", "memory": "4G"}}, "memory has it computed: name one of them"),
     ({"gpu": {"memoryFraction": "0.5", "memoryPolicy": "Measured"}}, "Measured has it computed: name one of them"),
     ({"gpu": {"memoryFraction": "0"}}, "must be a decimal above 0 and below 1, in quotes"),
+    ({"gpu": {"memoryFraction": "0.00001"}}, "must be at least 0.0001: it is floored to four decimals"),
+    ({"gpu": {"memoryFraction": ".000099999"}}, "must be at least 0.0001: it is floored to four decimals"),
     ({"gpu": {"memoryFraction": "half"}}, "must be a decimal above 0 and below 1, in quotes"),
     ({"gpu": {"memoryFraction": 0.5}}, "must be of type string"),
     (
@@ -304,6 +306,7 @@ def test_a_name_that_children_could_not_be_named_after_is_refused(bare_api: Api,
     [
         {"conversion": {"maxWorkspaceSize": 4_000_000_000}, "gpu": {"memory": 12_000_000_000}},
         {"gpu": {"memoryFraction": "0.05"}},
+        {"gpu": {"memoryFraction": "0.0001"}},
         {"gpu": {"memoryFraction": "0.05", "memoryPolicy": "ReserveWorkspace"}},
         {"conversion": {"maxBatchSize": 8, "batchSizes": [1, 8], "precision": "FP16"}},
         {"source": {"uri": "pvc://models"}},

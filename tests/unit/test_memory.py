@@ -58,6 +58,26 @@ def test_an_explicit_fraction_is_taken_and_wins_where_an_earlier_crd_let_it_stan
     assert alone == MemoryGrant(Decimal("0.95"), 11_400_000_000), "nothing was measured that it leaves no room for"
 
 
+@pytest.mark.parametrize("fraction", ["0.00001", "0.00009999"])
+def test_an_explicit_fraction_that_is_floored_to_nothing_is_refused_and_not_raised(fraction: str) -> None:
+    shortage = memory_grant(gpu(memoryFraction=fraction), 1, 80_000_000_000, None)
+    assert isinstance(shortage, MemoryShortage)
+    assert shortage.message == (
+        f"gpu.memoryFraction {fraction} is less than 0.0001, the smallest that can be given: raise it"
+    )
+    smallest = memory_grant(gpu(memoryFraction="0.00019"), 1, 80_000_000_000, None)
+    assert smallest == MemoryGrant(Decimal("0.0001"), 8_000_000)
+
+
+def test_what_is_left_beside_the_reserve_is_no_grant_where_no_fraction_gives_so_little() -> None:
+    shortage = memory_grant(gpu(memory="4007999999"), 4_000_000_000, 80_000_000_000, None)
+    assert isinstance(shortage, MemoryShortage)
+    assert "leave 7999999, which is less than 0.0001 of the device's 80000000000: raise gpu.memory" in shortage.message
+    assert memory_grant(gpu(memory="4008M"), 4_000_000_000, 80_000_000_000, None) == MemoryGrant(
+        Decimal("0.0001"), 8_000_000
+    )
+
+
 def test_an_explicit_fraction_leaves_room_in_the_memory_allowed_though_nothing_was_measured() -> None:
     shortage = memory_grant(gpu(memoryFraction="0.5", memory="7G"), 1, 12_000_000_000, None)
     assert isinstance(shortage, MemoryShortage)

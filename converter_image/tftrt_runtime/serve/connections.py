@@ -7,15 +7,17 @@ memory (`struct shared` in connections.c); the HTTP port tells one server's from
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import mmap
 import os
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import BinaryIO
 
 from tftrt_runtime import log
 from tftrt_runtime.errors import ServerFailed, StoreUnavailable
@@ -88,22 +90,57 @@ def path(http_port: int) -> Path:
 
 @contextmanager
 def shared(http_port: int) -> Iterator[Connections]:
-    """A new file for a server, which is deleted with it.
+    """A file for a server, of which nothing is said yet, and which is deleted with it.
 
     Raises:
+        ServerFailed: another server of this port has it.
         StoreUnavailable: it cannot be written.
     """
     made = path(http_port)
     try:
-        made.unlink(missing_ok=True)  # of a server that was killed
-        with os.fdopen(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            file.write(bytes(LAYOUT.size))
+        file = _held(made)
+    except BlockingIOError as error:
+        raise ServerFailed(
+            f"Another server of this machine has the HTTP port {http_port}: give one of them another (TFTRT_HTTP_PORT)."
+        ) from error
     except OSError as error:
         raise StoreUnavailable(f"{made} cannot be written: {error}.") from error
+    with file:
+        try:
+            yield Connections(made)
+        finally:
+            made.unlink(missing_ok=True)
+
+
+def _held(made: Path) -> BinaryIO:
+    """The file, locked for as long as it is open, and all zeros.
+
+    The kernel drops the lock of a server that is killed; without it a second server of the same port, which fails when
+    it listens, would by then have taken the first one's file, and no `tftrt drain` would reach that any more.
+
+    Raises:
+        BlockingIOError: another process has locked it.
+    """
+    while True:
+        with ExitStack() as stack:
+            opened = os.open(made, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            file = stack.enter_context(os.fdopen(opened, "r+b"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_at(made, file):
+                continue  # who had locked it has deleted it meanwhile
+            # Never shorter in between: a tritonserver that outlived its parent may have it mapped.
+            file.truncate(LAYOUT.size)
+            file.write(bytes(LAYOUT.size))
+            file.flush()
+            stack.pop_all()
+            return file
+
+
+def _is_at(made: Path, file: BinaryIO) -> bool:
     try:
-        yield Connections(made)
-    finally:
-        made.unlink(missing_ok=True)
+        return os.path.samestat(made.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def environment(inherited: Mapping[str, str], http_port: int, grpc_port: int) -> dict[str, str]:

@@ -33,8 +33,6 @@ from tftrt_runtime.serve.lifeline import End, Lifeline
 from tftrt_runtime.serve.messages import Failed, Served
 from tftrt_runtime.spec import ServerSpec
 
-KEPT_LINES = 50
-MOST_QUOTED = 500  # characters of a line
 DRAIN_SECONDS = limits.EXIT_TIMEOUT_SECONDS + limits.KILL_SECONDS
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -158,7 +156,7 @@ def _serve(
     command: list[str], environment: dict[str, str], failed: Path, lifeline: Lifeline, clients: Connections
 ) -> None:
     kills = cgroup.out_of_memory_kills()
-    kept: deque[str] = deque(maxlen=KEPT_LINES)
+    kept: deque[str] = deque(maxlen=child.KEPT_LINES)
     process = child.start(command, environment)
     # A thread, for its lines must be read on while it drains, or it would stand still at a full pipe.
     reader = Thread(target=_forward, args=(process, kept), daemon=True)
@@ -213,7 +211,8 @@ def _forward(process: subprocess.Popen[str], kept: deque[str]) -> None:
             if text.startswith(log.OWN_LINE):
                 print(text, file=sys.stderr, flush=True)
             elif text and not text.startswith(("+-", "| ")):  # its tables of options
-                kept.append(text)
+                if child.may_tell_why(text):
+                    kept.append(text)
                 log.event("serve", text, source="tritonserver")
     except ValueError:
         return  # closed while we read: the process has ended
@@ -231,6 +230,6 @@ def _failure(code: int, failed: Path, lost: End | None, kills: int | None, lines
     if died in (None, -signal.SIGKILL) and cgroup.killed(kills, cgroup.out_of_memory_kills()):
         return OutOfMemory("The kernel killed the server at its memory limit; raise spec.serving.resources.")
     if lost and died == -signal.SIGABRT and (why := lost_device.told(lines)):
-        return lost_device.gpu_lost(why[:MOST_QUOTED])
+        return lost_device.gpu_lost(why[: child.MOST_QUOTED])
     what = f"The process that runs the model {lost.how}" if lost else f"tritonserver {End(False, code).how}"
-    return ServerFailed(f"{what}; the last error line: {child.last_error(lines)}")
+    return ServerFailed(f"{what}; its last error line: {child.last_error(lines)}")

@@ -53,7 +53,11 @@ class GPU(ApiModel):
                 "self.matches('^[0-9]*[.]?[0-9]+$') && double(self) > 0.0 && double(self) < 1.0",
                 "must be a decimal above 0 and below 1, in quotes, for example '0.67': the whole device would leave"
                 " nothing to what a process takes outside TensorFlow's pool",
-            )
+            ),
+            (
+                "!self.matches('^[0-9]*[.]?[0-9]+$') || double(self) >= 0.0001",
+                "must be at least 0.0001: it is floored to four decimals, and TensorFlow takes 0 for the whole device",
+            ),
         ),
     )
     memory_policy: MemoryPolicy = Field(

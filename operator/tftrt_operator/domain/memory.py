@@ -19,6 +19,7 @@ Measured on an H100 80GB with TensorFlow 2.14.1 and TensorRT 8.5.3.1: 538 MiB fo
 """
 
 _PLACES = Decimal("0.0001")
+"""The step of a fraction, and the smallest: TensorFlow takes 0 for all of the device."""
 _HEADROOM = Decimal("1.1")
 
 
@@ -50,6 +51,7 @@ def memory_grant(
 ) -> MemoryGrant | MemoryShortage:
     """Return the fraction of a device of `device_memory` bytes, floored to four decimals so that it never exceeds.
 
+    What would be floored to 0 is no grant; the CRD admits no such `memoryFraction`, and did once.
     An explicit `memoryFraction` is taken where it leaves room for what lies outside the pool: what was measured, or in
     what `memory` allows what is assumed. Beside `memory` or `Measured` the CRD admits none; it wins in what was there
     before that rule.
@@ -89,12 +91,20 @@ def _granted(
             f" (the larger of maxWorkspaceSize {max_workspace_size} and {overhead} outside TensorFlow's pool)"
             f" leave {memory - reserve}: raise gpu.memory or lower conversion.maxWorkspaceSize"
         )
-    return _grant(Decimal(memory - reserve) / Decimal(device_memory), device_memory)
+    grant = _grant(Decimal(memory - reserve) / Decimal(device_memory), device_memory)
+    return grant or MemoryShortage(
+        f"{memory} bytes of device memory less {reserve} reserved leave {memory - reserve}, which is less than"
+        f" {_PLACES} of the device's {device_memory}: raise gpu.memory or lower conversion.maxWorkspaceSize"
+    )
 
 
 def _explicit_grant(gpu: GPU, memory: int, device_memory: int, overhead: int) -> MemoryGrant | MemoryShortage:
     """Return what the spec itself names, if what lies outside the pool fits beside it."""
     grant = _grant(Decimal(str(gpu.memory_fraction)), device_memory)
+    if grant is None:
+        return MemoryShortage(
+            f"gpu.memoryFraction {gpu.memory_fraction} is less than {_PLACES}, the smallest that can be given: raise it"
+        )
     if grant.limit_bytes + overhead > memory:
         of = "the device has" if gpu.memory is None else "gpu.memory is"
         return MemoryShortage(
@@ -118,9 +128,14 @@ def _measured_grant(memory: int, device_memory: int, measured: MeasuredPool | No
             f" makes {int(pool) + measured.overhead}, but gpu.memory is {memory}: raise it, or lower maxBatchSize"
         )
     # One step up, so that flooring never takes from the measured peak what it needs.
-    return _grant(min(pool / Decimal(device_memory) + _PLACES, Decimal(1)), device_memory)
+    return _of(min(pool / Decimal(device_memory) + _PLACES, Decimal(1)), device_memory)
 
 
-def _grant(fraction: Decimal, device_memory: int) -> MemoryGrant:
-    floored = max(fraction.quantize(_PLACES, ROUND_FLOOR), _PLACES)
+def _grant(fraction: Decimal, device_memory: int) -> MemoryGrant | None:
+    """Return what a fraction gives; None where that is nothing."""
+    return _of(fraction, device_memory) if fraction >= _PLACES else None
+
+
+def _of(fraction: Decimal, device_memory: int) -> MemoryGrant:
+    floored = fraction.quantize(_PLACES, ROUND_FLOOR)
     return MemoryGrant(fraction=floored, limit_bytes=int(floored * device_memory))
