@@ -120,7 +120,7 @@ def test_an_autoscaler_of_the_users_scales_the_trtmodel_and_nobody_writes_agains
     workspace: Workspace, measured: None
 ) -> None:
     api = workspace.api
-    address, images = served(workspace, resources={"requests": {"cpu": "250m"}})
+    address, images = served(workspace, resources={"requests": {"cpu": "250m"}, "limits": {"cpu": "2"}})
 
     # A second server takes a whole core while it starts, and so does each of two that are asked without a pause.
     cpu = {"name": "cpu", "container": "server", "target": {"type": "AverageValue", "averageValue": "400m"}}
