@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from tests.box import Server, until
+from tests.box import Box, Server, until
 from tests.test_serve import clients, unregistered
 
 # More than a server takes without looking at how long the request is.
@@ -87,8 +87,12 @@ def test_requests_without_an_item_are_no_matter_to_those_that_are_put_together(s
     assert refusals == [NO_ITEM] * 2 * GOOD
 
 
-def test_no_room_is_made_for_elements_that_were_not_sent(served: Callable[[str], Server]) -> None:
-    response = httpx.post(f"http://127.0.0.1:{served('two').http}/v2/models/two/infer", json=json_of_two([1, MANY]))
+def test_no_room_is_made_for_elements_that_were_not_sent(converted: Callable[..., Box]) -> None:
+    server = Server(converted("two"), folder="declared")
+    server.wait_until_ready()
+    # Beside it no client has sent a long request, or one that names a region of shared memory.
+    response = httpx.post(f"http://127.0.0.1:{server.http}/v2/models/two/infer", json=json_of_two([1, MANY]))
+    server.stop()
     assert response.status_code == 400
     sentence = "The request was refused: the shape of 'ids' has more elements than the request can hold."
     assert response.json()["error"] == sentence

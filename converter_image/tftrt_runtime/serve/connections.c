@@ -76,13 +76,14 @@ struct frames {
 struct connection {
     _Atomic int kind;
     _Atomic bool busy;        /* HTTP: a request has begun and is not answered */
+    _Atomic uint64_t most;    /* HTTP: how many elements that request can have */
     _Atomic int64_t answered; /* HTTP: when the last one was, in ms, or the connection began */
     bool ended;        /* it was shut down */
 
     /* HTTP, of the one thread that has the connection */
     char line[LINE];
     size_t line_length;
-    uint64_t received;  /* bytes of the request that tritonserver is reading */
+    uint64_t received;  /* bytes of the request that tritonserver is reading, or has read last */
     uint8_t matched[2]; /* bytes of each of WORDS that came last; all of it: it was found */
     uint64_t response_left; /* bytes of the response that tritonserver has still to write; CHUNKED: it has chunks */
     char *held;             /* bytes of a changed head that the socket did not take yet */
@@ -299,9 +300,7 @@ enum { COMPRESSED, ELSEWHERE };
 static const char *const WORDS[] = {[COMPRESSED] = "content-encoding:", [ELSEWHERE] = "\"shared_memory_region\""};
 static const uint64_t
     LARGEST_RATIO = 1032,   /* to which deflate can make bytes smaller: zlib.net/zlib_tech.html */
-    ALWAYS_TAKEN = 1 << 20; /* elements; they take a few MB, and one request read with the next one is no matter */
-
-static __thread const struct connection *reading; /* whose request this thread has read last */
+    ALWAYS_TAKEN = 1 << 20; /* elements; they take a few MB */
 
 static char small(char byte) { return byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte; }
 
@@ -317,11 +316,24 @@ static void search(struct connection *connection, const char *bytes, size_t leng
     }
 }
 
-uint64_t most_elements(void) {
-    if (!reading || !WORDS[ELSEWHERE][reading->matched[ELSEWHERE]]) return UINT64_MAX;
+static __thread bool reads_http; /* this thread is one of those that have HTTP connections */
+
+/* How many elements a request of which so much was read can have at most. */
+static uint64_t can_hold(const struct connection *connection) {
+    if (!WORDS[ELSEWHERE][connection->matched[ELSEWHERE]]) return UINT64_MAX;
     /* In JSON an element takes two bytes, in binary data one. */
-    uint64_t most = reading->received * (WORDS[COMPRESSED][reading->matched[COMPRESSED]] ? 1 : LARGEST_RATIO);
-    return most > ALWAYS_TAKEN ? most : ALWAYS_TAKEN;
+    return connection->received * (WORDS[COMPRESSED][connection->matched[COMPRESSED]] ? 1 : LARGEST_RATIO);
+}
+
+/* Which connection a request came by is not known where this is asked, and its thread may have read another one's bytes
+ * since (seen under load): so it is the most that the last request of any of them can hold. */
+bool can_be_held(uint64_t elements) {
+    if (elements <= ALWAYS_TAKEN || !reads_http) return true;
+    for (int fd = 0; fd <= atomic_load(&highest); fd++) {
+        const struct connection *connection = find(fd, HTTP);
+        if (connection && elements <= atomic_load_explicit(&connection->most, memory_order_relaxed)) return true;
+    }
+    return false;
 }
 
 ssize_t readv(int fd, const struct iovec *parts, int count) {
@@ -334,7 +346,7 @@ ssize_t readv(int fd, const struct iovec *parts, int count) {
         memset(connection->matched, 0, sizeof connection->matched);
         set_busy(connection, true);
     }
-    reading = connection;
+    reads_http = true;
     size_t left = connection->received < SEARCHED ? SEARCHED - connection->received : 0;
     if (left > (size_t)received) left = received;
     for (int i = 0; left; i++) {
@@ -343,6 +355,7 @@ ssize_t readv(int fd, const struct iovec *parts, int count) {
         left -= length;
     }
     connection->received += received;
+    atomic_store_explicit(&connection->most, can_hold(connection), memory_order_relaxed);
     if (connection->line_length < LINE) { /* of a body, too: it does not matter */
         size_t taken = LINE - connection->line_length;
         if (taken > parts[0].iov_len) taken = parts[0].iov_len;

@@ -29,13 +29,13 @@ static uint64_t elements(const int64_t *shape, uint64_t dimensions) {
 __attribute__((visibility("default"))) void *TRITONSERVER_InferenceRequestAddInput(
     void *request, const char *name, int datatype, const int64_t *shape, uint64_t dimensions) {
     char why[512] = "";
-    uint64_t most = most_elements(), declared = elements(shape, dimensions);
+    uint64_t declared = elements(shape, dimensions);
     /* Every model here has a batch in front. */
     if (dimensions && !shape[0])
         snprintf(why, sizeof why, "it has no item: the first dimension of '%.64s' is 0", name);
     else if (dimensions && shape[0] > INT32_MAX) /* Triton takes the batch as 32 bits */
         snprintf(why, sizeof why, "the first dimension of '%.64s' is %lld, which no batch is", name, (long long)shape[0]);
-    else if (declared == UINT64_MAX || declared > most)
+    else if (declared == UINT64_MAX || !can_be_held(declared))
         snprintf(why, sizeof why, "the shape of '%.64s' has more elements than the request can hold", name);
     if (!*why) {
         add_input *next = (add_input *)dlsym(RTLD_NEXT, "TRITONSERVER_InferenceRequestAddInput");

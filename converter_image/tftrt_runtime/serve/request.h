@@ -1,6 +1,7 @@
-/* What connections.c knows of the request that a thread of tritonserver has just read. */
+/* What connections.c knows of the requests that tritonserver reads. */
+#include <stdbool.h>
 #include <stdint.h>
 
-/* How many elements its tensors can have at most; UINT64_MAX where that is not known: over gRPC, which brings each
- * tensor's bytes with it, and where the tensors are in shared memory. */
-__attribute__((visibility("hidden"))) uint64_t most_elements(void);
+/* Whether the request of this thread can have so many elements in one tensor. Over gRPC any can, for the message brings
+ * each tensor's bytes with it, and so can one whose tensors are in shared memory. */
+__attribute__((visibility("hidden"))) bool can_be_held(uint64_t elements);
