@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterable
@@ -22,6 +23,7 @@ PAGE = 500
 LONGEST_LINE = 1 << 21
 BUSY_SECONDS = 1.0
 """After that long a client asks again whom the API server told that it is busy."""
+_VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
 
 Json = dict[str, Any]
 
@@ -132,13 +134,25 @@ class Client:
         return str(answer["metadata"]["resourceVersion"])
 
     async def watch(self, collection: str, version: str) -> AsyncIterator[Json]:
-        """Yield the objects that are added to a collection after a resource version, until it is left."""
-        url = URL(f"{self._server}{collection}?watch=true&resourceVersion={version}&timeoutSeconds=3600", encoded=True)
+        """Yield the objects that are added to a collection after a resource version, until it is left.
+
+        The API server ends a watch whose events are not read soon enough, as on a busy machine: the next one goes on.
+
+        Raises:
+            RefusedError: the resource version is too old.
+        """
         timeout = aiohttp.ClientTimeout(total=None)
-        async with self._session.get(url, timeout=timeout, read_bufsize=LONGEST_LINE) as response:
-            async for line in response.content:
-                if line.startswith(b'{"type":"ADDED"'):  # of anything else nothing is parsed
-                    yield json.loads(line)["object"]
+        while True:
+            query = f"watch=true&resourceVersion={version}&timeoutSeconds=3600"
+            url = URL(f"{self._server}{collection}?{query}", encoded=True)
+            async with self._session.get(url, timeout=timeout, read_bufsize=LONGEST_LINE) as response:
+                async for line in response.content:
+                    if line.startswith(b'{"type":"ERROR"'):
+                        raise RefusedError(f"watch {collection}: {line.decode()[:600]}")
+                    if (found := _VERSION.search(line)) is not None:
+                        version = found[1].decode()
+                    if line.startswith(b'{"type":"ADDED"'):  # of anything else nothing is parsed
+                        yield json.loads(line)["object"]
 
     async def _get(self, path: str, accept: str) -> Json:
         url = URL(self._server + path, encoded=True)
