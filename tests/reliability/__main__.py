@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
+import tempfile
 import time
 
 from rich.console import Console
@@ -44,6 +46,12 @@ async def measured(
 def _tell(outcome: Outcome) -> None:
     for failure in outcome.failures:
         say(f"{outcome.fault}, {outcome.scenario}, at {outcome.number}: {failure}")
+    if outcome.failures:
+        name = f"tftrt-{outcome.fault}-{outcome.scenario}-{outcome.number}-".replace(" ", "-")
+        log, path = tempfile.mkstemp(".log", name)
+        with os.fdopen(log, "w") as file:
+            file.write(outcome.log)
+        say(f"the operator's log: {path}")
 
 
 def main() -> int:

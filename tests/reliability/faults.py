@@ -204,6 +204,11 @@ class WatchLate(Fault):
         await watch.send(event)
         return True
 
+    def is_behind(self, line: Line, newest: Callable[[str], int]) -> bool:
+        return (
+            self._late is not None and self._late in line.watches and int(self._late.version) < newest(self._late.kind)
+        )
+
 
 class WatchRepeats(Fault):
     """From the n-th event on each comes twice, and the one before it once more."""

@@ -139,6 +139,10 @@ class Fault:
         await watch.send(event)
         return True
 
+    def is_behind(self, line: "Line", newest: Callable[[str], int]) -> bool:
+        """Whether it still holds back what an operator will be sent, by the newest resource version of a kind."""
+        return False
+
     async def close(self) -> None:
         """End what it has begun, at the end of its run."""
 

@@ -205,6 +205,7 @@ class Harness:
             now = (line.writes, sum(len(told) for told in scene.told.values()))
             found = end_of(scene, scenario.alike)
             is_there = not scene.has_leftovers and (wanted is None or found.objects == wanted.objects)
+            is_there = is_there and not line.fault.is_behind(line, scene.newest)
             if (now == seen and is_there) or time.monotonic() > deadline:
                 break
             seen = now

@@ -99,6 +99,10 @@ class Scene:
             for owner in body["metadata"].get("ownerReferences", ())
         )
 
+    def newest(self, kind: str) -> int:
+        """Return the newest resource version of what there is of a kind; 0 where there is nothing."""
+        return max((int(body["metadata"]["resourceVersion"]) for body in self.of(kind)), default=0)
+
     def find(self, kind: str, name: str) -> Json | None:
         """Return an object, or None."""
         return self.objects.get((kind, name))
