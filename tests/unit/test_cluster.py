@@ -402,13 +402,24 @@ async def test_a_delete_is_for_this_very_object_and_what_it_owns(
     assert asked.body == {"propagationPolicy": "Background"} | preconditions
 
 
-@pytest.mark.parametrize("answer", [refuses(404, "NotFound"), refuses(409, "Conflict", "the UID in the precondition")])
-async def test_a_delete_of_what_is_gone_already_is_no_fault(
-    server: FakeApiServer, cluster: Cluster, answer: Answer
-) -> None:
-    server.answers = [answer]
+async def test_a_delete_of_what_is_gone_already_is_no_fault(server: FakeApiServer, cluster: Cluster) -> None:
+    server.answers = [refuses(404, "NotFound")]
     await cluster.delete(JOB)
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("now", [refuses(404, "NotFound"), says({"metadata": {"uid": "uid-of-another"}})])
+async def test_a_delete_that_finds_another_of_the_name_is_no_fault(
+    server: FakeApiServer, cluster: Cluster, now: Answer
+) -> None:
+    server.answers = [refuses(409, "Conflict", "the UID in the precondition"), now]
+    await cluster.delete(JOB)
+    assert [asked.method for asked in server.asked] == ["DELETE", "GET"]
+
+
+async def test_a_conflict_over_what_is_still_there_is_no_deletion(server: FakeApiServer, cluster: Cluster) -> None:
+    server.answers = [refuses(409, "Conflict", "try again"), says({"metadata": {"uid": JOB.uid}})]
+    assert await refusal(cluster.delete(JOB)) == (409, "Conflict", "try again")
 
 
 async def test_a_delete_that_is_forbidden_is_refused(server: FakeApiServer, cluster: Cluster) -> None:

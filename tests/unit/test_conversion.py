@@ -292,6 +292,22 @@ def test_the_users_mistake_stalls_with_the_containers_own_words_and_the_way_out(
     assert [event.warning for event in made.events] == [True]
 
 
+@pytest.mark.parametrize("reason", ["PodFailurePolicy", "BackoffLimitExceeded"])
+def test_what_a_pod_says_of_a_job_that_failed_just_now_is_waited_for(reason: str) -> None:
+    """Pods are watched apart from Jobs: their last words may come after it."""
+    model = trtmodel()
+    name = job_name(model)
+    failed = job(model, name, JobState.FAILED, reason=reason, message="Container fetch failed")
+    for pods in ((), (pod(name),)):
+        just_now = replace(failed, finished_at=(NOW - timedelta(seconds=2)).isoformat())
+        made = planned(model, jobs=(just_now,), pods=pods)
+        assert conditions(made)["Reconciling"] == ("True", "ConversionRunning")
+        assert "Stalled" not in conditions(made)
+        assert made.look_again_after is not None
+        long_ago = replace(failed, finished_at=(NOW - timedelta(seconds=90)).isoformat())
+        assert conditions(planned(model, jobs=(long_ago,), pods=pods))["Stalled"] == ("True", "ConversionFailed")
+
+
 def test_a_failed_run_does_not_block_a_corrected_one() -> None:
     wrong = trtmodel()
     failed = job(wrong, job_name(wrong), JobState.FAILED)

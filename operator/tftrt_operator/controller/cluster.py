@@ -213,8 +213,15 @@ class Cluster:
         try:
             await self._request("DELETE", _path(reference), body=body)
         except ApiError as error:
-            if error.status not in (404, 409):
+            if error.status == 404:
+                return
+            # The name is another one's by now; whatever else a 409 may tell, what is still there is not gone.
+            if error.status != 409 or await self._is_there(reference):
                 raise
+
+    async def _is_there(self, reference: Reference) -> bool:
+        live = await self.get(reference)
+        return live is not None and reference.uid in (None, live["metadata"]["uid"])
 
     async def create_lease(self, body: Mapping[str, Any]) -> None:
         """Create a Lease, which every replica may.

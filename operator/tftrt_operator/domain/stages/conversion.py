@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from ...api.trtmodel import RETRY_ANNOTATION, OwnerReference, TRTModel
-from ..failure import latest_failure
+from ..failure import FailureReport, latest_failure
 from ..manifests import names, placement
 from ..manifests.conversion_job import conversion_job, conversion_job_name
 from ..manifests.engine_record import engine_record
@@ -19,6 +19,8 @@ from ..words import quote
 
 WATCH_LAG = timedelta(seconds=60)
 """For how long after a Job's end its pods may not have been seen to end."""
+_OF_A_POD = ("PodFailurePolicy", "BackoffLimitExceeded")
+"""Reasons for which a Job fails that a pod of it has given."""
 TWINS_PATIENCE = timedelta(minutes=5)
 """How long another model's Job for this engine may wait for its first pod to start before we make one of our own.
 
@@ -51,7 +53,7 @@ def convert(model: TRTModel, target: Target, observation: Observation, now: date
     name = conversion_job_name(model, target.runtime, target.key)
     for job in jobs:
         if job.name == name:
-            return Step(_failure(model, job, observation), tidy)
+            return _take_failure(model, job, observation, tidy, now)
     if any(job.name == name and job.deleting for job in here):
         return Step(reconciling("ConversionPending", f"waiting for Job {name}, which is being deleted, to go"), tidy)
     for job in live:
@@ -178,9 +180,7 @@ def _take_result(
         report = f"; report: {summary.report_uri}" if summary.report_uri else ""
         verdict = reconciling("Converted", f"Job {job.name} is done: {shown}{report}")
         return Step(verdict, tidy + Writes(creates=(manifest,)))
-    finished = datetime.fromisoformat(job.finished_at) if job.finished_at else datetime.min.replace(tzinfo=UTC)
-    if not _published(pods) and abs(now - finished) < WATCH_LAG:
-        # Pods are watched apart from Jobs: what is not seen yet may be on its way.
+    if not _published(pods) and _ended_just_now(job, now):
         verdict = reconciling("ConversionRunning", f"Job {job.name} is done; its result is awaited")
         return Step(verdict, tidy, WATCH_LAG)
     if _published(pods):
@@ -230,8 +230,21 @@ def _progress(model: TRTModel, target: Target, job: ObservedJob, observation: Ob
     return reconciling("ConversionRunning", f"Job {job.name}, {attempt}{because}")
 
 
-def _failure(model: TRTModel, job: ObservedJob, observation: Observation) -> Verdict:
+def _take_failure(model: TRTModel, job: ObservedJob, observation: Observation, tidy: Writes, now: datetime) -> Step:
     report = latest_failure(pods_of(job, observation))
+    if report is None and job.reason in _OF_A_POD and _ended_just_now(job, now):
+        verdict = reconciling("ConversionRunning", f"Job {job.name} has failed; what its pod says of it is awaited")
+        return Step(verdict, tidy, WATCH_LAG)
+    return Step(_failure(model, job, report), tidy)
+
+
+def _ended_just_now(job: ObservedJob, now: datetime) -> bool:
+    """Return whether what a Job's pods said last may not be seen yet: they are watched apart from Jobs."""
+    finished = datetime.fromisoformat(job.finished_at) if job.finished_at else datetime.min.replace(tzinfo=UTC)
+    return abs(now - finished) < WATCH_LAG
+
+
+def _failure(model: TRTModel, job: ObservedJob, report: FailureReport | None) -> Verdict:
     reason, message = ("ConversionFailed", quote(job.message or job.reason))
     if report is not None:
         reason, message = report.reason, report.message
