@@ -41,6 +41,12 @@ class Campaign:
         if outcome.fired:
             self.fired[outcome.fault, outcome.scenario] += 1
 
+    def lacks(self, cell: Cell) -> bool:
+        """Whether another run of a fault in a scenario is wanted: once there are enough in all, of rare ones alone."""
+        if sum(self.fired.values()) < self.goal.fired or self.fired[cell] < self.goal.each:
+            return True
+        return all(self.fired[one] >= self.goal.each for one in self.cells)
+
     @property
     def is_reached(self) -> bool:
         """Whether there were enough."""
@@ -82,7 +88,7 @@ async def carried_out(
 
     async def work() -> None:
         while not campaign.is_reached and time.monotonic() < deadline:
-            (fault, scenario), number = next(ahead)
+            (fault, scenario), number = next(one for one in ahead if campaign.lacks(one[0]))
             outcome = await harness.faulty(scenarios[scenario], faults[fault], number, known[scenario])
             campaign.take(outcome)
             told(outcome)
