@@ -23,7 +23,8 @@ PAGE = 500
 LONGEST_LINE = 1 << 21
 BUSY_SECONDS = 1.0
 """After that long a client asks again whom the API server told that it is busy."""
-_VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
+VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
+"""In an event's line the object's own is the first."""
 
 Json = dict[str, Any]
 
@@ -149,7 +150,7 @@ class Client:
                 async for line in response.content:
                     if line.startswith(b'{"type":"ERROR"'):
                         raise RefusedError(f"watch {collection}: {line.decode()[:600]}")
-                    if (found := _VERSION.search(line)) is not None:
+                    if (found := VERSION.search(line)) is not None:
                         version = found[1].decode()
                     if line.startswith(b'{"type":"ADDED"'):  # of anything else nothing is parsed
                         yield json.loads(line)["object"]

@@ -257,6 +257,9 @@ class WatchReorders(Fault):
             with suppress(ConnectionResetError):
                 await held[0].send(held[1])
 
+    def is_behind(self, line: Line, newest: Callable[[str], int]) -> bool:
+        return self._held is not None
+
     async def close(self) -> None:
         if self._releasing is not None:
             self._releasing.cancel()

@@ -16,6 +16,8 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from benchmarks.engine_room.client import VERSION
+
 from .api import Connection
 
 _KINDS = {
@@ -39,7 +41,6 @@ _PATH = re.compile(
 _DROPPED = frozenset(
     {"host", "connection", "accept-encoding", "content-length", "transfer-encoding", "content-encoding"}
 )
-_VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Watch:
 
     async def send(self, event: bytes) -> None:
         """Send an event's line."""
-        if (found := _VERSION.search(event)) is not None:
+        if (found := VERSION.search(event)) is not None:
             self.version = found[1].decode()
         await self._response.write(event + b"\n")
 
