@@ -187,7 +187,7 @@ def one_line(error: BaseException) -> str:
     """The type and the first telling line of an error, which TensorFlow makes pages of."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(WHERE)]
-    return f"{type(error).__name__}: {next(iter(telling or lines), '')[:500]}"
+    return f"{type(error).__name__}: {next(iter(telling or lines), '')[:MOST_QUOTED]}"
 
 
 def _failure(code: int, answered: str, lines: Sequence[str], kills: int | None) -> Failure:
