@@ -91,6 +91,12 @@ def asked_from(cluster: Cluster, api: Api, node: NodeLayout, label: str = "anybo
     return cluster.kubectl("-n", api.namespace, "exec", name, "--", "python", "-c", ask).strip()
 
 
+def nodes_of_what_stays(api: Api) -> list[str | None]:
+    """The node of each web pod that is not being deleted; None where the scheduler has not chosen one yet."""
+    pods = api.list("Pod", "app=web")
+    return [pod["spec"].get("nodeName") for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
 def test_a_drain_moves_a_pod_to_the_other_node_and_it_answers_from_outside_and_from_both_nodes(
     cluster: Cluster, second: NodeLayout, api: Api
 ) -> None:
@@ -113,8 +119,8 @@ def test_a_drain_moves_a_pod_to_the_other_node_and_it_answers_from_outside_and_f
 
     try:
         cluster.kubectl("drain", second.name, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
-        pods = api.list("Pod", "app=web")
-        assert [pod["spec"]["nodeName"] for pod in pods if "deletionTimestamp" not in pod["metadata"]] == [first.name]
+        # The drain waits for the old pod's end, not until the new one has its node.
+        eventually(lambda: nodes_of_what_stays(api) == [first.name], seconds=60)
         eventually(lambda: asked_from_outside() == first.name, seconds=60)
     finally:
         cluster.kubectl("uncordon", second.name)
