@@ -17,9 +17,10 @@ MEGABYTES_A_ROW = 224 * 224 * 3 / 1e6
 
 HEAD = """# Reliability
 
-Written by `make reliability-results` from [zero-loss.json](../benchmarks/results/zero-loss.json) and
-[bad-requests.json](../benchmarks/results/bad-requests.json), which `make zero-loss` and `make bad-requests` wrote; a
-test fails when page and files differ.
+Written by `make reliability-results` from [zero-loss.json](../benchmarks/results/zero-loss.json),
+[bad-requests.json](../benchmarks/results/bad-requests.json) and
+[reliability.json](../benchmarks/results/reliability.json), which `make zero-loss`, `make bad-requests` and `make
+reliability` wrote; a test fails when page and files differ.
 """
 
 ZERO_LOSS = """## No request is lost

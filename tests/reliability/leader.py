@@ -67,7 +67,7 @@ class Replicas:
         """Wait until one acts, and return its port."""
         async with asyncio.timeout(READY_SECONDS):
             while True:
-                for port in self._running:
+                for port in tuple(self._running):  # another one is being started beside this
                     if await _leads(http, port):
                         return port
                 await asyncio.sleep(0.1)
