@@ -7,7 +7,7 @@ is written by hand.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,13 @@ Ready, or to be stalled, that was not. Timers of minutes are shortened to second
 ([table](../tests/reliability/timers.py)); operators are forked from a process that has loaded their modules; Jobs,
 Deployments, pods and garbage collection are played. Of {runs:,} runs in {minutes:.0f} minutes the fault came in
 {fired:,}, {kills} of them with `kill -9`; {failures} failed.
+"""
+
+OLDER_BUILD = """### What the same harness says of an older build
+
+`python -m tests.reliability --baseline` ran some of it on {commit}, of which it was known that what fails for long is
+never told, that two Jobs can be made for one engine, and that a list that comes late makes it take its own Job for
+somebody else's. Of {runs} runs the fault came in {fired}, and {failures} failed:
 """
 
 LEADER = """## The leader may die
@@ -261,6 +268,22 @@ def _faults(result: dict[str, Any]) -> Iterable[str]:
         ],
     )
     yield f"Measured on {_where(faults)}.\n"
+    if (older := result.get("baseline")) is not None:
+        failed = [cell for cell in older["cells"] if cell["failures"]]
+        yield OLDER_BUILD.format(**older, failures=sum(cell["failures"] for cell in failed))
+        yield _table(
+            ("fault", "scenario", "runs", "fired", "failures", "such as"),
+            [
+                (*(cell[name] for name in ("fault", "scenario", "runs", "fired", "failures")), _why(cell))
+                for cell in failed
+            ],
+        )
+        yield f"Measured on {_where(older)}.\n"
+
+
+def _why(cell: Mapping[str, Any]) -> str:
+    """The shortest sentence on what was wrong: others have whole objects in them."""
+    return min((why for one in cell["why"] for why in one["why"]), key=len)
 
 
 def _answers(cases: Iterable[dict[str, Any]]) -> str:

@@ -102,13 +102,16 @@ async def carried_out(
 def _places(
     cells: Sequence[Cell], faults: Mapping[str, Kind], known: Mapping[str, Reference]
 ) -> Iterator[tuple[Cell, int]]:
-    """Yield for ever which fault is to come in which scenario, and at which place; the same in every campaign."""
+    """Yield for ever which fault is to come in which scenario, and at which place; the same in every campaign.
+
+    The first place comes first in each: it is what all others wait for.
+    """
     rng = random.Random(645)
     numbers: dict[Cell, Iterator[int]] = {}
     for fault, scenario in cells:
-        places = list(range(1, known[scenario].counts.of(faults[fault].place) + 1))
+        places = list(range(2, known[scenario].counts.of(faults[fault].place) + 1))
         rng.shuffle(places)
-        numbers[fault, scenario] = itertools.cycle(places)
+        numbers[fault, scenario] = itertools.cycle([1, *places])
     while True:
         order = list(cells)
         rng.shuffle(order)

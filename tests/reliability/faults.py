@@ -13,6 +13,8 @@ AWAY_SECONDS = 1.0
 TOLD_WITHIN_SECONDS = 15.0
 RELISTED_WITHIN_SECONDS = 3.0
 HELD_SECONDS = 2.0
+REFUSED_AFTER_SECONDS, SLOW_SECONDS, SLOW_WRITES = 0.3, 1.5, 2
+"""Slow: longer than it takes until what was refused is tried again (timers.py)."""
 
 
 class Place(StrEnum):
@@ -68,6 +70,29 @@ class Forbidden(_Refused):
     """403, as a policy says it."""
 
     status, reason = 403, "Forbidden"
+
+
+class ForbiddenSlowly(Fault):
+    """From the n-th write on the first of an object is refused with 403, after a while; the next ones take longer.
+
+    What waited for the one that is refused goes on, and is still at it when that one is tried again.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._slow = 0
+
+    async def answer(self, line: Line, asked: Asked) -> Answer:
+        is_object = asked.is_write and asked.kind != "Event" and asked.subresource != "status"
+        if not is_object or line.writes < self._number or self._slow == SLOW_WRITES:
+            return await line.forward(asked)
+        if not self.fired:
+            self.fired = True
+            await asyncio.sleep(REFUSED_AFTER_SECONDS)
+            return refusal(403, "Forbidden", "the harness says no")
+        self._slow += 1
+        await asyncio.sleep(SLOW_SECONDS)
+        return await line.forward(asked)
 
 
 class AnswerLost(_AtWrite):
@@ -300,13 +325,17 @@ class StaleList(_AtEvent):
 
 
 class RelistAroundWrite(Fault):
-    """The n-th write is made while its kind is listed anew: after the list was taken, and before it has come."""
+    """The n-th write is made while its kind is listed anew: after the list was taken, and before it has come.
+
+    The watch from the list on, which brings what was written, is late.
+    """
 
     def __init__(self, number: int) -> None:
         self._number = number
         self._kind = ""
         self._taken = asyncio.Event()
         self._written = asyncio.Event()
+        self._is_late, self._was_late = False, False
 
     async def answer(self, line: Line, asked: Asked) -> Answer:
         if self._kind and asked.is_list and asked.kind == self._kind and not self._taken.is_set():
@@ -329,6 +358,17 @@ class RelistAroundWrite(Fault):
         # The write's answer goes first.
         asyncio.get_running_loop().call_later(0.2, self._written.set)
         return answer
+
+    async def event(self, line: Line, watch: Watch, event: bytes) -> bool:
+        if self.fired and watch.kind == self._kind and not self._was_late:
+            self._is_late = self._was_late = True
+            await asyncio.sleep(DELAY_SECONDS)
+            self._is_late = False
+        await watch.send(event)
+        return True
+
+    def is_behind(self, line: Line, newest: Callable[[str], int]) -> bool:
+        return self._is_late
 
 
 class Away(Fault):
@@ -375,6 +415,7 @@ FAULTS: Mapping[str, Kind] = {
         Kind("429 to a write", Place.WRITE, Busy),
         Kind("500 to a write", Place.WRITE, Broken),
         Kind("403 to a write", Place.WRITE, Forbidden),
+        Kind("403 to a slow write", Place.WRITE, ForbiddenSlowly),
         Kind("500 until it is told", Place.WRITE, Trouble),
         Kind("answer lost", Place.WRITE, AnswerLost),
         Kind("time-out after the write", Place.WRITE, AnswerLate),
