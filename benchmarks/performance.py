@@ -75,7 +75,12 @@ def _parts(found: Json) -> Iterable[str]:
 
 
 def _phases(run: Json) -> list[tuple[object, ...]]:
-    names = {"jobs": "first", "servers": "second", "bare_servers": "second, bare client"}
+    names = {
+        "jobs": "first",
+        "bare_jobs": "first, bare client",
+        "servers": "second",
+        "bare_servers": "second, bare client",
+    }
     return [
         (
             words,

@@ -16,6 +16,8 @@ class Change:
 
     sent: float
     seconds: float
+    request_seconds: float
+    """Until the API server had answered the change itself."""
 
 
 async def make_changes(asked: Asked, driver: Driver, where: Sequence[Place], pause: float) -> list[Change]:
@@ -25,11 +27,17 @@ async def make_changes(asked: Asked, driver: Driver, where: Sequence[Place], pau
         TimeoutError: the operator wrote nothing for one of them.
     """
     begin, sent = time.time(), list[tuple[Place, float]]()
+    answered: dict[Place, float] = {}
+
+    async def change(place: Place) -> None:
+        await driver.change(place, replicas=2)
+        answered[place] = time.time()
+
     async with asyncio.TaskGroup() as tasks:
         for number, place in enumerate(where):
             await asyncio.sleep(max(begin + number * pause - time.time(), 0))
             sent.append((place, time.time()))
-            tasks.create_task(driver.change(place, replicas=2))
+            tasks.create_task(change(place))
     progress = Progress("changes that something was written for", len(sent))
     while True:
         await asked.settle()
@@ -38,7 +46,11 @@ async def make_changes(asked: Asked, driver: Driver, where: Sequence[Place], pau
             if call.is_write:
                 written[Place(call.namespace, call.name[: len(where[0].name)])].append(call.received)
         firsts = [min((one for one in written[place] if one >= when), default=None) for place, when in sent]
-        found = [Change(when, first - when) for (_, when), first in zip(sent, firsts, strict=True) if first is not None]
+        found = [
+            Change(when, first - when, answered[place] - when)
+            for (place, when), first in zip(sent, firsts, strict=True)
+            if first is not None
+        ]
         if len(found) == len(sent):
             return found
         progress.see(len(found))

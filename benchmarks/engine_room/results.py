@@ -85,8 +85,10 @@ class Run:
     """Applied -> all Jobs created."""
     servers: Phase | None = None
     """All Jobs done -> all Deployments, Services and policies created."""
+    bare_jobs: Phase | None = None
+    """The same writes as one model's in the first phase by a client that decides nothing, once all models are there."""
     bare_servers: Phase | None = None
-    """The same writes as one model's in the second phase by a client that decides nothing."""
+    """The same in the second phase."""
     bare_writes_a_model: int | None = None
     """In the second phase, as in `writes_a_model_in_second_phase`."""
     writes_a_model_in_second_phase: float | None = None
@@ -105,3 +107,5 @@ class Run:
     change_when_idle: Delays | None = None
     change_while_others_convert: Delays | None = None
     """Of the changes that came before the last of the others was Ready."""
+    change_requests_while_others_convert: Delays | None = None
+    """Of the same changes: until each was itself answered, which is no doing of the operator's."""

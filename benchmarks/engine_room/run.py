@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from . import bare, controllers, processes
 from .asked import Asked, counted, is_creation_of
 from .changes import make_changes
 from .client import Client
-from .driver import JOBS, MODELS, Driver, Place, creations, places, rows_of
+from .driver import JOBS, MODELS, Driver, Place, Row, creations, places, rows_of
 from .life import OBJECTS, Life, Lived, Meter, last_answer, tell
 from .results import Delays, Idle, Phase, Run, Start
 
@@ -124,11 +124,15 @@ async def _measured(setting: Setting, cluster: Cluster, account: Path, notes: No
                 beside = await make_changes(asked, driver, where[-setting.changes :], pause)
                 await applying
                 last = await driver.wait_until_ready(others)
-            notes.add(change_while_others_convert=Delays.of([one.seconds for one in beside if one.sent < last]))
+            those = [one for one in beside if one.sent < last]
+            notes.add(
+                change_while_others_convert=Delays.of([one.seconds for one in those]),
+                change_requests_while_others_convert=Delays.of([one.request_seconds for one in those]),
+            )
             operator.look()
         say("the bare client")
-        bare_phase = await _bare_phase(cluster, account, admin, asked, sample, min(models, MOST_BARE))
-        notes.add(bare_servers=bare_phase, bare_writes_a_model=len(sample.second_writes))
+        bare_jobs, bare_servers = await _bare_phases(cluster, account, admin, asked, sample, min(models, MOST_BARE))
+        notes.add(bare_jobs=bare_jobs, bare_servers=bare_servers, bare_writes_a_model=len(sample.second_writes))
     return notes.run
 
 
@@ -162,23 +166,53 @@ async def _start(asked: Asked, operator: Operator) -> Start:
     return Start(round(quiet - begin, 2), round(used, 2), counted(calls), writes, processes.memory(pid))
 
 
-async def _bare_phase(
+async def _bare_phases(
     cluster: Cluster, account: Path, admin: Client, asked: Asked, sample: Lived, models: int
-) -> Phase:
-    """Have a bare client send, for as many models, what the operator sent for the sample in the second phase."""
-    driver, where = Driver(admin), places("bare", models, NAMESPACES)
+) -> tuple[Phase, Phase]:
+    """Have a bare client send, for as many models, what the operator sent for the sample in each of the phases.
+
+    In the first it begins when all models are there, whose UIDs it has to know; that they are made counts as well.
+    """
+    driver, where, meter = Driver(admin), places("bare", models, NAMESPACES), Meter(cluster, {})
     await driver.make_namespaces(where)
-    await driver.send(creations(where))
+    rows = creations(where)
+    before, begin = meter.read(), time.time()
+    await driver.send(rows)
+    creating = time.time() - begin
+    creating_used = meter.since(before)
     (job,), (model,) = await driver.all_of(JOBS, [SAMPLE]), await driver.all_of(MODELS, [SAMPLE])
     words = bare.words(job, model, await driver.uids(where))
-    creation = [call for call in sample.first_writes if is_creation_of(call, "jobs")]
-    await admin.send_rows(bare.Writes.of(creation, words).rows(), bare.AT_ONCE)
+    sending = await _sent_bare(account, meter, bare.Writes.of(sample.first_writes, words), [], driver)
+    made = [call for call in asked.since(sending.begin) if is_creation_of(call, "jobs")]
+    seconds = creating + last_answer(made) - sending.begin
+    used = {name: round(spent + creating_used.get(name, 0), 2) for name, spent in sending.used.items()}
+    first = Phase(models, seconds, creating, used)
+    tell("a bare client's first phase", first)
     jobs = await driver.all_of(JOBS, where)
     await driver.send(rows_of(controllers.WAITS, jobs))
     done_rows = rows_of(controllers.IS_DONE, jobs)
+    sending = await _sent_bare(account, meter, bare.Writes.of(sample.second_writes, words), done_rows, driver)
+    made = [call for call in asked.since(sending.begin) if is_creation_of(call, *OBJECTS)]
+    second = Phase(models, last_answer(made) - sending.begin, sending.driver_seconds, sending.used)
+    tell("a bare client's second phase", second)
+    return first, second
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """What it took to send writes, the driver's among them."""
+
+    begin: float
+    driver_seconds: float
+    used: Mapping[str, float]
+
+
+async def _sent_bare(
+    account: Path, meter: Meter, writes: bare.Writes, besides: Sequence[Row], driver: Driver
+) -> _Sending:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "writes.json"
-        file.write_text(bare.Writes.of(sample.second_writes, words).text())
+        file.write_text(writes.text())
         client = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "benchmarks.engine_room.bare", str(account), str(file)),
             cwd=ROOT,
@@ -187,19 +221,15 @@ async def _bare_phase(
         )
         assert client.stdout is not None
         await client.stdout.readline()  # it is ready
-        meter = Meter(cluster, {})
         before, begin = meter.read(), time.time()
         answering = asyncio.create_task(client.communicate(b"\n"))
-        await driver.send(done_rows)
+        await driver.send(besides)
         done = time.time()
         said, _ = await answering
         used = meter.since(before)
     if client.returncode:
         raise RuntimeError(f"the bare client ended with {client.returncode}")
-    made = [call for call in asked.since(begin) if is_creation_of(call, *OBJECTS)]
-    phase = Phase(models, last_answer(made) - begin, done - begin, {"bare client": float(said), **used})
-    tell("a bare client's second phase", phase)
-    return phase
+    return _Sending(begin, done - begin, {"bare client": float(said), **used})
 
 
 def _each(counts: Mapping[str, int], models: int) -> dict[str, float]:

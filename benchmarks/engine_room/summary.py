@@ -53,8 +53,9 @@ def _told(run: Run, rate: str) -> Json:
         told["jobs"] = phase(run.jobs)
     if run.servers is not None:
         told["servers"] = phase(run.servers)
-    if run.bare_servers is not None:
-        told["bare_servers"] = {**asdict(run.bare_servers), "models_per_second": run.bare_servers.models_per_second}
+    for name, bare in (("bare_jobs", run.bare_jobs), ("bare_servers", run.bare_servers)):
+        if bare is not None:
+            told[name] = {**asdict(bare), "models_per_second": bare.models_per_second}
     if run.writes_a_model is not None:
         told["writes"] = round(sum(run.writes_a_model.values()), 2)
     if run.idle is not None:
@@ -120,6 +121,11 @@ def _rows(old: Json, ours: Sequence[Json]) -> Iterator[Row]:
         lambda run: rate(run["jobs"]) >= LEAST_RATE,
     )
     yield row(
+        "- a bare client with the writes that one model takes alone, models/s",
+        lambda run: f"{rate(run['bare_jobs']):,.1f}",
+        "",
+    )
+    yield row(
         "all Jobs done -> all Deployments, Services, policies created, models/s",
         lambda run: f"{rate(run['servers']):,.1f}",
         f">= {LEAST_RATE:g}, or {LEAST_SHARE_OF_BARE:g} of the bare client",
@@ -182,6 +188,11 @@ def _rows(old: Json, ours: Sequence[Json]) -> Iterator[Row]:
         lambda run: f"{run['change_while_others_convert']['p99']:,.0f}",
         f"< {MOST_CHANGE_MILLISECONDS_BESIDE_OTHERS:g}",
         lambda run: run["change_while_others_convert"]["p99"] < MOST_CHANGE_MILLISECONDS_BESIDE_OTHERS,
+    )
+    yield row(
+        "- until the API server has answered the change itself, p99, ms",
+        lambda run: f"{run['change_requests_while_others_convert']['p99']:,.0f}",
+        "",
     )
     yield row(
         "nothing changes: requests a minute, without Leases and re-opened watches",

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import logging
 import sys
@@ -20,6 +21,23 @@ def _lease(written: str) -> tuple[str, str]:
     return namespace, name
 
 
+# mallopt(3)
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+LARGE_BYTES = 65536
+
+
+def _spare_memory() -> None:
+    """Have the C library give large pieces back at once, which are pages of lists, and all threads share one heap.
+
+    Left to itself it keeps for the next time what was freed, and takes ever larger pieces from the heap. Another C
+    library than glibc has no such call, and nothing is done.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
+        mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
 def main() -> None:
     """Read the configuration and run until a signal ends the process."""
     parser = argparse.ArgumentParser(prog="tftrt-operator", description="Runs the TRTModel operator.")
@@ -35,6 +53,7 @@ def main() -> None:
         sys.exit(f"tftrt-operator: {error}")
     # What is parsed makes many objects and hardly a cycle; Python's own thresholds look through them at each 700.
     gc.set_threshold(10_000, 20, 50)
+    _spare_memory()
     kopf.configure(log_format=kopf.LogFormat.JSON)
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # a line for each event of each object
     for logger in ("kopf._core.reactor.running", "kopf._core.reactor.orchestration"):

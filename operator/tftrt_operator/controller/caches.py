@@ -40,8 +40,8 @@ logger = logging.getLogger(__name__)
 Key = tuple[str, str]
 Informers = tuple[Informer[Any], ...]
 """One for each place that is watched."""
-MOST_PARSED = 1000
-"""TRTModels that are kept as they were parsed, which takes ten times the memory of their text."""
+MOST_PARSED = 64
+"""TRTModels that are kept as they were parsed, which takes ten times the memory of their text: one for each worker."""
 LISTS_AT_A_TIME = 2
 _NOT_ASKED = ("resourceVersion", "managedFields")
 """Metadata that change with each write, and that nobody asks for anything by."""

@@ -9,7 +9,8 @@ from ..api.trtmodel import RETRY_ANNOTATION, TRTModel
 
 P = ParamSpec("P")
 T = TypeVar("T")
-MOST = 256
+MOST = 64
+"""Of each function, for each of those models keeps all that was parsed of it: as many as are worked on at a time."""
 
 
 def identity_of(model: TRTModel) -> Hashable:
