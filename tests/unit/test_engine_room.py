@@ -35,6 +35,7 @@ RUN = Run(
     namespaces=10,
     jobs=PHASE,
     servers=PHASE,
+    bare_jobs=replace(PHASE, seconds=4.0),
     bare_servers=PHASE,
     bare_writes_a_model=5,
     writes_a_model_in_second_phase=5.0,
@@ -47,6 +48,7 @@ RUN = Run(
     idle=IDLE,
     change_when_idle=Delays.of([0.01] * 200),
     change_while_others_convert=Delays.of([0.5] * 200),
+    change_requests_while_others_convert=Delays.of([0.3] * 200),
     others=1000,
     load_before=0.1,
 )
@@ -98,6 +100,14 @@ def test_the_second_phase_may_be_slow_where_a_bare_client_is_hardly_faster() -> 
     slow = replace(RUN, servers=replace(PHASE, seconds=20.0))
     assert missed(replace(slow, bare_servers=replace(PHASE, seconds=17.0))) == []
     assert missed(replace(slow, bare_servers=replace(PHASE, seconds=15.0))) != []
+
+
+def test_what_is_no_doing_of_the_operators_stands_beside_it_without_a_goal() -> None:
+    told = {row.what: row for row in rows(document(MACHINE, [BASELINE, RUN]))}
+    request = told["- until the API server has answered the change itself, p99, ms"]
+    assert (request.figures, request.goal, request.reached) == (("300",), "", (None,))
+    bare = [row.figures for row in rows(document(MACHINE, [BASELINE, RUN])) if row.what.startswith("- a bare client")]
+    assert bare == [("250.0",), ("125.0",)]
 
 
 def test_more_models_may_take_more_memory_and_of_more_than_that_nothing_is_said() -> None:
