@@ -283,7 +283,7 @@ def _faults(result: dict[str, Any]) -> Iterable[str]:
 
 def _why(cell: Mapping[str, Any]) -> str:
     """The shortest sentence on what was wrong: others have whole objects in them."""
-    return min((why for one in cell["why"] for why in one["why"]), key=len)
+    return min((str(why) for one in cell["why"] for why in one["why"]), key=len)
 
 
 def _answers(cases: Iterable[dict[str, Any]]) -> str:
