@@ -1,7 +1,11 @@
 """A node: containerd, kubelet and kube-proxy, and how all of it goes again."""
 
 import json
+import os
+import signal
 import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,11 +83,27 @@ def _end_containers(node: NodeLayout) -> None:
     shims = _shims(node)
     for container in ctr(node, "containers", "ls", "-q").split():
         ctr(node, "containers", "delete", container, check=False)
-    wait_for("the shims end", lambda: not [pid for pid in shims if processes.start_time(pid)], 30)
+    _end_shims(shims)
     processes.stop(node, "containerd")
     for path in namespaces:
         subprocess.run(["umount", "-l", path], capture_output=True, check=False)
         Path(path).unlink(missing_ok=True)
+
+
+def _end_shims(shims: Sequence[int]) -> None:
+    """Wait until the shims of containers that have ended do so as well; one that containerd has forgotten is killed."""
+
+    def left() -> list[int]:
+        return [pid for pid in shims if processes.start_time(pid)]
+
+    try:
+        wait_for("the shims end by themselves", lambda: not left(), 10)
+    except TimeoutError:
+        for pid in left():
+            say(f"containerd has forgotten the shim {pid}: it is killed")
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for("the shims end", lambda: not left(), 30)
 
 
 def _start_containerd(node: NodeLayout) -> None:
