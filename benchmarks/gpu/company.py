@@ -1,7 +1,7 @@
 """How far an item's answer is from the same item's in other company: `company.py REQUEST.json ANSWER.json`.
 
-The request is the one of `tftrt_runtime.convert.reference`, and what is asked is what that asks: the verdict is the
-conversion's own. What is new here are the differences that it judged, which it tells only where they are too large.
+The request is the one of `tftrt_runtime.verification.reference`, and what is asked is what that asks: the verdict is
+the conversion's own. What is new here are the differences that it judged, which it tells only where they are too large.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from tftrt_runtime import child
-from tftrt_runtime.artifact import Batching
-from tftrt_runtime.convert import independence, reference
-from tftrt_runtime.convert.agreement import Deviation, deviation
-from tftrt_runtime.convert.messages import ReferenceRequest
+from tftrt_runtime.contract.artifact import Batching
+from tftrt_runtime.processes import child
+from tftrt_runtime.verification import independence, reference
+from tftrt_runtime.verification.agreement import Deviation, deviation
+from tftrt_runtime.verification.messages import ReferenceRequest
 
 from benchmarks.gpu.independence import CompanyAnswer
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from tftrt_runtime import child
-from tftrt_runtime.artifact import Batching
-from tftrt_runtime.convert.messages import ReferenceRequest
+from tftrt_runtime.contract.artifact import Batching
+from tftrt_runtime.processes import child
+from tftrt_runtime.verification.messages import ReferenceRequest
 
 from benchmarks.gpu import run
 from benchmarks.gpu.models import MODELS

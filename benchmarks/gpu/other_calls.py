@@ -11,9 +11,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from tftrt_runtime import child, quick_call
 from tftrt_runtime.benchmark import timing
 from tftrt_runtime.benchmark.messages import TimingRequest
+from tftrt_runtime.model import quick_call
+from tftrt_runtime.processes import child
 from tftrt_runtime.serve import streams
 
 

@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tftrt_runtime import child
 from tftrt_runtime.benchmark.rounds import IN_FLIGHT
+from tftrt_runtime.device.tensorrt import NO_FALLBACK
+from tftrt_runtime.processes import child
 from tftrt_runtime.serve import limits
-from tftrt_runtime.tensorrt import NO_FALLBACK
 
 from benchmarks.gpu import server
 from benchmarks.gpu.commands import Commands
@@ -106,7 +106,7 @@ class Benchmark:
         """The device and the versions, as the packages that did the work tell them."""
         if not self.device:
             asked = (
-                "from tftrt_runtime.convert import devices, messages\n"
+                "from tftrt_runtime.device import devices, messages\n"
                 "print(devices.look(messages.DevicesRequest()).model_dump_json())"
             )
             done = self.commands.run([sys.executable, "-c", asked], check=False)
@@ -431,7 +431,7 @@ class Benchmark:
         """Bytes of the device that are in use by anyone."""
         if not self.gpu:
             return None
-        asked = "from tftrt_runtime.cuda import Cuda; free, total = Cuda().free_and_total(); print(total - free)"
+        asked = "from tftrt_runtime.device.cuda import Cuda; free, total = Cuda().free_and_total(); print(total - free)"
         return int(self.commands.run([sys.executable, "-c", asked]).stdout)
 
 

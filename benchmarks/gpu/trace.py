@@ -19,9 +19,10 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
-from tftrt_runtime import samples, timers
-from tftrt_runtime.artifact import Sample, Tensor
 from tftrt_runtime.benchmark import timing
+from tftrt_runtime.contract.artifact import Sample, Tensor
+from tftrt_runtime.model import samples
+from tftrt_runtime.processes import timers
 from tftrt_runtime.serve import streams
 
 CALLS = 20

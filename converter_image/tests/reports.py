@@ -6,8 +6,10 @@ operation of a network of residual blocks.
 
 from __future__ import annotations
 
-from tftrt_runtime import spec
-from tftrt_runtime.artifact import (
+from tftrt_runtime.benchmark import rows
+from tftrt_runtime.benchmark.rows import Place, Row, Way
+from tftrt_runtime.contract import spec
+from tftrt_runtime.contract.artifact import (
     Batching,
     Blocker,
     Conversion,
@@ -18,8 +20,6 @@ from tftrt_runtime.artifact import (
     Verification,
     Versions,
 )
-from tftrt_runtime.benchmark import rows
-from tftrt_runtime.benchmark.rows import Place, Row, Way
 from tftrt_runtime.report.data import Comparison, EngineLayers, Findings, Graph, Layer, Node, Report
 
 BATCH_SIZES = (1, 8, 32, 128)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tftrt_runtime.convert.agreement import Deviation, decimal_text, deviation, share_text, top1_agreements
+from tftrt_runtime.verification.agreement import Deviation, decimal_text, deviation, share_text, top1_agreements
 
 INF, NAN = float("inf"), float("nan")
 

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from tests.box import Box, until
-from tftrt_runtime.artifact import Benchmark, Verification
 from tftrt_runtime.cli import options
 from tftrt_runtime.cli.gates import Gates
-from tftrt_runtime.errors import AccuracyBelowThreshold, SpeedupBelowThreshold, UsageError
+from tftrt_runtime.contract.artifact import Benchmark, Verification
+from tftrt_runtime.contract.errors import AccuracyBelowThreshold, SpeedupBelowThreshold, UsageError
 
 IMAGE = (16, 16, 3)
 TFTRT = (sys.executable, "-m", "tftrt_runtime")

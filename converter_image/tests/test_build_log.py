@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tftrt_runtime.build_log import BuildLog
-from tftrt_runtime.errors import GPUOutOfMemory, NothingConvertible
+from tftrt_runtime.contract.errors import GPUOutOfMemory, NothingConvertible
+from tftrt_runtime.convert.build_log import BuildLog
 
 PREFIX = "2026-01-01 00:00:00.0: E tensorflow/compiler/tf2tensorrt/kernels/trt_engine_op.cc:1]"
 TACTIC = f"{PREFIX} TRTEngineOp: Skipping tactic 3 due to insufficient memory on requested size of 4096 bytes"

@@ -9,9 +9,7 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from tftrt_runtime import child, cuda, saved_model
-from tftrt_runtime.convert.messages import DevicesAnswer, DevicesRequest
-from tftrt_runtime.errors import (
+from tftrt_runtime.contract.errors import (
     ChildAborted,
     Failure,
     GPUOutOfMemory,
@@ -20,6 +18,10 @@ from tftrt_runtime.errors import (
     OutOfMemory,
     StoreUnavailable,
 )
+from tftrt_runtime.device import cuda
+from tftrt_runtime.device.messages import DevicesAnswer, DevicesRequest
+from tftrt_runtime.model import saved_model
+from tftrt_runtime.processes import child
 
 TENSOR = "OOM when allocating tensor with shape[32,512] and type float on /job:localhost/replica:0/task:0/device"
 # What was told on an H100 whose memory a neighbour had taken.

@@ -26,7 +26,7 @@ from tests import interacting
 from tests.bad_requests.http import Http
 from tests.box import WAIT_SECONDS, Box, Server
 from tests.test_serve import ask
-from tftrt_runtime.artifact import REPORT
+from tftrt_runtime.contract.artifact import REPORT
 
 PAGE = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
 KSERVE = Path(__file__).parents[1] / ".tools" / "kserve" / "bin" / "python"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.box import free_ports, until
-from tftrt_runtime.errors import ServerFailed, StoreUnavailable
+from tftrt_runtime.contract.errors import ServerFailed, StoreUnavailable
 from tftrt_runtime.serve import connections
 from tftrt_runtime.serve.connections import Connections, Phase
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tftrt_runtime.errors import SecretUnfit, SourceNotFound, StoreUnavailable
+from tftrt_runtime.contract.errors import SecretUnfit, SourceNotFound, StoreUnavailable
 from tftrt_runtime.fetching import trees
 from tftrt_runtime.storage import credentials, remote, secret
 from tftrt_runtime.storage.bucket_store import BucketStore

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrt_runtime import data
-from tftrt_runtime.artifact import Tensor
-from tftrt_runtime.errors import CalibrationDataUnfit
+from tftrt_runtime.contract.artifact import Tensor
+from tftrt_runtime.contract.errors import CalibrationDataUnfit
+from tftrt_runtime.model import data
 
 IMAGE = Tensor(name="image", dtype="FP32", shape=(-1, 2, 3))
 IDS = Tensor(name="ids", dtype="INT32", shape=(-1, -1))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.box import FINGERPRINT, Box, Ended
 from tests.test_spec import refusal
-from tftrt_runtime import spec
+from tftrt_runtime.contract import spec
 
 OTHER = "f" * 32
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tests.graphs import frozen, rewritten
 from tests.rounding import assert_rounded_alike
-from tftrt_runtime.convert import einsum
+from tftrt_runtime.convert.rewrites import einsum
 
 SIZES = dict(zip("abcdefg", (2, 3, 4, 5, 6, 7, 1), strict=True))
 

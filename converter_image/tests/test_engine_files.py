@@ -8,10 +8,11 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_shape_pb2
 
-from tftrt_runtime.artifact import Tensor
-from tftrt_runtime.convert import check, engine_files
-from tftrt_runtime.convert.messages import CheckRequest
-from tftrt_runtime.errors import NothingConvertible
+from tftrt_runtime.contract.artifact import Tensor
+from tftrt_runtime.contract.errors import NothingConvertible
+from tftrt_runtime.convert import engine_files
+from tftrt_runtime.verification import check
+from tftrt_runtime.verification.messages import CheckRequest
 
 
 def field(number: int, content: bytes) -> bytes:

@@ -16,7 +16,7 @@ from tritonclient.utils import InferenceServerException
 from tests.box import Box
 from tests.test_serve import ask
 from tests.test_shapes import given
-from tftrt_runtime.artifact import Sample
+from tftrt_runtime.contract.artifact import Sample
 from tftrt_runtime.serve.engine_shapes import EngineShapes
 
 IDS = {"ids": given(2, 8, 16)}

@@ -17,11 +17,11 @@ from tensorflow.python.compiler.tensorrt import trt_convert
 
 from tests.rounding import TERMS, assert_rounded_alike
 from tests.test_shapes import given
-from tftrt_runtime.artifact import Tensor
+from tftrt_runtime.contract.artifact import Tensor
+from tftrt_runtime.contract.errors import CalibrationDataUnfit
+from tftrt_runtime.contract.spec import ShapeRange
 from tftrt_runtime.convert import calibration, constants, engines, shapes
 from tftrt_runtime.convert.messages import CalibrationData, CalibrationRequest, EnginesRequest, FreezeRequest
-from tftrt_runtime.errors import CalibrationDataUnfit
-from tftrt_runtime.spec import ShapeRange
 
 IDS = Tensor(name="ids", dtype="INT32", shape=(-1, -1))
 RANGE = {"ids": given(1, 8, 16)}

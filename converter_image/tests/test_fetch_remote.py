@@ -19,7 +19,7 @@ import pytest
 from tests.authority import Authority
 from tests.box import Box
 from tests.object_store import BUCKET, KEYS, ObjectStore, WebServer, basic, secret
-from tftrt_runtime.errors import SourceUnavailable
+from tftrt_runtime.contract.errors import SourceUnavailable
 from tftrt_runtime.fetching.trees import open_tree
 from tftrt_runtime.storage import clients
 

@@ -14,9 +14,9 @@ import pytest
 import tensorflow as tf
 
 from tests import interacting
-from tftrt_runtime.artifact import Batching
-from tftrt_runtime.convert import independence, reference
-from tftrt_runtime.convert.messages import ComparisonData, ReferenceRequest
+from tftrt_runtime.contract.artifact import Batching
+from tftrt_runtime.verification import independence, reference
+from tftrt_runtime.verification.messages import ComparisonData, ReferenceRequest
 
 Function = Callable[..., dict[str, Any]]
 

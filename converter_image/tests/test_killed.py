@@ -15,7 +15,7 @@ import pytest
 from tests.box import Box, Ended
 from tests.object_store import BUCKET, ObjectStore
 from tests.test_bucket_store import PRODUCT, pull
-from tftrt_runtime.artifact import Manifest, check_files
+from tftrt_runtime.contract.artifact import Manifest, check_files
 
 # Runs a step and kills it at the Nth thing that it does to the disk or the network.
 KILLED = """

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from tftrt_runtime import child
+from tftrt_runtime.contract.errors import NothingConvertible
 from tftrt_runtime.convert import layer_log
 from tftrt_runtime.convert.layer_log import LayerLog
-from tftrt_runtime.errors import NothingConvertible
+from tftrt_runtime.processes import child
 from tftrt_runtime.report.data import Layer
 
 TIME = "2026-01-01 00:00:00.000000"

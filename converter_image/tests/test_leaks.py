@@ -17,7 +17,7 @@ from tests.box import Box, Ended
 from tests.object_store import BUCKET, ObjectStore, WebServer, secret
 from tests.planted import ACCOUNT_KEY, leaked
 from tests.test_fetch_remote import zipped
-from tftrt_runtime.errors import SecretUnfit
+from tftrt_runtime.contract.errors import SecretUnfit
 from tftrt_runtime.fetching.trees import open_tree
 from tftrt_runtime.storage.secret import KNOWN
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests.graphs import frozen, rewritten
 from tests.rounding import assert_rounded_alike
-from tftrt_runtime.convert import normalization
+from tftrt_runtime.convert.rewrites import normalization
 
 FUSED = "FusedBatchNormV3"
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tests.graphs import before, frozen, on_a_gpu, rewritten
 from tests.rounding import assert_rounded_alike
-from tftrt_runtime.convert import padding
+from tftrt_runtime.convert.rewrites import padding
 
 FIRST_LAYER: dict[str, Any] = {"size": 224, "kernel": 7, "stride": 2, "pads": ((3, 3), (3, 3)), "channels": 3}
 DEPTHWISE: dict[str, Any] = {

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tests.graphs import before, frozen, on_a_gpu, rewritten
 from tests.rounding import assert_rounded_alike
-from tftrt_runtime.convert import padding, pooling
+from tftrt_runtime.convert.rewrites import padding, pooling
 
 # A convolution of 7 x 7 over 3 channels, its bias, the batch normalization, a convolution of 1 x 1 over 4 channels.
 TERMS = 7 * 7 * 3 + 1 + 4 + 4

@@ -14,14 +14,16 @@ import pytest
 
 from tests.box import FINGERPRINT, Box, Mount
 from tests.object_store import BUCKET, KEYS, ObjectStore, secret
-from tftrt_runtime import artifact, files, log, lookup, publish
+from tftrt_runtime import log
 from tftrt_runtime.__main__ import _exit_code
-from tftrt_runtime.artifact import Batching, Conversion, Device, Manifest, Tensor, Versions
-from tftrt_runtime.convert import step
-from tftrt_runtime.errors import ArtifactCorrupt
-from tftrt_runtime.spec import JobSpec
-from tftrt_runtime.storage import claim_store, stores
-from tftrt_runtime.workspace import Converted, Fetched, Workspace
+from tftrt_runtime.contract import artifact
+from tftrt_runtime.contract.artifact import Batching, Conversion, Device, Manifest, Tensor, Versions
+from tftrt_runtime.contract.errors import ArtifactCorrupt
+from tftrt_runtime.contract.spec import JobSpec
+from tftrt_runtime.steps import convert as step
+from tftrt_runtime.steps import lookup, publish
+from tftrt_runtime.steps.workspace import Converted, Fetched, Workspace
+from tftrt_runtime.storage import claim_store, files, stores
 
 DIGEST = "sha256:" + "a" * 64
 

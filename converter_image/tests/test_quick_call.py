@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrt_runtime import quick_call
-from tftrt_runtime.quick_call import QuickCall
+from tftrt_runtime.model import quick_call
+from tftrt_runtime.model.quick_call import QuickCall
 
 ON_GPU = quick_call.on_gpu
 

@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 
 from tests.test_shapes import given
-from tftrt_runtime.artifact import Sample, Tensor
-from tftrt_runtime.convert import reference
-from tftrt_runtime.convert.messages import REFERENCE, ComparisonData, ReferenceRequest
-from tftrt_runtime.errors import SignatureNotFound
+from tftrt_runtime.contract.artifact import Sample, Tensor
+from tftrt_runtime.contract.errors import SignatureNotFound
+from tftrt_runtime.verification import reference
+from tftrt_runtime.verification.messages import REFERENCE, ComparisonData, ReferenceRequest
 
 X = Tensor(name="x", dtype="FP32", shape=(-1, -1))
 

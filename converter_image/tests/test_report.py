@@ -14,11 +14,11 @@ import pytest
 
 from tests import reports
 from tests.box import Box
-from tftrt_runtime.artifact import REPORT, Batching, Sample, Tensor
+from tftrt_runtime.contract.artifact import REPORT, Batching, Sample, Tensor
+from tftrt_runtime.contract.spec import ModelName
 from tftrt_runtime.report import data, layout, page, plots
 from tftrt_runtime.report.data import Graph, Node
 from tftrt_runtime.report.how_to_ask import HowToAsk, how_to_ask
-from tftrt_runtime.spec import ModelName
 
 # Run in the page: what of it a person would see, and what it asked of the network.
 LOOK = """

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests.graphs import frozen, on_a_gpu, rewritten
 from tests.rounding import assert_rounded_alike
-from tftrt_runtime.convert import reshapes
+from tftrt_runtime.convert.rewrites import reshapes
 
 
 def operations(function: Any) -> set[str]:

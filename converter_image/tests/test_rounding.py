@@ -15,7 +15,7 @@ import tensorflow as tf
 from tests import test_normalization, test_padding, test_pooling
 from tests.graphs import frozen, rewritten
 from tests.rounding import UNIT, assert_rounded_alike, relative_bound
-from tftrt_runtime.convert import einsum, normalization, padding, pooling, reshapes
+from tftrt_runtime.convert.rewrites import einsum, normalization, padding, pooling, reshapes
 
 Rewrite = Callable[[Any], Any]
 

@@ -18,9 +18,9 @@ from tests.object_store import WebServer, secret
 from tests.planted import ACCOUNT_KEY, leaked
 from tests.test_bucket_store import pull, run
 from tests.test_publish import DIGEST, prepare
-from tftrt_runtime.errors import Failure, NotAModel, SecretUnfit, SourceNotFound
+from tftrt_runtime.contract.errors import Failure, NotAModel, SecretUnfit, SourceNotFound
+from tftrt_runtime.contract.told_uri import told_text
 from tftrt_runtime.fetching.trees import open_tree
-from tftrt_runtime.told_uri import told_text
 
 MODEL = "model.tar"
 IDENTITY = {"authorization", "cookie", "x-amz-security-token", "x-amz-date", "x-ms-date"}

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tftrt_runtime import cuda
-from tftrt_runtime.artifact import Memory
-from tftrt_runtime.convert import server_memory
-from tftrt_runtime.convert.server_memory import Measured, agreement
-from tftrt_runtime.errors import ChildAborted, GPUOutOfMemory, GPUUnfit
+from tftrt_runtime.contract.artifact import Memory
+from tftrt_runtime.contract.errors import ChildAborted, GPUOutOfMemory, GPUUnfit
+from tftrt_runtime.device import cuda, server_memory
+from tftrt_runtime.device.server_memory import Measured, agreement
 from tftrt_runtime.serve.memory import MIB
 
 GROWN = Measured(weights=10 * MIB, peak=100 * MIB - 5, taken=640 * MIB, returned=640 * MIB)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tftrt_runtime import samples
-from tftrt_runtime.artifact import Sample, Tensor
+from tftrt_runtime.contract.artifact import Sample, Tensor
+from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound
+from tftrt_runtime.contract.spec import ShapeRange
 from tftrt_runtime.convert import shapes
-from tftrt_runtime.errors import CalibrationDataUnfit, SignatureNotFound
-from tftrt_runtime.spec import ShapeRange
+from tftrt_runtime.model import samples
 
 IDS = Tensor(name="input_ids", dtype="INT32", shape=(-1, -1))
 IMAGE = Tensor(name="image", dtype="FP32", shape=(-1, -1, -1, 3))

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.box import CPU_RUNTIME, FINGERPRINT, Box
-from tftrt_runtime import spec
-from tftrt_runtime.errors import UsageError
+from tftrt_runtime.contract import spec
+from tftrt_runtime.contract.errors import UsageError
 
 
 def refusal(path: Path, content: dict[str, Any], kind: Any = spec.JobSpec) -> str:

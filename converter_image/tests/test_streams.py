@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.eager import context
-from tftrt_runtime import quick_call
+from tftrt_runtime.model import quick_call
 from tftrt_runtime.serve import streams
 
 quick_call.on_gpu = lambda function: sys.argv[2] == "in the calling thread"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from tftrt_runtime import timers
+from tftrt_runtime.processes import timers
 
 LINUX_NANOSECONDS = 50_000
 

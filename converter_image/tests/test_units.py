@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from tests.test_publish import DIGEST
-from tftrt_runtime import cgroup, child, cuda, samples, termination
-from tftrt_runtime.artifact import Batching, Device, File, Manifest, Summary, Tensor, Versions, stricter
+from tftrt_runtime.contract import termination
+from tftrt_runtime.contract.artifact import Batching, Device, File, Manifest, Summary, Tensor, Versions, stricter
+from tftrt_runtime.contract.errors import GPUUnfit, InsufficientGPUMemory, Internal, SourceNotFound, failure
+from tftrt_runtime.contract.spec import Artifacts, ModelName, Runtime, ServerSpec
 from tftrt_runtime.convert import for_gpu
-from tftrt_runtime.errors import GPUUnfit, InsufficientGPUMemory, Internal, SourceNotFound, failure
+from tftrt_runtime.device import cuda
+from tftrt_runtime.model import samples
+from tftrt_runtime.processes import cgroup, child
 from tftrt_runtime.serve import batching, lost_device, memory, repository
-from tftrt_runtime.spec import Artifacts, ModelName, Runtime, ServerSpec
 
 GIB = 1 << 30
 

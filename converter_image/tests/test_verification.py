@@ -14,12 +14,12 @@ import tensorflow as tf
 from tests.box import Box
 from tests.rounding import TERMS, relative_bound
 from tests.test_convert import fetched, message
-from tftrt_runtime.artifact import Sample, Tensor
-from tftrt_runtime.convert import check, comparisons
-from tftrt_runtime.convert.messages import REFERENCE, CheckRequest, ComparisonData
-from tftrt_runtime.errors import AccuracyBelowThreshold, CalibrationDataUnfit
-from tftrt_runtime.quick_call import Call
+from tftrt_runtime.contract.artifact import Sample, Tensor
+from tftrt_runtime.contract.errors import AccuracyBelowThreshold, CalibrationDataUnfit
+from tftrt_runtime.model.quick_call import Call
 from tftrt_runtime.report import data
+from tftrt_runtime.verification import check, comparisons
+from tftrt_runtime.verification.messages import REFERENCE, CheckRequest, ComparisonData
 
 X = Tensor(name="x", dtype="FP32", shape=(-1, 2))
 URI = "pvc://data/held-out"

@@ -9,11 +9,12 @@ from types import FrameType
 
 import click
 
-from tftrt_runtime import log, termination
+from tftrt_runtime import log
 from tftrt_runtime.cli.commands import AnsweredError, cli
-from tftrt_runtime.errors import Failure, Internal, Terminated, UsageError
-from tftrt_runtime.told_uri import told_text
-from tftrt_runtime.validation import without_input
+from tftrt_runtime.contract import termination
+from tftrt_runtime.contract.errors import Failure, Internal, Terminated, UsageError
+from tftrt_runtime.contract.told_uri import told_text
+from tftrt_runtime.contract.validation import without_input
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

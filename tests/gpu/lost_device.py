@@ -1,4 +1,4 @@
-"""Loses the device of the process that imports this as `tftrt_runtime.timers`, once the file `LOSE_DEVICE` exists.
+"""Loses the device of the process that imports this in place of `processes.timers`, once the file `LOSE_DEVICE` exists.
 
 A kernel that does nothing but trap leaves an error in this process's CUDA context that sticks: every later call of it
 fails, as after an illegal address or an uncorrectable memory error. Other processes on the device see nothing of it.

@@ -3,7 +3,7 @@
 import ctypes
 import sys
 
-from tftrt_runtime.cuda import Cuda
+from tftrt_runtime.device.cuda import Cuda
 
 # Smaller and smaller pieces, for the device's free memory is not in one.
 PIECES_MIB = (1024, 64, 2)

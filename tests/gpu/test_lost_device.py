@@ -19,12 +19,16 @@ ENDS_WITHIN_SECONDS = 60
 
 
 def package_that_loses_its_device(folder: Path) -> Path:
-    """The converter's package with `timers` replaced, all else being the files themselves."""
+    """The converter's package with `processes.timers` replaced, all else being the files themselves."""
     package = folder / "tftrt_runtime"
-    package.mkdir(parents=True)
+    processes = package / "processes"
+    processes.mkdir(parents=True)
     for path in (CONVERTER / "tftrt_runtime").iterdir():
+        if path.name != processes.name:
+            (package / path.name).symlink_to(path)
+    for path in (CONVERTER / "tftrt_runtime" / processes.name).iterdir():
         here = Path(__file__).with_name("lost_device.py")
-        (package / path.name).symlink_to(here if path.name == "timers.py" else path)
+        (processes / path.name).symlink_to(here if path.name == "timers.py" else path)
     return folder
 
 

@@ -36,7 +36,7 @@ def reasons_in_the_domain() -> set[str]:
 
 
 def reasons_of_the_converter() -> set[str]:
-    tree = ast.parse((ROOT / "converter_image" / "tftrt_runtime" / "errors.py").read_text())
+    tree = ast.parse((ROOT / "converter_image" / "tftrt_runtime" / "contract" / "errors.py").read_text())
     return {
         node.name
         for node in tree.body
@@ -47,7 +47,7 @@ def reasons_of_the_converter() -> set[str]:
 
 def words_of_batching() -> set[str]:
     """What the converter may say of it: the modes and the reasons."""
-    tree = ast.parse((ROOT / "converter_image" / "tftrt_runtime" / "artifact.py").read_text())
+    tree = ast.parse((ROOT / "converter_image" / "tftrt_runtime" / "contract" / "artifact.py").read_text())
     found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Batching")
     annotations = [node.annotation for node in found.body if isinstance(node, ast.AnnAssign)]
     return {str(part.value) for one in annotations for part in ast.walk(one) if isinstance(part, ast.Constant)}

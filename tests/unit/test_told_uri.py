@@ -14,7 +14,7 @@ from tftrt_operator.domain.why_convert import changes
 
 from .builders import engine_record, summary, target, trtmodel
 
-CONVERTERS = Path(__file__).parents[2] / "converter_image" / "tftrt_runtime" / "told_uri.py"
+CONVERTERS = Path(__file__).parents[2] / "converter_image" / "tftrt_runtime" / "contract" / "told_uri.py"
 SIGNED = "https://models.example.com/model.zip?X-Amz-Signature=planted&X-Amz-Date=1"
 TOLD = "https://models.example.com/model.zip?sha256=1093358e6c3a84b8"
 QUERIES = ["HTTPS://a/b?sig=planted", "http://a/b?", "https://a/b?c#d?e", "https://a/b?sha256=short"]

@@ -2,8 +2,8 @@
 
 from typing import Optional
 
-from tftrt_runtime.artifact import Frozen, Memory, Sample, Tensor
 from tftrt_runtime.benchmark.rows import Place, Row, Way
+from tftrt_runtime.contract.artifact import Frozen, Memory, Sample, Tensor
 
 
 class Model(Frozen):

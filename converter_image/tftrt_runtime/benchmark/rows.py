@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Literal, Optional
 
-from tftrt_runtime.artifact import Benchmark, Frozen
+from tftrt_runtime.contract.artifact import Benchmark, Frozen
 
 Way = Literal["Converted", "Native", "FP32"]
 Place = Literal["Device", "Host"]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tftrt_runtime import child, log
-from tftrt_runtime.artifact import Device, Memory, Sample, Tensor
+from tftrt_runtime import log
 from tftrt_runtime.benchmark.messages import Model, TimingAnswer, TimingRequest
 from tftrt_runtime.benchmark.rounds import IN_FLIGHT
 from tftrt_runtime.benchmark.rows import Place, Row
-from tftrt_runtime.build_log import BuildLog
-from tftrt_runtime.errors import GPUOutOfMemory, InsufficientGPUMemory, NothingConvertible
+from tftrt_runtime.contract.artifact import Device, Memory, Sample, Tensor
+from tftrt_runtime.contract.errors import GPUOutOfMemory, InsufficientGPUMemory, NothingConvertible
+from tftrt_runtime.convert.build_log import BuildLog
+from tftrt_runtime.device.tensorrt import NO_FALLBACK
+from tftrt_runtime.processes import child
 from tftrt_runtime.serve import limits
-from tftrt_runtime.tensorrt import NO_FALLBACK
 
 TF32_SINCE = 8  # the compute capability's major number of the first GPUs that have it
 CPU_SECONDS = 4.0

@@ -11,11 +11,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrt_runtime import child, log, samples, timers
+from tftrt_runtime import log
 from tftrt_runtime.benchmark import rounds
 from tftrt_runtime.benchmark.messages import TimingAnswer, TimingRequest
 from tftrt_runtime.benchmark.rows import Place, Row, Way
-from tftrt_runtime.errors import GPUOutOfMemory
+from tftrt_runtime.contract.errors import GPUOutOfMemory
+from tftrt_runtime.model import samples
+from tftrt_runtime.processes import child, timers
 from tftrt_runtime.serve import memory, streams
 
 # The first call makes plans, chooses algorithms and compiles, however long that takes; the next ones fill caches.

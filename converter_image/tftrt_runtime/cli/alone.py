@@ -7,20 +7,21 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tftrt_runtime import fetch
-from tftrt_runtime.artifact import MODEL, REPORT
 from tftrt_runtime.benchmark import run
 from tftrt_runtime.benchmark.rows import Row
 from tftrt_runtime.cli.options import ConvertOptions, place, runtime, spec_of
-from tftrt_runtime.convert import for_gpu, sources, step
-from tftrt_runtime.convert import verify as comparison
-from tftrt_runtime.convert.messages import CheckAnswer, ComparisonData
-from tftrt_runtime.errors import GPUUnfit, NothingConvertible, SourceChanged, StoreUnavailable, UsageError
+from tftrt_runtime.contract.artifact import MODEL, REPORT
+from tftrt_runtime.contract.errors import GPUUnfit, NothingConvertible, SourceChanged, StoreUnavailable, UsageError
+from tftrt_runtime.contract.told_uri import told_uri
+from tftrt_runtime.convert import for_gpu, sources
 from tftrt_runtime.fetching import trees
 from tftrt_runtime.report import data
 from tftrt_runtime.report.data import Report
-from tftrt_runtime.told_uri import told_uri
-from tftrt_runtime.workspace import Workspace
+from tftrt_runtime.steps import convert as step
+from tftrt_runtime.steps import fetch
+from tftrt_runtime.steps.workspace import Workspace
+from tftrt_runtime.verification import verify as comparison
+from tftrt_runtime.verification.messages import CheckAnswer, ComparisonData
 
 
 def convert(options: ConvertOptions) -> Report:

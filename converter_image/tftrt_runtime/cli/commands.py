@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from tftrt_runtime import spec, termination
-from tftrt_runtime.errors import Failure
-from tftrt_runtime.workspace import DEFAULT_PATH, Workspace
+from tftrt_runtime.contract import spec, termination
+from tftrt_runtime.contract.errors import Failure
+from tftrt_runtime.steps.workspace import DEFAULT_PATH, Workspace
 
 # Imports that only one command needs stand in that command: start-up time counts, for a Job runs four of them in a row.
 
@@ -156,7 +156,7 @@ def convert(
       tftrt convert ./bert ./converted --precision FP16 --dynamic-shapes Range+Optimal --input-shape ids=1,128,512
     """
     if not _is_a_persons(context, source, target):
-        from tftrt_runtime.convert import step
+        from tftrt_runtime.steps import convert as step
 
         step.run(spec.read(spec_path, spec.JobSpec).told(), Workspace(workspace_path))
         return
@@ -266,7 +266,7 @@ def fetch(
       tftrt fetch https://example.com/resnet50.tar.gz ./resnet50
     """
     if not _is_a_persons(context, source, target):
-        from tftrt_runtime import fetch
+        from tftrt_runtime.steps import fetch
 
         fetch.run(spec.read(spec_path, spec.JobSpec), Workspace(workspace_path))
         return
@@ -304,7 +304,7 @@ def report(report_path: Path, page: Path | None) -> None:
 @workspace_option
 def lookup(spec_path: Path, workspace_path: Path) -> None:
     """See which artifacts of this fingerprint the store has."""
-    from tftrt_runtime import lookup
+    from tftrt_runtime.steps import lookup
 
     lookup.run(spec.read(spec_path, spec.JobSpec).told(), Workspace(workspace_path))
 
@@ -314,7 +314,7 @@ def lookup(spec_path: Path, workspace_path: Path) -> None:
 @workspace_option
 def publish(spec_path: Path, workspace_path: Path) -> None:
     """Put the artifact into the store and print the summary."""
-    from tftrt_runtime import publish
+    from tftrt_runtime.steps import publish
 
     summary = publish.run(spec.read(spec_path, spec.JobSpec).told(), Workspace(workspace_path))
     text = termination.of_summary(summary.model_dump())
@@ -361,8 +361,8 @@ def drain(http_port: int) -> None:
 @spec_option
 def pull(spec_path: Path) -> None:
     """Bring the artifact from an object store to /mnt/artifact (TFTRT_ARTIFACT), for `serve`."""
-    from tftrt_runtime import pull
-    from tftrt_runtime.artifact import artifact_folder
+    from tftrt_runtime.contract.artifact import artifact_folder
+    from tftrt_runtime.serve import pull
 
     pull.run(spec.read(spec_path, spec.ServerSpec), artifact_folder())
 
@@ -371,7 +371,7 @@ def pull(spec_path: Path) -> None:
 @spec_option
 def delete(spec_path: Path) -> None:
     """Delete the artifacts of the spec's fingerprints from the store."""
-    from tftrt_runtime import delete
+    from tftrt_runtime.steps import delete
 
     delete.run(spec.read(spec_path, spec.DeleteSpec))
 

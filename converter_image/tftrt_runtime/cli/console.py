@@ -10,22 +10,22 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tftrt_runtime import log
-from tftrt_runtime.artifact import Benchmark, Verification
 from tftrt_runtime.benchmark.rows import Row, in_flight
-from tftrt_runtime.errors import Failure
+from tftrt_runtime.contract.artifact import Benchmark, Verification
+from tftrt_runtime.contract.errors import Failure
 from tftrt_runtime.report.data import Comparison, Report
 
 # By the child process that does it.
 DOING = {
-    "tftrt_runtime.convert.devices": "Looking for a GPU",
+    "tftrt_runtime.device.devices": "Looking for a GPU",
     "tftrt_runtime.convert.frozen_graph": "Reading the frozen graph",
     "tftrt_runtime.convert.calibration": "Reading the calibration data",
-    "tftrt_runtime.convert.reference": "Asking the unconverted model",
+    "tftrt_runtime.verification.reference": "Asking the unconverted model",
     "tftrt_runtime.convert.constants": "Freezing the graph",
     "tftrt_runtime.convert.cpu": "Converting",
     "tftrt_runtime.convert.engines": "Converting, and building engines",
-    "tftrt_runtime.convert.check": "Comparing the converted model with the unconverted one",
-    "tftrt_runtime.convert.measure": "Measuring GPU memory",
+    "tftrt_runtime.verification.check": "Comparing the converted model with the unconverted one",
+    "tftrt_runtime.device.measure": "Measuring GPU memory",
     "tftrt_runtime.benchmark.timing": "Timing",
 }
 # As a spec in a cluster has it, and as an option here.

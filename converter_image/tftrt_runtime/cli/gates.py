@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tftrt_runtime.artifact import Benchmark, Verification
-from tftrt_runtime.errors import AccuracyBelowThreshold, SpeedupBelowThreshold
+from tftrt_runtime.contract.artifact import Benchmark, Verification
+from tftrt_runtime.contract.errors import AccuracyBelowThreshold, SpeedupBelowThreshold
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tftrt_runtime import child
-from tftrt_runtime.convert.messages import DevicesAnswer, DevicesRequest
-from tftrt_runtime.errors import UsageError
-from tftrt_runtime.spec import JobSpec
+from tftrt_runtime.contract.errors import UsageError
+from tftrt_runtime.contract.spec import JobSpec
+from tftrt_runtime.device.messages import DevicesAnswer, DevicesRequest
+from tftrt_runtime.processes import child
 
 # A spec is that of a TRTModel in a cluster; here there is neither.
 NAMESPACE = "local"
@@ -132,6 +132,6 @@ def shapes(text: str) -> tuple[str, dict[str, tuple[int, ...]]]:
 
 def runtime() -> dict[str, str]:
     """What this machine converts with: TensorRT where TensorFlow sees a GPU."""
-    seen = child.run("tftrt_runtime.convert.devices", DevicesRequest(), DevicesAnswer, "convert")
+    seen = child.run("tftrt_runtime.device.devices", DevicesRequest(), DevicesAnswer, "convert")
     kind = {"name": "gpu", "accelerator": "GPU"} if seen.gpus else {"name": "cpu", "accelerator": "None"}
     return {**kind, "tensorflow": seen.tensorflow, "tensorrt": seen.tensorrt}

@@ -1,1 +1,1 @@
-"""`tftrt convert`: `step`, `for_cpu` and `for_gpu` are the parent; the rest is what its child processes run."""
+"""What a conversion does: `for_cpu` and `for_gpu` are the parents; the rest is what their child processes run."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tftrt_runtime import child, data, log, saved_model
+from tftrt_runtime import log
+from tftrt_runtime.contract.errors import CalibrationDataUnfit
 from tftrt_runtime.convert import shapes
 from tftrt_runtime.convert.messages import CalibrationAnswer, CalibrationRequest
-from tftrt_runtime.errors import CalibrationDataUnfit
+from tftrt_runtime.model import data, saved_model
+from tftrt_runtime.processes import child
 
 
 def check(request: CalibrationRequest) -> CalibrationAnswer:

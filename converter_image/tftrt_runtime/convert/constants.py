@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tftrt_runtime import child, log, saved_model
+from tftrt_runtime import log
 from tftrt_runtime.convert import freeze
 from tftrt_runtime.convert.messages import FreezeAnswer, FreezeRequest
+from tftrt_runtime.model import saved_model
+from tftrt_runtime.processes import child
 
 
 def save(request: FreezeRequest) -> FreezeAnswer:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tftrt_runtime import child, log
-from tftrt_runtime.convert import freeze, reference
+from tftrt_runtime import log
+from tftrt_runtime.convert import freeze
 from tftrt_runtime.convert.messages import ConvertAnswer, ConvertRequest
+from tftrt_runtime.processes import child
+from tftrt_runtime.verification import reference
 
 
 def convert(request: ConvertRequest) -> ConvertAnswer:

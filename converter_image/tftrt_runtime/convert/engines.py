@@ -11,10 +11,13 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.compiler.tensorrt import trt_convert
 
-from tftrt_runtime import child, data, log, samples
-from tftrt_runtime.convert import einsum, normalization, padding, pooling, reshapes, segments
+from tftrt_runtime import log
+from tftrt_runtime.contract.errors import NothingConvertible
+from tftrt_runtime.convert import segments
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
-from tftrt_runtime.errors import NothingConvertible
+from tftrt_runtime.convert.rewrites import einsum, normalization, padding, pooling, reshapes
+from tftrt_runtime.model import data, samples
+from tftrt_runtime.processes import child
 
 REPORT = "TF_TRT_SHOW_DETAILED_REPORT"  # a path: TF-TRT writes there which operations it did not take, and why
 TOLD_REASONS = 5

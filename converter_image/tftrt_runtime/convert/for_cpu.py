@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tftrt_runtime import child, log
-from tftrt_runtime.artifact import CPU, Conversion, Device, Versions
+from tftrt_runtime import log
 from tftrt_runtime.benchmark import rows, run
-from tftrt_runtime.convert import messages, verify
-from tftrt_runtime.errors import GPUUnfit
+from tftrt_runtime.contract.artifact import CPU, Conversion, Device, Versions
+from tftrt_runtime.contract.errors import GPUUnfit
+from tftrt_runtime.contract.spec import JobSpec
+from tftrt_runtime.convert.messages import ConvertAnswer, ConvertRequest
+from tftrt_runtime.processes import child
 from tftrt_runtime.report.data import TENSORBOARD, Findings
-from tftrt_runtime.spec import JobSpec
+from tftrt_runtime.verification import verify
+from tftrt_runtime.verification.messages import CheckRequest, ComparisonData
 
 
 def product(spec: JobSpec) -> str:
@@ -28,13 +31,11 @@ def product(spec: JobSpec) -> str:
     return CPU
 
 
-def convert(
-    spec: JobSpec, source: Path, target: Path, references: Path, data: messages.ComparisonData | None
-) -> Findings:
+def convert(spec: JobSpec, source: Path, target: Path, references: Path, data: ComparisonData | None) -> Findings:
     """Write the converted model to `target`; it is compared on `data`, or on made-up input."""
     started = log.now()
     events = target.parent / TENSORBOARD
-    request = messages.ConvertRequest(
+    request = ConvertRequest(
         uri=spec.source.uri,
         source=str(source),
         signature=spec.source.signature,
@@ -47,8 +48,8 @@ def convert(
         target=str(target),
     )
     with log.timed("convert", "Converted"):
-        answer = child.run("tftrt_runtime.convert.cpu", request, messages.ConvertAnswer, "convert")
-    check = messages.CheckRequest(
+        answer = child.run("tftrt_runtime.convert.cpu", request, ConvertAnswer, "convert")
+    check = CheckRequest(
         model=str(target),
         signature=spec.source.signature,
         references=str(references),

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tftrt_runtime import child, cuda, log
-from tftrt_runtime.artifact import Conversion, Device, Memory, Sample, Tensor, Versions
+from tftrt_runtime import log
 from tftrt_runtime.benchmark import rows, run
-from tftrt_runtime.build_log import BuildLog
-from tftrt_runtime.convert import messages, server_memory, shapes, sources, verify
+from tftrt_runtime.contract.artifact import Conversion, Device, Memory, Sample, Tensor, Versions
+from tftrt_runtime.contract.errors import GPUUnfit, NothingConvertible
+from tftrt_runtime.contract.spec import JobSpec, Runtime
+from tftrt_runtime.convert import shapes, sources
+from tftrt_runtime.convert.build_log import BuildLog
 from tftrt_runtime.convert.layer_log import VERBOSE, LayerLog
-from tftrt_runtime.errors import GPUUnfit, NothingConvertible
+from tftrt_runtime.convert.messages import CalibrationData, EnginesAnswer, EnginesRequest
+from tftrt_runtime.device import cuda, server_memory
+from tftrt_runtime.device.messages import DevicesAnswer, DevicesRequest, MeasureAnswer, MeasureRequest
+from tftrt_runtime.device.tensorrt import NO_FALLBACK
+from tftrt_runtime.processes import child
 from tftrt_runtime.report.data import TENSORBOARD, EngineLayers, Findings
-from tftrt_runtime.spec import JobSpec, Runtime
-from tftrt_runtime.tensorrt import NO_FALLBACK
+from tftrt_runtime.verification import verify
+from tftrt_runtime.verification.messages import CheckAnswer, CheckRequest, ComparisonData, ReferenceAnswer
 
 
-def look(spec: JobSpec) -> messages.DevicesAnswer:
+def look(spec: JobSpec) -> DevicesAnswer:
     """The device to convert on.
 
     Raises:
         GPUUnfit: there is none, or one that is newer than the runtime's TensorRT, or it is not that TensorRT.
     """
-    seen = child.run("tftrt_runtime.convert.devices", messages.DevicesRequest(), messages.DevicesAnswer, "convert")
+    seen = child.run("tftrt_runtime.device.devices", DevicesRequest(), DevicesAnswer, "convert")
     if not seen.gpus:
         raise GPUUnfit(
             f"The runtime {spec.runtime.name!r} converts on a GPU, and TensorFlow sees none in this container: "
@@ -69,12 +75,12 @@ def look_for(spec: JobSpec, device: Device) -> None:
 
 def convert(
     spec: JobSpec,
-    device: messages.DevicesAnswer,
+    device: DevicesAnswer,
     ranges: Path,
     source: Path,
     target: Path,
     references: Path,
-    data: messages.ComparisonData | None,
+    data: ComparisonData | None,
 ) -> Findings:
     """Write the converted model with its engines to `target`.
 
@@ -135,20 +141,20 @@ def convert(
     )
 
 
-def product(device: messages.DevicesAnswer) -> str:
+def product(device: DevicesAnswer) -> str:
     """The folder of the store for this kind of device."""
     return cuda.product(device.name)
 
 
 def _build(
     spec: JobSpec,
-    model: messages.ReferenceAnswer,
-    calibration: messages.CalibrationData | None,
+    model: ReferenceAnswer,
+    calibration: CalibrationData | None,
     source: Path,
     target: Path,
-) -> tuple[messages.EnginesAnswer, tuple[EngineLayers, ...]]:
+) -> tuple[EnginesAnswer, tuple[EngineLayers, ...]]:
     """The engines, and what TensorRT told of each."""
-    request = messages.EnginesRequest(
+    request = EnginesRequest(
         source=str(source),
         signature=spec.source.signature,
         target=str(target),
@@ -165,7 +171,7 @@ def _build(
     told = LayerLog(request.calibrated)
     module = "tftrt_runtime.convert.engines"
     with log.timed("convert", "Converted"):
-        answer = child.run(module, request, messages.EnginesAnswer, "convert", {**NO_FALLBACK, **VERBOSE}, told)
+        answer = child.run(module, request, EnginesAnswer, "convert", {**NO_FALLBACK, **VERBOSE}, told)
     for engine in told.engines:
         log.event("convert", "Built an engine", engine=engine.engine, shapes=engine.shapes, layers=len(engine.layers))
     return answer, told.engines
@@ -173,13 +179,13 @@ def _build(
 
 def _check(
     spec: JobSpec,
-    model: messages.ReferenceAnswer,
+    model: ReferenceAnswer,
     target: Path,
     references: Path,
     events: Path,
-    data: messages.ComparisonData | None,
-) -> messages.CheckAnswer:
-    request = messages.CheckRequest(
+    data: ComparisonData | None,
+) -> CheckAnswer:
+    request = CheckRequest(
         model=str(target),
         signature=spec.source.signature,
         references=str(references),
@@ -202,12 +208,12 @@ def _measure(spec: JobSpec, inputs: tuple[Tensor, ...], sample: Sample, target: 
     """The memory that a server takes."""
 
     def run(limit_mib: int | None) -> server_memory.Measured:
-        request = messages.MeasureRequest(
+        request = MeasureRequest(
             model=str(target), inputs=inputs, batch_sizes=spec.conversion.batchSizes, sample=sample, limit_mib=limit_mib
         )
-        module = "tftrt_runtime.convert.measure"
+        module = "tftrt_runtime.device.measure"
         before = free()
-        answer = child.run(module, request, messages.MeasureAnswer, "convert", NO_FALLBACK, BuildLog())
+        answer = child.run(module, request, MeasureAnswer, "convert", NO_FALLBACK, BuildLog())
         taken, returned = before - answer.free, cuda.settled(free) - answer.free
         return server_memory.Measured(answer.weights, answer.peak, taken, returned)
 

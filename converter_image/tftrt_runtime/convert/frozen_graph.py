@@ -15,11 +15,12 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.python.ops import op_selector
 
-from tftrt_runtime import child, log
-from tftrt_runtime.child import one_line
+from tftrt_runtime import log
+from tftrt_runtime.contract.errors import NotAModel, SignatureNotFound
 from tftrt_runtime.convert.messages import ImportAnswer, ImportRequest
 from tftrt_runtime.convert.shapes import near
-from tftrt_runtime.errors import NotAModel, SignatureNotFound
+from tftrt_runtime.processes import child
+from tftrt_runtime.processes.child import one_line
 
 # What a graph without a checkpoint cannot hold: each starts out empty.
 STATE = {

@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from tftrt_runtime.build_log import BuildLog
-from tftrt_runtime.errors import Failure
+from tftrt_runtime.contract.errors import Failure
+from tftrt_runtime.convert.build_log import BuildLog
 from tftrt_runtime.report.data import EngineLayers, Layer
 
 # With these a process tells which engine it builds and all that TensorRT says, tens of megabytes of it.

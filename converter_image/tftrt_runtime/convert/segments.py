@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tftrt_runtime.artifact import Blocker, Segment
+from tftrt_runtime.contract.artifact import Blocker, Segment
 
 ENGINE = "TRTEngineOp"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 
-from tftrt_runtime import samples
-from tftrt_runtime.artifact import Sample, Tensor
-from tftrt_runtime.errors import CalibrationDataUnfit, SignatureNotFound
-from tftrt_runtime.spec import ShapeRange
+from tftrt_runtime.contract.artifact import Sample, Tensor
+from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound
+from tftrt_runtime.contract.spec import ShapeRange
+from tftrt_runtime.model import samples
 
 InputShapes = Mapping[str, ShapeRange]  # by the input's name
 WHICH = ("min", "opt", "max")

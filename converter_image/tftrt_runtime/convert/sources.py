@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tftrt_runtime import child
-from tftrt_runtime.convert import messages
-from tftrt_runtime.spec import JobSpec
+from tftrt_runtime.contract.spec import JobSpec
+from tftrt_runtime.convert.messages import (
+    CalibrationAnswer,
+    CalibrationData,
+    CalibrationRequest,
+    FreezeAnswer,
+    FreezeRequest,
+    ImportAnswer,
+    ImportRequest,
+)
+from tftrt_runtime.processes import child
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 
@@ -19,7 +27,7 @@ def saved_model(spec: JobSpec, source: Path, target: Path) -> Path:
     """
     if spec.source.format == "SavedModel":
         return source
-    request = messages.ImportRequest(
+    request = ImportRequest(
         uri=spec.source.uri,
         source=str(source),
         inputs=spec.source.inputs,
@@ -27,20 +35,20 @@ def saved_model(spec: JobSpec, source: Path, target: Path) -> Path:
         signature=spec.source.signature,
         target=str(target),
     )
-    child.run("tftrt_runtime.convert.frozen_graph", request, messages.ImportAnswer, "convert", NO_GPU)
+    child.run("tftrt_runtime.convert.frozen_graph", request, ImportAnswer, "convert", NO_GPU)
     return target
 
 
 def frozen(spec: JobSpec, source: Path, target: Path) -> Path:
     """The folder `target`, with the SavedModel in which variables are constants and tables lie beside the graph."""
-    request = messages.FreezeRequest(
+    request = FreezeRequest(
         uri=spec.source.uri, source=str(source), signature=spec.source.signature, target=str(target)
     )
-    child.run("tftrt_runtime.convert.constants", request, messages.FreezeAnswer, "convert", NO_GPU)
+    child.run("tftrt_runtime.convert.constants", request, FreezeAnswer, "convert", NO_GPU)
     return target
 
 
-def calibration(spec: JobSpec, source: Path, folder: Path) -> messages.CalibrationData | None:
+def calibration(spec: JobSpec, source: Path, folder: Path) -> CalibrationData | None:
     """The data in `folder`, once it was found to fit the SavedModel in `source`; None where the spec has none.
 
     Raises:
@@ -48,17 +56,17 @@ def calibration(spec: JobSpec, source: Path, folder: Path) -> messages.Calibrati
     """
     if spec.conversion.calibration is None:
         return None
-    data = messages.CalibrationData(
+    data = CalibrationData(
         folder=str(folder),
         samples=spec.conversion.calibration.samples,
         batch_size=spec.conversion.calibration.batchSize,
     )
-    request = messages.CalibrationRequest(
+    request = CalibrationRequest(
         uri=spec.source.uri,
         source=str(source),
         signature=spec.source.signature,
         input_shapes=spec.conversion.inputShapes,
         data=data,
     )
-    child.run("tftrt_runtime.convert.calibration", request, messages.CalibrationAnswer, "convert", NO_GPU)
+    child.run("tftrt_runtime.convert.calibration", request, CalibrationAnswer, "convert", NO_GPU)
     return data

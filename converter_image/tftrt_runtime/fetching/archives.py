@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tftrt_runtime import digest
-from tftrt_runtime.errors import NotAModel
+from tftrt_runtime.contract.errors import NotAModel
 from tftrt_runtime.fetching.budget import Budget
+from tftrt_runtime.storage import digest
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_FILES = 100_000

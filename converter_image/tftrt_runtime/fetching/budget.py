@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from threading import Lock
 
-from tftrt_runtime.errors import SourceTooLarge, UsageError
+from tftrt_runtime.contract.errors import SourceTooLarge, UsageError
 
 DEFAULT_LIMIT_BYTES = 256 << 30
 RESERVE_BYTES = 64 << 20  # of the disk, for what the other steps write

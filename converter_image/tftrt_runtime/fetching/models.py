@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from tftrt_runtime.errors import NotAModel
+from tftrt_runtime.contract.errors import NotAModel
 
 SAVED_MODEL = "saved_model.pb"
 GRAPH = "graph.pb"

@@ -10,15 +10,14 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from tftrt_runtime import digest
-from tftrt_runtime.digest import FileDigest
-from tftrt_runtime.errors import Failure, NotAModel, SourceNotFound, SourceUnavailable
+from tftrt_runtime.contract.errors import Failure, NotAModel, SourceNotFound, SourceUnavailable
+from tftrt_runtime.contract.told_uri import told_uri
 from tftrt_runtime.fetching.budget import Budget
-from tftrt_runtime.storage import claims
+from tftrt_runtime.storage import claims, digest
+from tftrt_runtime.storage.digest import FileDigest
 from tftrt_runtime.storage.download import download
 from tftrt_runtime.storage.remote import WEB, Forbidden, NotThere, Remote, Unavailable, open_remote, scheme_of, told
 from tftrt_runtime.storage.secret import KNOWN, Role
-from tftrt_runtime.told_uri import told_uri
 
 TOLD_NAMES = 5
 

@@ -7,11 +7,11 @@ from typing import Literal, Optional
 
 from pydantic import ValidationError
 
-from tftrt_runtime.artifact import Conversion, Frozen
 from tftrt_runtime.benchmark.rows import Row
-from tftrt_runtime.errors import UsageError
-from tftrt_runtime.spec import JobSpec
-from tftrt_runtime.validation import fault
+from tftrt_runtime.contract.artifact import Conversion, Frozen
+from tftrt_runtime.contract.errors import UsageError
+from tftrt_runtime.contract.spec import JobSpec
+from tftrt_runtime.contract.validation import fault
 
 FILE = "report.json"
 TENSORBOARD = "tensorboard"  # a folder with event files of the graph in `before` and `after`

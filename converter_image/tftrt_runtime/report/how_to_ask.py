@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tftrt_runtime import samples
-from tftrt_runtime.artifact import Conversion, Sample, Tensor
-from tftrt_runtime.spec import ModelName
+from tftrt_runtime.contract.artifact import Conversion, Sample, Tensor
+from tftrt_runtime.contract.spec import ModelName
+from tftrt_runtime.model import samples
 
 HTTP_PORT = 8000
 # Triton writes and reads them as raw bytes alone.

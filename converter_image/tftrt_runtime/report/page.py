@@ -9,8 +9,8 @@ from typing import Any
 
 import jinja2
 
-from tftrt_runtime.artifact import CPU
 from tftrt_runtime.benchmark.rows import Place, Row, Way, in_flight
+from tftrt_runtime.contract.artifact import CPU
 from tftrt_runtime.report import layout, plots
 from tftrt_runtime.report.data import EngineLayers, Findings, Graph, Report
 from tftrt_runtime.report.how_to_ask import how_to_ask

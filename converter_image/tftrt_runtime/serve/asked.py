@@ -10,7 +10,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from tftrt_runtime import log
-from tftrt_runtime.child import one_line
+from tftrt_runtime.processes.child import one_line
 from tftrt_runtime.serve import codes
 from tftrt_runtime.serve.metrics import Answered, Metrics
 

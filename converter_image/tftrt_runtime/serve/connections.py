@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tftrt_runtime import log
-from tftrt_runtime.errors import ServerFailed, StoreUnavailable
+from tftrt_runtime.contract.errors import ServerFailed, StoreUnavailable
 from tftrt_runtime.serve import limits
 
 LIBRARY = Path(__file__).with_name("libconnections.so")

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tftrt_runtime.artifact import Sample
+from tftrt_runtime.contract.artifact import Sample
+from tftrt_runtime.contract.spec import ShapeRange
 from tftrt_runtime.serve.batching import Arrays, batch_size
-from tftrt_runtime.spec import ShapeRange
 
 
 @dataclass(frozen=True)

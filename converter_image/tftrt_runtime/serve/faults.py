@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tftrt_runtime.child import one_line
-from tftrt_runtime.errors import Failure, ServerFailed
-from tftrt_runtime.saved_model import MACHINE_FAULTS
+from tftrt_runtime.contract.errors import Failure, ServerFailed
+from tftrt_runtime.model.saved_model import MACHINE_FAULTS
+from tftrt_runtime.processes.child import one_line
 from tftrt_runtime.serve import codes
 from tftrt_runtime.serve.lost_device import gpu_lost
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from tftrt_runtime.errors import GPULost
+from tftrt_runtime.contract.errors import GPULost
 
 # TensorFlow ends its process where a stream of the device reports an error that nobody has asked after
 # (tensorflow/core/common_runtime/device/device_event_mgr.cc, "Unexpected Event status"); CUDA's own names are beside.

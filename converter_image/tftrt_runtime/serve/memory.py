@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 from decimal import ROUND_FLOOR, Decimal
 
-from tftrt_runtime.cuda import Cuda
-from tftrt_runtime.errors import GPUUnfit, InsufficientGPUMemory
+from tftrt_runtime.contract.errors import GPUUnfit, InsufficientGPUMemory
+from tftrt_runtime.device.cuda import Cuda
 
 MIB = 1 << 20
 

@@ -4,8 +4,8 @@ from typing import Optional
 
 from pydantic import BaseModel, ConfigDict
 
-from tftrt_runtime.artifact import Sample, Tensor
-from tftrt_runtime.spec import ShapeRange
+from tftrt_runtime.contract.artifact import Sample, Tensor
+from tftrt_runtime.contract.spec import ShapeRange
 
 
 class Served(BaseModel):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Union
 import triton_python_backend_utils as pb_utils
 
 from tftrt_runtime import log
-from tftrt_runtime.child import one_line
+from tftrt_runtime.processes.child import one_line
 from tftrt_runtime.serve import codes
 from tftrt_runtime.serve.batching import size_buckets
 

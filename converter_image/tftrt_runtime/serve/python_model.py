@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 # The backend's own module, which only exists in its process.
 import triton_python_backend_utils as pb_utils
 
-from tftrt_runtime import cuda, log, tensorrt, timers
-from tftrt_runtime.child import one_line
-from tftrt_runtime.dtypes import numpy_type
-from tftrt_runtime.errors import Failure, Internal, ServerFailed
+from tftrt_runtime import log
+from tftrt_runtime.contract.errors import Failure, Internal, ServerFailed
+from tftrt_runtime.device import cuda, tensorrt
+from tftrt_runtime.model.dtypes import numpy_type
+from tftrt_runtime.processes import timers
+from tftrt_runtime.processes.child import one_line
 from tftrt_runtime.serve import codes, lifeline, limits, memory
 from tftrt_runtime.serve.asked import Asked, Unanswerable, response_of
 from tftrt_runtime.serve.batching import Arrays, batch_size, joined, same_shapes, split
@@ -75,7 +77,7 @@ class TritonPythonModel:
 
         import tensorflow as tf
 
-        from tftrt_runtime import samples
+        from tftrt_runtime.model import samples
         from tftrt_runtime.serve import aborted_calls, faults, streams
 
         self._constant = tf.constant

@@ -9,10 +9,10 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
-from tftrt_runtime.artifact import Manifest, Tensor
-from tftrt_runtime.dtypes import config_name
-from tftrt_runtime.errors import ServerFailed
-from tftrt_runtime.spec import ServerSpec
+from tftrt_runtime.contract.artifact import Manifest, Tensor
+from tftrt_runtime.contract.errors import ServerFailed
+from tftrt_runtime.contract.spec import ServerSpec
+from tftrt_runtime.model.dtypes import config_name
 
 # All that model.py has to do: find this package, for the backend's Python ignores PYTHONPATH.
 MODEL_PY = '''\

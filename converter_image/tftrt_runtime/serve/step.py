@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
-from tftrt_runtime import cgroup, child, log
-from tftrt_runtime.artifact import CPU, MANIFEST, MODEL, Manifest, artifact_folder, check_files, read_manifest
-from tftrt_runtime.errors import (
+from tftrt_runtime import log
+from tftrt_runtime.contract.artifact import CPU, MANIFEST, MODEL, Manifest, artifact_folder, check_files, read_manifest
+from tftrt_runtime.contract.errors import (
     ArtifactNotFound,
     EngineDeviceMismatch,
     Failure,
@@ -27,11 +27,12 @@ from tftrt_runtime.errors import (
     Terminated,
     failure,
 )
+from tftrt_runtime.contract.spec import ServerSpec
+from tftrt_runtime.processes import cgroup, child
 from tftrt_runtime.serve import connections, limits, lost_device, repository, tritonserver
 from tftrt_runtime.serve.connections import Connections
 from tftrt_runtime.serve.lifeline import End, Lifeline
 from tftrt_runtime.serve.messages import Failed, Served
-from tftrt_runtime.spec import ServerSpec
 
 DRAIN_SECONDS = limits.EXIT_TIMEOUT_SECONDS + limits.KILL_SECONDS
 SHARED_MEMORY = Path("/dev/shm")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrt_runtime.quick_call import QuickCall
+from tftrt_runtime.model.quick_call import QuickCall
 
 
 class Stream:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tftrt_runtime.cuda import LAZY_KERNELS
+from tftrt_runtime.device.cuda import LAZY_KERNELS
+from tftrt_runtime.device.tensorrt import NO_FALLBACK
 from tftrt_runtime.serve import connections, limits, repository
-from tftrt_runtime.tensorrt import NO_FALLBACK
 
 # Clients must not load models, write traces or turn up the log; these APIs answer only to a header with a secret that
 # nobody is told. tritonserver has no flag to leave them out.

@@ -15,9 +15,10 @@ from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from tftrt_runtime import digest, files, log
-from tftrt_runtime.artifact import BUILDS, MANIFEST, File, Manifest, expect_identity, parse_manifest
-from tftrt_runtime.errors import StoreUnavailable
+from tftrt_runtime import log
+from tftrt_runtime.contract.artifact import BUILDS, MANIFEST, File, Manifest, expect_identity, parse_manifest
+from tftrt_runtime.contract.errors import StoreUnavailable
+from tftrt_runtime.storage import digest, files
 from tftrt_runtime.storage.download import download
 from tftrt_runtime.storage.remote import Forbidden, NotThere, Remote, Unavailable, open_remote, told
 from tftrt_runtime.storage.store import MakeManifest

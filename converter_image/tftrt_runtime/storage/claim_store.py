@@ -17,10 +17,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tftrt_runtime import digest, files, log
-from tftrt_runtime.artifact import BUILDS, MANIFEST, File, Manifest, expect_identity, read_manifest
-from tftrt_runtime.errors import ArtifactCorrupt, StoreUnavailable
-from tftrt_runtime.storage import claims
+from tftrt_runtime import log
+from tftrt_runtime.contract.artifact import BUILDS, MANIFEST, File, Manifest, expect_identity, read_manifest
+from tftrt_runtime.contract.errors import ArtifactCorrupt, StoreUnavailable
+from tftrt_runtime.storage import claims, digest, files
 from tftrt_runtime.storage.store import MakeManifest, uri_of
 
 # Servers read the store as the same group or as anyone. The set-group-ID bit, where the store has it, is kept.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from tftrt_runtime.errors import UsageError
+from tftrt_runtime.contract.errors import UsageError
 
 DEFAULT_PVC_ROOT = "/mnt/pvc"
 

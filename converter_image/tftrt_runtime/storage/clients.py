@@ -11,11 +11,11 @@ from typing import Any
 
 from yarl import URL
 
-from tftrt_runtime.errors import SecretUnfit, SourceNotFound
+from tftrt_runtime.contract.errors import SecretUnfit, SourceNotFound
+from tftrt_runtime.contract.told_uri import told_uri
 from tftrt_runtime.storage import credentials, transport
 from tftrt_runtime.storage.secret import HELP, Role, Secret, read
 from tftrt_runtime.storage.transport import StoreGuard, WebGuard
-from tftrt_runtime.told_uri import told_uri
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60

@@ -18,7 +18,7 @@ from typing import Any
 
 from yarl import URL
 
-from tftrt_runtime.errors import SecretUnfit
+from tftrt_runtime.contract.errors import SecretUnfit
 from tftrt_runtime.storage.secret import HELP, Keys, Role, Secret
 
 

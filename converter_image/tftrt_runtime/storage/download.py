@@ -11,7 +11,7 @@ from typing import Any
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from tftrt_runtime import log
-from tftrt_runtime.digest import FileDigest
+from tftrt_runtime.storage.digest import FileDigest
 from tftrt_runtime.storage.remote import WEB, Remote, Unavailable, scheme_of, told
 
 PIECE_BYTES = 16 << 20

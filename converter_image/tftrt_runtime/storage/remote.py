@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tftrt_runtime.errors import Failure, UsageError, causes
+from tftrt_runtime.contract.errors import Failure, UsageError, causes
+from tftrt_runtime.contract.told_uri import told_uri
 from tftrt_runtime.storage.secret import Role
-from tftrt_runtime.told_uri import told_uri
 
 WEB = ("http", "https")
 BUCKETS = ("s3", "gs", "az")

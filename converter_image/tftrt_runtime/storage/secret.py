@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tftrt_runtime.errors import SecretUnfit
+from tftrt_runtime.contract.errors import SecretUnfit
 from tftrt_runtime.storage import hosts
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from tftrt_runtime.artifact import File, Manifest
+from tftrt_runtime.contract.artifact import File, Manifest
 
 MakeManifest = Callable[[str, tuple[File, ...]], Manifest]
 """From the name of the build's folder, and its files."""

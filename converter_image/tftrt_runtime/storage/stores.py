@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tftrt_runtime.spec import Artifacts, ModelName
+from tftrt_runtime.contract.spec import Artifacts, ModelName
 from tftrt_runtime.storage.remote import scheme_of
 from tftrt_runtime.storage.store import Store, uri_of
 

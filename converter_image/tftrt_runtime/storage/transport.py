@@ -15,7 +15,7 @@ import aiohttp
 from fsspec.asyn import get_loop, sync
 from yarl import URL
 
-from tftrt_runtime.errors import SourceNotFound
+from tftrt_runtime.contract.errors import SourceNotFound
 from tftrt_runtime.storage.secret import Secret
 
 Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]

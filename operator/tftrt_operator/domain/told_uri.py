@@ -11,7 +11,7 @@ def told_uri(uri: str) -> str:
     """Return the URI with a digest in place of its query, which is a key where the address is a pre-signed one.
 
     Other data is still told from the same. Object stores and claims have no queries; what is told already stays. The
-    converter has the same function (`tftrt_runtime/told_uri.py`): what both of them tell is compared.
+    converter has the same function (`tftrt_runtime/contract/told_uri.py`): what both of them tell is compared.
     """
     address, mark, query = uri.partition("?")
     if not mark or not uri.lower().startswith(("http://", "https://")) or _TOLD.fullmatch(query):

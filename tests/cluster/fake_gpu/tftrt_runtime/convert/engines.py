@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from tftrt_runtime import child
 from tftrt_runtime.convert import freeze
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
+from tftrt_runtime.processes import child
 
 
 def convert(request: EnginesRequest) -> EnginesAnswer:

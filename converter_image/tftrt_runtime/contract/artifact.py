@@ -1,0 +1,306 @@
+"""An artifact in the store, and the manifest whose presence says that it is complete.
+
+    <store>/<namespace>/<fingerprint>/<product>/manifest.json
+    <store>/<namespace>/<fingerprint>/<product>/builds/<build>/model/...      a SavedModel with one signature
+
+The names of the fields are those of the contract with the operator, and so in camel case.
+"""
+
+# ruff: noqa: N815
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Optional
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from tftrt_runtime.contract.errors import ArtifactCorrupt
+from tftrt_runtime.contract.spec import ShapeRange
+from tftrt_runtime.contract.validation import fault
+from tftrt_runtime.storage import files
+from tftrt_runtime.storage.digest import FileDigest, of_file
+
+MANIFEST = "manifest.json"
+BUILDS = "builds"
+MODEL = "model"  # the SavedModel's folder in a build
+REPORT = "report.html"
+NAME = r"^[A-Za-z0-9][-A-Za-z0-9_.]*$"  # of a build and of a product, which are folders
+CPU = "cpu"  # the product of an artifact that needs no GPU
+
+
+DEFAULT_FOLDER = "/mnt/artifact"
+
+
+def artifact_folder() -> Path:
+    """Where a server finds its artifact: TFTRT_ARTIFACT, or the place at which a pod has it."""
+    return Path(os.environ.get("TFTRT_ARTIFACT", DEFAULT_FOLDER))
+
+
+class Frozen(BaseModel):
+    """What all parts share: immutable and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tensor(Frozen):
+    """An input or output of the signature; -1 is an open dimension, the first of which is the batch's."""
+
+    name: str
+    dtype: str  # as Triton names it on the wire: FP32, INT64, BYTES, ...
+    shape: tuple[int, ...]
+
+
+class Device(Frozen):
+    """What the artifact was built on."""
+
+    name: str
+    computeCapability: str
+    memoryBytes: Optional[int]
+    driver: str
+
+
+class Versions(Frozen):
+    """What built it."""
+
+    tensorflow: str
+    tensorrt: str
+    runtime: str
+
+
+class Sample(Frozen):
+    """How to make an input that the unconverted model has answered: each input's sizes, all but the batch's."""
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    # In artifacts that were published without shapes: the size of every dimension that the signature leaves open.
+    openDimension: Optional[int] = None
+
+
+class Verification(Frozen):
+    """How the converted model's answers compare with the unconverted one's; decimals as text, null where not known.
+
+    `samples` counts a sample once for each batch size that it was asked in. `top1Agreement` is the share of them with
+    the same largest class, for models with one output of classes.
+    `maxRelativeError` is the largest difference relative to its output's largest value.
+    """
+
+    samples: int
+    top1Agreement: Optional[str]
+    maxRelativeError: Optional[str]
+    uri: Optional[str] = None  # of the data; None where it was made up
+
+
+class Batching(Frozen):
+    """Whether a server puts requests together to one call of the model, and why; the message has no line breaks.
+
+    It must not where an item's answer depends on the others of its batch.
+    """
+
+    mode: Literal["Dynamic", "Disabled"]
+    reason: Literal["ItemsIndependent", "ItemsInteract", "NotChecked"]
+    message: str
+
+
+def stricter(*found: Optional[Batching]) -> Optional[Batching]:
+    """What holds where these were found of one model, on different data: that requests stay apart, if any says so."""
+    known = [each for each in found if each is not None]
+    return next((each for each in known if each.mode == "Disabled"), known[-1] if known else None)
+
+
+class Memory(Frozen):
+    """The GPU memory of one server, measured in a fresh process that ran the largest batch as a server does.
+
+    `peakBytes` is the most that TensorFlow's pool held, `weightsBytes` what it holds when nothing runs, and
+    `overheadBytes` what the process takes outside of the pool.
+    """
+
+    weightsBytes: int
+    peakBytes: int
+    overheadBytes: int
+
+
+class Benchmark(Frozen):
+    """The largest batch, one call at a time, input on the device already, in processes of their own; decimals as text.
+
+    Native is the unconverted model as TensorFlow runs it by default (in TF32 where the GPU has it); FP32 the same
+    without TF32, None where that is no other.
+    """
+
+    batchSize: int
+    convertedP50Microseconds: int
+    nativeP50Microseconds: int
+    fp32P50Microseconds: Optional[int]
+    speedup: str  # native over converted
+    fp32Speedup: Optional[str]
+
+
+class Blocker(Frozen):
+    """An operation that TensorRT does not take, and why not, in TF-TRT's own words."""
+
+    operation: str
+    reason: str
+
+
+class Segment(Frozen):
+    """A connected part of the graph that was left to TensorFlow; no blocker where it was merely too small."""
+
+    operations: int
+    first: str  # the name of one of its nodes
+    blockers: tuple[Blocker, ...]
+
+
+class Conversion(Frozen):
+    """What `convert` found out, for `publish` to put into the summary."""
+
+    device: Device
+    versions: Versions
+    engines: int
+    convertedOps: int
+    totalOps: int
+    batchSizes: tuple[int, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    sample: Optional[Sample]
+    # What the engines were built for: the profile strategy, and the sizes of dimensions that the signature leaves open.
+    dynamicShapes: Optional[str] = None
+    inputShapes: dict[str, ShapeRange] = {}
+    startedAt: str
+    verification: Optional[Verification] = None
+    memory: Optional[Memory] = None
+    benchmark: Optional[Benchmark] = None
+    segments: tuple[Segment, ...] = ()
+    batching: Optional[Batching] = None
+
+
+class Summary(Frozen):
+    """What the operator learns of a conversion."""
+
+    version: Literal[1] = 1
+    result: Literal["Published", "Reused"]
+    fingerprint: str
+    build: str
+    product: Annotated[str, Field(pattern=NAME)]
+    artifact: str
+    sourceDigest: str
+    device: Device
+    versions: Versions
+    engines: int
+    convertedOps: int
+    totalOps: int
+    batchSizes: tuple[int, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    artifactBytes: int
+    startedAt: str
+    finishedAt: str
+    verification: Optional[Verification] = None
+    memory: Optional[Memory] = None
+    benchmark: Optional[Benchmark] = None
+    # None where the largest batch is one item, and in artifacts that were published before it was looked at.
+    batching: Optional[Batching] = None
+    reportUri: Optional[str] = None  # of report.html
+
+
+def _inside(path: str) -> str:
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts or not parts.parts:
+        raise ValueError("must be a relative path without '..'")
+    return path
+
+
+class File(FileDigest):
+    """A file of a build, its path relative to the build's folder."""
+
+    path: Annotated[str, AfterValidator(_inside)]
+
+
+class Manifest(Frozen):
+    """`manifest.json`."""
+
+    version: Literal[1] = 1
+    build: Annotated[str, Field(pattern=NAME)]
+    sourceDigest: str
+    calibrationDigest: Optional[str] = None
+    summary: Summary
+    sample: Optional[Sample]
+    dynamicShapes: Optional[str] = None
+    inputShapes: dict[str, ShapeRange] = {}
+    segments: tuple[Segment, ...] = ()  # what was left to TensorFlow
+    files: tuple[File, ...]
+
+
+def read_manifest(path: Path) -> Optional[Manifest]:
+    """The manifest at this path, or None where there is none.
+
+    Raises:
+        ArtifactCorrupt: what lies there is no manifest of this version, or a link.
+        OSError: it cannot be read.
+    """
+    try:
+        text = files.read(path)
+    except FileNotFoundError:
+        return None
+    return parse_manifest(text, str(path))
+
+
+def parse_manifest(text: bytes, place: str) -> Manifest:
+    """The manifest in a text that lies at `place`.
+
+    Raises:
+        ArtifactCorrupt: it is no manifest of this version.
+    """
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise ArtifactCorrupt(
+            f"{place} is no manifest that this version reads ({fault(error)}). Delete its folder to convert again."
+        ) from error
+
+
+def expect_identity(manifest: Manifest, fingerprint: str, product: str, place: str) -> Manifest:
+    """The manifest, held to be of the artifact that it lies with: what it says of itself is not what makes it so.
+
+    Raises:
+        ArtifactCorrupt: it is of another one.
+    """
+    summary = manifest.summary
+    if (summary.fingerprint, summary.product) != (fingerprint, product):
+        raise ArtifactCorrupt(
+            f"{place} is of the artifact {summary.fingerprint!r} for {summary.product!r}, and lies where that of "
+            f"{fingerprint!r} for {product!r} belongs. Delete its folder to convert again."
+        )
+    return manifest
+
+
+def check_files(manifest: Manifest, folder: Path) -> Path:
+    """The build's folder, once its files have been found to be what the manifest says, and its model to have no others.
+
+    Raises:
+        ArtifactCorrupt: one is missing, differs, is a link or is not listed; its name is told, and both hashes.
+    """
+    build = folder / BUILDS / manifest.build
+    _expect_nothing_else(manifest, build, folder)
+    for file in manifest.files:
+        try:
+            found = of_file(build / file.path, file.path)
+        except OSError as error:
+            raise ArtifactCorrupt(
+                f"{build / file.path}, which the manifest lists, cannot be read: {error.strerror}."
+            ) from error
+        if (found.size, found.sha256) != (file.size, file.sha256):
+            raise ArtifactCorrupt(
+                f"{build / file.path} has {found.size} bytes of SHA-256 {found.sha256[:12]}..., where its manifest "
+                f"says {file.size} bytes of {file.sha256[:12]}... Delete the folder {folder} to convert again."
+            )
+    return build
+
+
+def _expect_nothing_else(manifest: Manifest, build: Path, folder: Path) -> None:
+    """Hold that there is nothing for TensorFlow to find that the manifest does not list, by a link or otherwise."""
+    listed = {build / file.path for file in manifest.files}
+    for place, folders, names in os.walk(build / MODEL):
+        links = {Path(place, name) for name in folders if Path(place, name).is_symlink()}
+        if others := sorted(({Path(place, name) for name in names} - listed) | links):
+            raise ArtifactCorrupt(
+                f"{others[0]} is not in the manifest of its build: what nobody vouches for is not loaded. Delete it, "
+                f"or the folder {folder} to convert again."
+            )

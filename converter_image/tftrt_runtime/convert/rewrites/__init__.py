@@ -1,0 +1,1 @@
+"""What is done to a frozen graph before TF-TRT looks for segments."""

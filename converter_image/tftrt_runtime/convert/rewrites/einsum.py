@@ -1,0 +1,143 @@
+"""Writes `Einsum` so that TensorRT answers it rightly: as matrix products, where it is a batch of them.
+
+TF-TRT hands an equation to TensorRT as it is (tensorflow/compiler/tf2tensorrt/convert/ops/einsum.cc). TensorRT 8.5
+answers some wrongly whatever the precision, and says nothing: of Keras' attention the second product,
+`acbe,aecd->abcd`, where a label of the batch (c) is behind another (b) in the result. Seen to be right are equations
+whose result has the batch first; so every other is written that way, with a `Transpose` behind it.
+
+A batch of products of one matrix by one other needs no `Einsum` at all. Operands with several free or contracted
+labels, as those of attention's projections have, would take a `Reshape` to sizes of which several may be open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tftrt_runtime.convert.rewrites import graph_defs
+
+
+@dataclass(frozen=True)
+class Equation:
+    """Of two operands, and without labels that are repeated in one of them, summed in one alone, or not named."""
+
+    left: str
+    right: str
+    result: str
+
+    @staticmethod
+    def of(node: Any) -> Equation | None:
+        """The equation of a node; None where it is another operation or a more general equation."""
+        if node.op != "Einsum" or node.attr["N"].i != 2:
+            return None
+        operands, _, result = node.attr["equation"].s.decode().partition("->")
+        left, _, right = operands.partition(",")
+        plain = all(labels.isalpha() and len(set(labels)) == len(labels) for labels in (left, right, result))
+        one_sided = set(left) ^ set(right)
+        if not plain or not one_sided <= set(result) <= set(left) | set(right):
+            return None
+        return Equation(left, right, result)
+
+    @property
+    def batch(self) -> str:
+        """The labels that both operands and the result have, in the order of the result."""
+        return "".join(label for label in self.result if label in self.left and label in self.right)
+
+    @property
+    def contracted(self) -> str:
+        """The labels that are summed over."""
+        return "".join(label for label in self.left if label not in self.result)
+
+    @property
+    def rows(self) -> str:
+        """The labels of the left operand alone."""
+        return "".join(label for label in self.left if label not in self.right)
+
+    @property
+    def columns(self) -> str:
+        """The labels of the right operand alone."""
+        return "".join(label for label in self.right if label not in self.left)
+
+    @property
+    def multiplies_matrices(self) -> bool:
+        """Whether this is a batch of products of one matrix by one other."""
+        return bool(self.batch) and len(self.rows) == len(self.columns) == len(self.contracted) == 1
+
+    @property
+    def has_batch_first(self) -> bool:
+        """Whether the result has the batch, then what one operand alone has, then what the other has."""
+        return self.result in (self.batch + self.rows + self.columns, self.batch + self.columns + self.rows)
+
+
+def rewrite(graph: Any) -> int:
+    """Rewrite what can be answered wrongly, and every product of matrices, in this GraphDef of a frozen graph.
+
+    Returns how many equations that were.
+    """
+    found = [(node, equation) for node in graph.node if (equation := Equation.of(node))]
+    rewritten = [
+        (node, equation) for node, equation in found if equation.multiplies_matrices or not equation.has_batch_first
+    ]
+    for node, equation in rewritten:
+        _replace(graph, node, equation)
+    return len(rewritten)
+
+
+def _replace(graph: Any, node: Any, equation: Equation) -> None:
+    left, right = node.input[:2]
+    made = equation.batch + equation.rows + equation.columns
+    product = node
+    if equation.result != made:
+        product = graph.node.add(name=f"{node.name}/product", device=node.device)
+        product.attr["T"].CopyFrom(node.attr["T"])
+        _transpose(graph, node, product.name, made, equation.result)
+    if equation.multiplies_matrices:
+        _multiply(graph, product, left, right, equation)
+    else:
+        _become(product, "Einsum", left, right)
+        product.attr["N"].i = 2
+        product.attr["equation"].s = f"{equation.left},{equation.right}->{made}".encode()
+
+
+def _multiply(graph: Any, product: Any, left: str, right: str, equation: Equation) -> None:
+    """Make this node the product, whose operands are transposed where it cannot turn their last two axes itself."""
+    batch, rows, columns, contracted = equation.batch, equation.rows, equation.columns, equation.contracted
+    turned_left = equation.left == batch + contracted + rows
+    turned_right = equation.right == batch + columns + contracted
+    wanted_left = equation.left if turned_left else batch + rows + contracted
+    wanted_right = equation.right if turned_right else batch + contracted + columns
+    operands = []
+    for side, tensor, labels, wanted in (
+        ("left", left, equation.left, wanted_left),
+        ("right", right, equation.right, wanted_right),
+    ):
+        if labels != wanted:
+            transposed = graph.node.add(name=f"{product.name}/{side}", device=product.device)
+            transposed.attr["T"].CopyFrom(product.attr["T"])
+            _transpose(graph, transposed, tensor, labels, wanted)
+            tensor = transposed.name
+        operands.append(tensor)
+    _become(product, "BatchMatMulV2", *operands)
+    product.attr["adj_x"].b = turned_left
+    product.attr["adj_y"].b = turned_right
+
+
+def _transpose(graph: Any, node: Any, tensor: str, labels: str, wanted: str) -> None:
+    """Make this node a transposition of the tensor, whose axes have these labels."""
+    order = [labels.index(label) for label in wanted]
+    name = graph_defs.add_constant(graph, f"{node.name}/order", order, tf.int32, node.device)
+    _become(node, "Transpose", tensor, name)
+    node.attr["Tperm"].type = tf.int32.as_datatype_enum
+
+
+def _become(node: Any, operation: str, *inputs: str) -> None:
+    """Give a node another operation and inputs; it keeps its name, its type, and what it waits for."""
+    waits_for = [name for name in node.input if name.startswith("^")]
+    value_type = node.attr["T"].type
+    node.op = operation
+    node.input[:] = [*inputs, *waits_for]
+    for name in list(node.attr):
+        del node.attr[name]
+    node.attr["T"].type = value_type

@@ -1,0 +1,71 @@
+"""A child process that runs the converted model as a server does, to measure the GPU memory that one server takes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tftrt_runtime import log
+from tftrt_runtime.contract.errors import GPUOutOfMemory
+from tftrt_runtime.device import cuda
+from tftrt_runtime.device.messages import MeasureAnswer, MeasureRequest
+from tftrt_runtime.model import samples
+from tftrt_runtime.processes import child
+from tftrt_runtime.serve import limits, memory
+
+CALLS = 8  # in each of the threads
+
+
+def measure(request: MeasureRequest) -> MeasureAnswer:
+    """Load, run every batch size, then the largest one as often at a time as a server does.
+
+    Raises:
+        GPUOutOfMemory: the pool was too small.
+    """
+    limit = request.limit_mib
+    if limit is not None:
+        memory.reserve((limit,), os.environ)
+
+    import tensorflow as tf
+
+    try:
+        weights = _run(request)
+    except tf.errors.ResourceExhaustedError as error:
+        pool = "All that the device has free" if limit is None else f"A pool of {limit} MiB"
+        raise GPUOutOfMemory(f"{pool} is too little to run the converted model: {child.one_line(error)}") from error
+    peak = int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    log.event("convert", "Measured the pool", pool_mib=limit, weights=weights, peak=peak)
+    return MeasureAnswer(weights=weights, peak=peak, free=cuda.Cuda().free_and_total()[0])
+
+
+def _run(request: MeasureRequest) -> int:
+    """What the pool holds when all is loaded and nothing runs."""
+    import tensorflow as tf
+
+    from tftrt_runtime.serve import streams
+
+    (stream,) = streams.load(Path(request.model), (None,))
+
+    def answer(batch: samples.Batch) -> dict[str, Any]:
+        answers = stream({name: tf.constant(value) for name, value in batch.items()})
+        return {name: tensor.numpy() for name, tensor in answers.items()}
+
+    for size in request.batch_sizes:
+        answer(samples.batch(request.inputs, size, request.sample))
+    largest = samples.batch(request.inputs, max(request.batch_sizes), request.sample)
+    with ThreadPoolExecutor(limits.BATCHES_IN_FLIGHT) as threads:
+        list(threads.map(answer, [largest] * CALLS * limits.BATCHES_IN_FLIGHT))
+    return int(tf.config.experimental.get_memory_info("GPU:0")["current"])
+
+
+if __name__ == "__main__":
+    try:
+        child.answer(MeasureRequest, measure)
+    except SystemExit as ended:
+        # At once, without Python's and TensorFlow's cleaning up: what the device gets back is measured, and the sooner
+        # that is over, the less others have done to its memory meanwhile.
+        sys.stderr.flush()
+        os._exit(int(ended.code or 0))

@@ -1,0 +1,109 @@
+"""A SavedModel and its signatures. Imports TensorFlow: for child processes and the server only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tftrt_runtime.contract.artifact import Tensor
+from tftrt_runtime.contract.errors import NotAModel, SignatureNotFound
+from tftrt_runtime.model.dtypes import TRITON_NAMES
+from tftrt_runtime.processes.child import lacks_gpu_memory, one_line
+
+# What says something of the machine, not of the model: the device's memory, its libraries, its driver.
+MACHINE_FAULTS = (
+    MemoryError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.InternalError,
+    tf.errors.UnknownError,
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+)
+
+
+def load(folder: Path, uri: str) -> Any:
+    """The loaded SavedModel.
+
+    Raises:
+        NotAModel: TensorFlow cannot load it; its last error line is told.
+    """
+    try:
+        return tf.saved_model.load(str(folder))
+    except MACHINE_FAULTS:
+        raise
+    except Exception as error:  # TensorFlow raises nearly every kind here
+        if lacks_gpu_memory(error):
+            raise
+        raise NotAModel(
+            f"{uri} is no SavedModel that TensorFlow {tf.__version__} can load: {one_line(error)}"
+        ) from error
+
+
+def signature(loaded: Any, name: str, uri: str) -> Any:
+    """The function of this signature.
+
+    Raises:
+        SignatureNotFound: there is none; those that there are are listed.
+    """
+    names = sorted(loaded.signatures)
+    if name not in names:
+        there = f"it has {', '.join(names)}" if names else "it has none at all"
+        raise SignatureNotFound(f"{uri} has no signature {name!r}: {there}. Set spec.source.signature.")
+    return loaded.signatures[name]
+
+
+def inputs(function: Any, uri: str) -> tuple[Tensor, ...]:
+    """The signature's inputs by name, each with an open batch dimension.
+
+    Raises:
+        SignatureNotFound: one cannot be served in batches.
+    """
+    specs = function.structured_input_signature[1]
+    if not specs:
+        raise SignatureNotFound(f"The signature of {uri} takes no input, so there is nothing to serve.")
+    tensors = tuple(_tensor("input", name, specs[name], uri) for name in sorted(specs))
+    for tensor in tensors:
+        if not tensor.name.isidentifier():
+            raise SignatureNotFound(
+                f"Input {tensor.name!r} of {uri} has a name that TensorFlow {tf.__version__} cannot save again: export "
+                "the model with names of letters, digits and underscores, or freeze it and use format FrozenGraph."
+            )
+        if not specs[tensor.name].shape.rank or tensor.shape[0] != -1:
+            raise SignatureNotFound(
+                f"Input {tensor.name!r} of {uri} has shape {specs[tensor.name].shape}: its first dimension must be "
+                "open (None), for it is the batch that requests are collected in. Export the model with a batch "
+                "dimension."
+            )
+    return tensors
+
+
+def outputs(function: Any, uri: str) -> tuple[Tensor, ...]:
+    """The signature's outputs by name; the shape is () where TensorFlow does not know the rank.
+
+    Raises:
+        SignatureNotFound: one cannot be served in batches.
+    """
+    specs = function.structured_outputs
+    tensors = tuple(_tensor("output", name, specs[name], uri) for name in sorted(specs))
+    for tensor in tensors:
+        if specs[tensor.name].shape.rank == 0 or (tensor.shape and tensor.shape[0] != -1):
+            raise SignatureNotFound(
+                f"Output {tensor.name!r} of {uri} has shape {specs[tensor.name].shape}: its first dimension must be "
+                "open (None), so that each request of a batch gets its own part."
+            )
+    return tensors
+
+
+def _tensor(what: str, name: str, spec: Any, uri: str) -> Tensor:
+    """The tensor; its shape is () where TensorFlow does not know the rank."""
+    if not isinstance(spec, (tf.TensorSpec, tf.Tensor)):
+        raise SignatureNotFound(
+            f"The {what} {name!r} of {uri} is a {type(spec).__name__}; only dense tensors can be served."
+        )
+    dtype = TRITON_NAMES.get(spec.dtype.name)
+    if dtype is None:
+        raise SignatureNotFound(f"The {what} {name!r} of {uri} is of type {spec.dtype.name}, which cannot be served.")
+    shape = () if spec.shape.rank is None else tuple(-1 if size is None else size for size in spec.shape)
+    return Tensor(name=name, dtype=dtype, shape=shape)

@@ -1,0 +1,1 @@
+"""Child processes, and what the kernel tells of them."""

@@ -1,0 +1,91 @@
+"""What a parent and the child processes that ask models say to each other."""
+
+from typing import Optional
+
+from tftrt_runtime.contract.artifact import Batching, Sample, Tensor, Verification
+from tftrt_runtime.contract.spec import ShapeRange
+from tftrt_runtime.processes.message import Message
+from tftrt_runtime.report.data import Comparison, Graph
+
+REFERENCE = "reference-{}.npz"  # the unconverted model's answers, one file a batch
+
+
+class ComparisonData(Message):
+    """The user's data to compare the two models on, from `uri`, in `folder`."""
+
+    uri: str
+    folder: str
+
+
+class ReferenceRequest(Message):
+    """Leave the answers of the SavedModel in `source` in `references`, its graph for TensorBoard in `events`.
+
+    It is asked `data`, or made-up input where that is None; whether its items are independent is seen on the folder
+    `calibration` before that. `dynamic_shapes` is the profile strategy of the engines that come of it, where there is
+    one.
+    """
+
+    uri: str
+    source: str
+    signature: str
+    tensorflow: str
+    batch_sizes: tuple[int, ...]
+    input_shapes: dict[str, ShapeRange]
+    dynamic_shapes: Optional[str] = None
+    references: str
+    data: Optional[ComparisonData]
+    calibration: Optional[ComparisonData] = None
+    events: str
+
+
+class ReferenceAnswer(Message):
+    """The signature, and how it was asked; `kept` tells why its graph cannot be frozen, where it cannot.
+
+    `samples` are those of all sizes in the order of `shapes.distinct`, `sample` among them. `compared` counts the
+    batches whose answers were saved; `finite` are the outputs that were so for all samples. `tables`: it reads lookup
+    tables, which stay beside a frozen graph. `batching` is None where the largest batch is one item.
+    """
+
+    tensorflow: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    sample: Optional[Sample]
+    samples: tuple[Sample, ...]
+    compared: int
+    finite: tuple[str, ...]
+    kept: Optional[str]
+    tables: bool
+    batching: Optional[Batching]
+    graph: Graph
+
+
+class CheckRequest(Message):
+    """Load the SavedModel in `model` and compare its answers with those in `references`.
+
+    `exact`: they must be the same up to the order of sums. `engines`: each of its engines must hold all batch sizes, or
+    be the only one where `dynamic`. It is asked `samples` at all batch sizes, and must answer with numbers where the
+    output is one of `finite`. Its graph goes to `events`.
+    """
+
+    model: str
+    signature: str
+    references: str
+    compared: int
+    data: Optional[ComparisonData]
+    events: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    batch_sizes: tuple[int, ...]
+    samples: tuple[Sample, ...]
+    finite: tuple[str, ...] = ()
+    exact: bool
+    engines: bool
+    dynamic: bool = False
+
+
+class CheckAnswer(Message):
+    """How the answers compare, each output at each batch size; None where there was nothing to compare with."""
+
+    verification: Optional[Verification]
+    comparisons: tuple[Comparison, ...] = ()
+    graph: Graph
