@@ -18,6 +18,7 @@ from tftrt_runtime.storage import digest
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 MAX_FILES = 100_000
+_TAR_END_BYTES = 1 << 20  # more than what any tar fills its last record with
 _TYPE_BITS, _REGULAR = 0o170000, 0o100000
 
 # How files begin: the two of a zip, one of which is empty; gzip, bzip2 and xz, of which nothing but a tar is taken.
@@ -91,7 +92,9 @@ _DAMAGED = (
 
 
 def _damaged(uri: str, error: Exception) -> NotAModel:
-    return NotAModel(f"{uri} is no archive that can be read to its end: {error}.")
+    # tarfile goes on with what each way of reading it failed of.
+    first = next(iter(str(error).splitlines()), type(error).__name__)
+    return NotAModel(f"{uri} is no archive that can be read to its end: {first.rstrip(':.')}.")
 
 
 def _tar(archive: Path, uri: str) -> Iterator[tuple[str, IO[bytes]]]:
@@ -103,6 +106,9 @@ def _tar(archive: Path, uri: str) -> Iterator[tuple[str, IO[bytes]]]:
             if stream is None:
                 raise NotAModel(f"{uri} holds {member.name}, which is a link or a device; only files are unpacked.")
             yield member.name, stream
+        # The sum over all that was compressed comes last, behind the blocks that end a tar.
+        if opened.fileobj is not None:
+            opened.fileobj.read(_TAR_END_BYTES)
 
 
 def _zip(archive: Path, uri: str) -> Iterator[tuple[str, IO[bytes]]]:

@@ -6,7 +6,7 @@ import enum
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def picture(text: bytes) -> str:
     return ""
 
 
-_PICTURES = {
+_PICTURES: dict[str, Callable[[bytes], bool]] = {
     # Pixels may begin like a picture of this format, whose own mark is but three bytes, and do not end like one.
     "JPEG": lambda text: text.startswith(b"\xff\xd8\xff") and b"\xff\xd9" in text[-64:],
     "PNG": lambda text: text.startswith(b"\x89PNG\r\n\x1a\n"),

@@ -43,17 +43,17 @@ def whose(secret: Secret | None, role: Role, uri: str) -> str:
     scheme = uri.partition("://")[0]
     field = f"{_FIELDS[role]}.secretName"
     known = ", ".join(name for name in KNOWN[scheme] if name not in _PLACES)
-    if secret is not None:
-        used = ", ".join(name for name in secret.keys if name not in _PLACES)
-        if used:
-            return f"It was asked for with {used} of the Secret for the {role}: check them, and {field}; {HELP}."
-        if scheme != "az":  # where the node's identity may be let into the Secret's account
-            return f"It was asked for without credentials: the Secret for the {role} has none of {known}; {HELP}."
+    used = ", ".join(name for name in secret.keys if name not in _PLACES) if secret is not None else ""
+    if used:
+        return f"It was asked for with {used} of the Secret for the {role}: check them, and {field}; {HELP}."
     if unsigned(uri) != uri:
         return (
             "It was asked for with the signature in its query, which may have expired: sign it anew, or name a Secret "
             f"with {known} in {field}; {HELP}."
         )
+    # At Azure the node's identity may be let into the account that a Secret names.
+    if secret is not None and scheme != "az":
+        return f"It was asked for without credentials: the Secret for the {role} has none of {known}; {HELP}."
     if scheme in ("http", "https") or (scheme == "s3" and not _environment_knows_s3()):
         return f"It was asked for without credentials: name a Secret with {known} in {field}; {HELP}."
     return (

@@ -117,12 +117,14 @@ def version(info: Mapping[str, Any]) -> str:
 def _untrusted(error: Exception) -> CertificateNotTrusted | None:
     """The failure, where a certificate kept a request from its answer."""
     found = list(causes(error))
-    why = next((cause for cause in found if isinstance(cause, ssl.SSLCertVerificationError)), None)
-    if why is None:
+    faults = [cause for cause in found if isinstance(cause, ssl.SSLCertVerificationError)]
+    if not faults:
         return None
     host = next((told for cause in found if (told := _host(cause))), "the server")
+    # aiohttp's own error is such a one, too, and says nothing.
+    why = next((told for fault in faults if (told := getattr(fault, "verify_message", ""))), "it is not valid")
     return CertificateNotTrusted(
-        f"The certificate of {host} is not trusted: {why.verify_message.rstrip('.')}. Where an authority of your own "
+        f"The certificate of {host} is not trusted: {why.rstrip('.')}. Where an authority of your own "
         f"vouches for it, put that into the Secret as {AUTHORITY}, and the host into its key hosts; {HELP}."
     )
 
