@@ -228,6 +228,19 @@ def test_a_web_server_is_told_who_asks_and_the_keys_are_told_to_nobody(
     assert f"with {', '.join(keys)} of the Secret for the source" in ended.message
 
 
+def test_a_refusal_of_another_host_is_told_to_have_had_no_credentials(box: Box, authority: Authority) -> None:
+    with (
+        WebServer(b"", refuses=403, authority=authority).running("elsewhere") as elsewhere,
+        WebServer(b"", leads_to=f"{elsewhere.url}?sig=planted", authority=authority).running("model.zip") as server,
+    ):
+        secret(box, "source", {"token": "secret", "hosts": server.host, "ca.crt": authority.text})
+        box.spec["source"]["uri"] = server.url
+        ended = box.run("fetch")
+    assert (ended.code, ended.termination["reason"]) == (11, "SourceNotFound"), ended.log
+    assert f"It leads to {elsewhere.host}, which got no credentials" in ended.message
+    assert "planted" not in ended.message
+
+
 def test_what_is_not_there_is_told_apart_from_what_cannot_be_reached(box: Box, s3: ObjectStore) -> None:
     s3.secret(box, "source")
     for uri in ("s3://no-such-bucket/model", f"s3://{BUCKET}/no-such-key"):

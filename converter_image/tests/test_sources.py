@@ -15,7 +15,7 @@ from tests.box import Box, Ended
 from tests.object_store import BUCKET, ObjectStore, WebServer
 from tests.test_fetch_remote import fetched, tarred, zipped
 
-GRAPH = {"format": "FrozenGraph", "inputs": ["a:0"], "outputs": ["b:0"]}
+GRAPH: dict[str, Any] = {"format": "FrozenGraph", "inputs": ["a:0"], "outputs": ["b:0"]}
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from tftrt_runtime.steps.workspace import Fetched, Workspace
 from tftrt_runtime.storage.digest import FileDigest
 from tftrt_runtime.storage.secret import Role
 
+GRAPH: dict[str, Any] = {"format": "FrozenGraph", "inputs": ["a:0"], "outputs": ["b:0"]}
 FILES = ("saved_model.pb", "variables/variables.data", "variables/variables.index")
 Write = Callable[[str, bytes], None]
 Change = Callable[[Write, Callable[[str], None]], None]
@@ -178,8 +179,7 @@ def test_another_file_beside_a_frozen_graph_is_nothing_to_it(box: Box) -> None:
     folder.mkdir(parents=True)
     (folder / "frozen.pb").write_bytes(b"graph")
     (folder / "labels.txt").write_bytes(b"cat")
-    graph = {"format": "FrozenGraph", "inputs": ["a:0"], "outputs": ["b:0"]}
-    fetched(box, lambda: (folder / "labels.txt").unlink(), **graph)
+    fetched(box, lambda: (folder / "labels.txt").unlink(), **GRAPH)
     assert (box.workspace / "source" / "graph.pb").read_bytes() == b"graph"
 
 
@@ -193,8 +193,7 @@ def test_a_file_of_a_web_server_that_changes_between_its_pieces_is_not_mixed(box
                 server.content, server.tells = new, {header: "of the second"}
 
         server.before = change
-        graph = {"format": "FrozenGraph", "inputs": ["a:0"], "outputs": ["b:0"]}
         with pytest.raises(SourceUnavailable, match="changed while it was fetched"):
-            fetched(box, uri=server.url, **graph)
+            fetched(box, uri=server.url, **GRAPH)
         fetched(box)
         assert (box.workspace / "source" / "graph.pb").read_bytes() == new

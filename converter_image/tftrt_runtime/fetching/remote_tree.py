@@ -14,7 +14,17 @@ from tftrt_runtime.fetching.tree import Entry, Tree, changed
 from tftrt_runtime.storage import credentials, secret
 from tftrt_runtime.storage.digest import FileDigest
 from tftrt_runtime.storage.download import download
-from tftrt_runtime.storage.remote import WEB, Forbidden, NotThere, Remote, Unavailable, scheme_of, told, version
+from tftrt_runtime.storage.remote import (
+    WEB,
+    Forbidden,
+    NotThere,
+    Remote,
+    Unavailable,
+    led_to,
+    scheme_of,
+    told,
+    version,
+)
 from tftrt_runtime.storage.secret import Role
 
 UNNAMED = "file"  # what a web server's file is called here whose address ends in no name
@@ -112,6 +122,11 @@ def failure(error: Exception, address: str, role: Role) -> Failure:
     if isinstance(error, NotThere):
         return SourceNotFound(f"{uri} was not found: {error}. Correct the URI, or upload the files.")
     if isinstance(error, Forbidden):
+        if host := led_to(error, address):
+            return SourceNotFound(
+                f"{uri} may not be read: {error}. It leads to {host}, which got no credentials, as no host does that a "
+                "redirect leads to: name an address that it lets in."
+            )
         asked = credentials.whose(secret.read(role, scheme_of(uri)), role, address)
         return SourceNotFound(f"{uri} may not be read: {error}. {asked}")
     return SourceUnavailable(f"{uri} could not be fetched: {error}.")

@@ -141,12 +141,16 @@ def _member(loaded: Any, name: str, where: str) -> NDArray[Any]:
     return found
 
 
+# Of an array of Python objects, which is a pickle.
+_OF_TEXTS = "; save texts as arrays of fixed-width strings, or where they may end in NUL as TFRecord files"
+
+
 @contextmanager
 def _told_of_numpy(where: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        hint = "; save texts as arrays of fixed-width strings" if "object" in str(error).lower() else ""
+        hint = _OF_TEXTS if "object" in str(error).lower() else ""
         raise CalibrationDataUnfit(f"{where} cannot be read as numpy arrays{hint}: {error}") from error
 
 

@@ -129,6 +129,17 @@ def _untrusted(error: Exception) -> CertificateNotTrusted | None:
     )
 
 
+def led_to(error: Exception, address: str) -> str:
+    """The host that gave this answer, where a redirect of a web server led to another than was asked; else ""."""
+    from yarl import URL  # is loaded where there is a client
+
+    for cause in causes(error):
+        asked = getattr(getattr(cause, "request_info", None), "real_url", None)
+        if isinstance(asked, URL) and scheme_of(address) in WEB and asked.origin() != URL(address).origin():
+            return line_for(asked)
+    return ""
+
+
 def _host(error: BaseException) -> str:
     """The host that aiohttp did not connect to, or `requests`, for a Google token; "" where the error tells none."""
     from yarl import URL  # is loaded where there is a client
