@@ -18,6 +18,8 @@ _NPY, _ZIP, _GZIP = b"\x93NUMPY", b"PK\x03\x04", b"\x1f\x8b"
 _GZIP_BITS = 16 + zlib.MAX_WBITS  # zlib's own way to be told of gzip
 _HEAD_BYTES = 512  # enough of a compressed file for the first bytes in it, whatever name a gzip header has
 
+_PIECE_BYTES = 1 << 20
+
 # A record begins with its length in 8 bytes, and 4 of that one's checksum, which is CRC-32C, masked.
 _LENGTH_BYTES, _HEADER_BYTES = 8, 12
 _CRC_POLYNOMIAL, _CRC_MASK = 0x82F63B78, 0xA282EAD8
@@ -54,6 +56,22 @@ def kind(file: Path) -> Kind:
     if head.startswith(_NPY) or (head.startswith(_ZIP) and _holds_arrays(file)):
         return Kind.NUMPY
     return Kind.OTHER
+
+
+def is_whole(file: Path, kind: Kind) -> bool:
+    """Whether a file that is compressed goes on to its end: TensorFlow takes one that breaks off for one that ends."""
+    if kind not in (Kind.GZIP_RECORDS, Kind.ZLIB_RECORDS):
+        return True
+    inflater = zlib.decompressobj(_GZIP_BITS if kind is Kind.GZIP_RECORDS else zlib.MAX_WBITS)
+    try:
+        with file.open("rb") as reader:
+            while not inflater.eof and (piece := reader.read(_PIECE_BYTES)):
+                while piece and not inflater.eof:
+                    inflater.decompress(piece, _PIECE_BYTES)
+                    piece = inflater.unconsumed_tail
+    except zlib.error:
+        return False
+    return inflater.eof
 
 
 def arrays_of(loaded: Any) -> Iterable[str]:

@@ -37,6 +37,10 @@ def examples(file: Path, kind: Kind, where: str, inputs: Sequence[Tensor]) -> It
             yield here, {tensor.name: _feature(chosen[tensor.name], tensor, here)[np.newaxis] for tensor in inputs}
     except (tf.errors.OpError, DecodeError) as error:
         raise CalibrationDataUnfit(f"{where} cannot be read as a TFRecord file of tf.train.Example: {error}") from error
+    if not data_files.is_whole(file, kind):
+        raise CalibrationDataUnfit(
+            f"{where} cannot be read as a TFRecord file to its end: what is compressed in it breaks off."
+        )
 
 
 def _feature(feature: Any, tensor: Tensor, where: str) -> NDArray[Any]:

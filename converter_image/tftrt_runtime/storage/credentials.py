@@ -54,12 +54,21 @@ def whose(secret: Secret | None, role: Role, uri: str) -> str:
     # At Azure the node's identity may be let into the account that a Secret names.
     if secret is not None and scheme != "az":
         return f"It was asked for without credentials: the Secret for the {role} has none of {known}; {HELP}."
-    if scheme in ("http", "https") or (scheme == "s3" and not _environment_knows_s3()):
+    if scheme in ("http", "https") or (scheme == "s3" and _is_nobody_at_s3()):
         return f"It was asked for without credentials: name a Secret with {known} in {field}; {HELP}."
     return (
         "It was asked for with what the node's environment grants, if anything: have that let in, or name a Secret "
         f"with {known} in {field}; {HELP}."
     )
+
+
+def _is_nobody_at_s3() -> bool:
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return not _environment_knows_s3()
+    except BotoCoreError:  # it should know, and fails at it
+        return False
 
 
 # Where the spec has what a role is for.
