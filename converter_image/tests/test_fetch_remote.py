@@ -165,7 +165,7 @@ def test_a_secret_may_hold_an_authority_alone(box: Box, source: Path, authority:
         secret(box, "source", {"hosts": server.host, "ca.crt": authority.text})
         assert fetched(box, server.url)["sourceDigest"] == expected
     s3.upload(source, "model")
-    for key in s3.keys():
+    for key in s3.keys("model"):
         s3.client.put_object_acl(Bucket=BUCKET, Key=key, ACL="public-read")
     secret(box, "source", s3.place(s3.endpoint))
     assert fetched(box, f"s3://{BUCKET}/model")["sourceDigest"] == expected
