@@ -14,7 +14,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -176,7 +176,8 @@ class WebServer:
 
     `breaks`: how many of the first answers end in the middle. `authorization`: the header that it asks for.
     `authority`: who vouches for it; without one, it speaks plain HTTP. `leads_to`: where every request is sent on to,
-    with a cookie. `refuses`: the status of every answer.
+    with a cookie. `refuses`: the status of every answer. `tells`: further headers of its answers. `before`: is called
+    before each answer with content, with how many there were.
     """
 
     content: bytes
@@ -186,6 +187,8 @@ class WebServer:
     authority: Authority | None = None
     leads_to: str | None = None
     refuses: int | None = None
+    tells: dict[str, str] = field(default_factory=dict)
+    before: Callable[[int], None] = lambda _count: None
     requests: list[str] = field(default_factory=list)  # the Range of each GET, or "whole"
     headers: list[dict[str, str]] = field(default_factory=list)  # of every request
     paths: list[str] = field(default_factory=list)
@@ -240,12 +243,16 @@ class WebServer:
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
+                if body:
+                    told.before(len(told.requests))
                 asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")) if told.ranges else None
                 start, end = (int(asked[1]), int(asked[2]) + 1) if asked else (0, len(told.content))
                 piece = told.content[start:end]
                 self.send_response(206 if asked else 200)
                 self.send_header("Content-Length", str(len(piece)))
                 self.send_header("Accept-Ranges", "bytes" if told.ranges else "none")
+                for header, value in told.tells.items():
+                    self.send_header(header, value)
                 if asked:
                     self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(told.content)}")
                 self.end_headers()

@@ -168,6 +168,7 @@ def test_a_bucket_that_may_only_be_read_is_told_with_the_secret_to_look_at(box: 
         assert box.run("lookup").code == 0
         ended = box.run("publish")
     assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable"), ended.log
+    assert "with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY of the Secret for the artifacts" in ended.message
     assert "spec.artifacts.secretName" in ended.message
     assert s3.keys("tftrt") == []
     s3.secret(box, "artifacts")
@@ -242,6 +243,13 @@ def test_a_bucket_that_is_not_there_and_a_store_that_is_not_reached_are_told(box
     ended = box.run("lookup")
     assert (ended.code, ended.termination["reason"]) == (31, "StoreUnavailable")
     assert "cannot be reached" in ended.message
+
+
+def test_a_store_that_nobody_vouches_for_is_told_and_not_asked_again(box: Box, s3: ObjectStore) -> None:
+    (box.secrets / "artifacts" / "ca.crt").unlink()
+    for ended in (box.run("lookup"), box.run("publish"), pull(box)):
+        assert (ended.code, ended.termination["reason"]) == (27, "CertificateNotTrusted"), ended.log
+        assert f"The certificate of {s3.endpoint.removeprefix('https://')} is not trusted" in ended.message
 
 
 def test_a_manifest_of_another_artifact_is_not_pulled(box: Box, s3: ObjectStore) -> None:

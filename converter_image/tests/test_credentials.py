@@ -156,3 +156,42 @@ def test_what_the_environment_says_of_azure_does_not_win_over_a_secret(
     client = remote.open_remote("az://bucket/tftrt", "artifacts").filesystem
     assert client.service_client.account_name == "ofthesecret"
     assert (client.connection_string, client.account_key, client.sas_token) == (None, None, "sig=ours")
+
+
+@pytest.mark.parametrize(
+    ("uri", "keys", "told"),
+    [
+        ("s3://bucket/model", {"AWS_ENDPOINT_URL": "https://127.0.0.1:9"}, "without credentials: the Secret"),
+        ("az://bucket/model", {"AZURE_STORAGE_ACCOUNT": "account"}, "with what the node's environment grants"),
+        ("az://bucket/model", {"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_KEY": "YQ=="}, "with AZURE_STORAGE_KEY of"),
+        ("gs://bucket/model", {"key.json": "{}", "GOOGLE_ENDPOINT_URL": "https://127.0.0.1:9"}, "with key.json of the"),
+        ("gs://bucket/model", {}, "with what the node's environment grants"),
+        ("https://models.example.com/x", {"token": "a"}, "with token of the Secret for the artifacts: check them"),
+        (
+            "https://models.example.com/x?version=1",
+            {},
+            "without credentials: name a Secret with username, password, to",
+        ),
+        ("https://models.example.com/x?sv=1&sig=a", {}, "with the signature in its query, which may have expired"),
+    ],
+)
+def test_a_refusal_is_told_with_whose_credentials_were_used(
+    mounted: Path, uri: str, keys: dict[str, str], told: str
+) -> None:
+    if keys:
+        put(mounted, **keys)
+    said = credentials.whose(secret.read("artifacts", uri.partition("://")[0]), "artifacts", uri)
+    assert said.startswith(f"It was asked for {told}")
+    assert "docs/storage.md" in said
+
+
+def test_an_s3_uri_without_a_secret_is_asked_for_as_whom_the_environment_says(
+    mounted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    assert "without credentials: name a Secret" in credentials.whose(None, "source", "s3://bucket/model")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
+    assert "with what the node's environment grants" in credentials.whose(None, "source", "s3://bucket/model")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,8 @@ def example(**features: Any) -> bytes:
     return text
 
 
-def write(file: Path, *examples: bytes) -> None:
-    with tf.io.TFRecordWriter(str(file)) as writer:
+def write(file: Path, *examples: bytes, compression: str = "") -> None:
+    with tf.io.TFRecordWriter(str(file), compression) as writer:
         for text in examples:
             writer.write(text)
 
@@ -159,7 +161,17 @@ def test_less_than_one_batch_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_samples_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cat.jpg").write_bytes(b"")
-    assert "no file whose name ends in .npz, .npy or .tfrecord" in refusal(tmp_path, IMAGE)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "cats.csv").write_text("cat,1")
+    said = refusal(tmp_path, IMAGE)
+    assert "no file of samples, which are .npz, .npy or TFRecord files: it holds cat.jpg, labels/cats.csv." in said
+    for number in range(20):
+        (tmp_path / f"{number:02}.jpg").write_bytes(b"")
+    assert "09.jpg, ...." in refusal(tmp_path, IMAGE)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    assert "it holds nothing" in refusal(tmp_path, IMAGE)
 
 
 def test_an_unnamed_array_does_not_do_for_several_inputs(tmp_path: Path) -> None:
@@ -171,6 +183,164 @@ def test_an_unnamed_array_does_not_do_for_several_inputs(tmp_path: Path) -> None
 def test_broken_files_are_refused_by_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"something else entirely, and long enough to be read")
     assert f"{name} in the calibration data cannot be read" in refusal(tmp_path, IMAGE)
+
+
+TFRECORD_NAMES = [
+    "train-00000-of-00128",  # ImageNet
+    "examples-00000-of-00001.gz",  # TFX
+    "data_tfrecord-00000-of-00001.gz",
+    "pet_faces.record-00000-of-00010",  # object detection
+    "train.record",
+    "train00-2071.tfrec",  # Kaggle
+    "x.tfrecord.gz",
+    "x.TFRecords",
+    "part-r-00000",
+]
+
+
+@pytest.mark.parametrize("compression", ["", "GZIP", "ZLIB"])
+@pytest.mark.parametrize("name", TFRECORD_NAMES)
+def test_tfrecords_are_known_by_their_content_whatever_their_name(tmp_path: Path, name: str, compression: str) -> None:
+    for number, file in enumerate([name, f"{name}-again"]):
+        write(tmp_path / file, example(image=images(1, start=number).tobytes()), compression=compression)
+    (tmp_path / "notes.txt").write_text("Not samples, and longer than the head of a record is.")
+    assert firsts(list(data.batches(tmp_path, [IMAGE], 2))) == [[0, 1]]
+
+
+@pytest.mark.parametrize("name", ["x.tfrec", "x.tfrecord-00000-of-00010", "x.record", "x.tfrecord.gz"])
+def test_what_is_named_like_a_tfrecord_and_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"something else entirely, and long enough to be read")
+    assert f"{name} in the calibration data cannot be read as a TFRecord file" in refusal(tmp_path, IMAGE)
+    (tmp_path / name).write_bytes(gzip.compress(b"something else entirely, and long enough to be read"))
+    assert f"{name} in the calibration data cannot be read as a TFRecord file" in refusal(tmp_path, IMAGE)
+
+
+def test_a_compressed_tfrecord_that_breaks_off_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "x.tfrecord.gz", *[example(image=images(1).tobytes())] * 500, compression="GZIP")
+    whole = (tmp_path / "x.tfrecord.gz").read_bytes()
+    (tmp_path / "x.tfrecord.gz").write_bytes(whole[:-20])
+    assert "x.tfrecord.gz in the calibration data cannot be read as a TFRecord file" in refusal(tmp_path, IMAGE)
+
+
+def test_arrays_are_known_by_their_content_where_the_name_says_nothing(tmp_path: Path) -> None:
+    """As an address gives them that names no file."""
+    with (tmp_path / "a").open("wb") as file:
+        np.save(file, images(1))
+    with (tmp_path / "b").open("wb") as file:
+        np.savez(file, image=images(1, start=1))
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        archive.writestr("notes.txt", "Not samples.")
+    assert firsts(list(data.batches(tmp_path, [IMAGE], 2))) == [[0, 1]]
+
+
+def test_arrays_of_objects_and_other_files_beside_the_right_ones_are_left_aside(tmp_path: Path) -> None:
+    objects = np.array([{"license": "none"}], dtype=object)
+    np.savez(tmp_path / "a.npz", image=images(2), meta=objects, names=np.array(["a", None], dtype=object))
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("README.txt", "Not an array.")
+    assert firsts(list(data.batches(tmp_path, [IMAGE], 2))) == [[0, 1]]
+    np.savez(tmp_path / "a.npz", arr_0=images(2))
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("README.txt", "Not an array.")
+    assert firsts(list(data.batches(tmp_path, [IMAGE], 2))) == [[0, 1]], "it is the only array"
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ({"image.npy": b"no array"}, "The array 'image' of a.npz in the calibration data is none"),
+        ({"README.txt": b"no array"}, "has nothing for the input 'image': it has nothing"),
+        ({}, "has nothing for the input 'image': it has nothing"),
+    ],
+)
+def test_a_member_that_is_no_array_is_refused(tmp_path: Path, members: dict[str, bytes], told: str) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    assert told in refusal(tmp_path, IMAGE)
+
+
+@pytest.mark.parametrize("write_arrays", [np.savez, np.savez_compressed])
+def test_numbers_of_another_machines_order_are_the_same_numbers(tmp_path: Path, write_arrays: Any) -> None:
+    ids = np.arange(6, dtype=">i4").reshape(2, 3)
+    write_arrays(tmp_path / "a.npz", image=images(2).astype(">f4"), ids=ids, words=np.array(["ä", "b"], ">U1"))
+    (batch,) = data.batches(tmp_path, [IMAGE, IDS, WORDS], 2)
+    assert firsts([batch]) == [[0, 1]]
+    assert batch["ids"].tolist() == ids.tolist()
+    assert batch["words"].tolist() == ["ä".encode(), b"b"]
+    assert {array.dtype.byteorder for name, array in batch.items() if name != "words"} == {"="}
+
+
+def serialized(array: Any) -> bytes:
+    text: bytes = tf.io.serialize_tensor(tf.constant(array)).numpy()
+    return text
+
+
+OPEN = Tensor(name="open", dtype="FP32", shape=(-1, -1, -1))
+
+
+def test_a_serialized_tensor_is_what_it_was_made_of(tmp_path: Path) -> None:
+    """Also where the shape is open, which the tensor tells; and none of its head is taken for values."""
+    sample = np.arange(6, dtype=np.float32).reshape(2, 3)
+    features = {
+        "image": serialized(sample),
+        "ids": serialized(np.array([5, 6, 7], np.int32)),
+        "mask": serialized(np.array([False, True])),
+        "open": serialized(sample),
+    }
+    write(tmp_path / "a", example(**features))
+    (batch,) = data.batches(tmp_path, [IMAGE, IDS, MASK, OPEN], 1)
+    np.testing.assert_array_equal(batch["image"][0], sample)
+    np.testing.assert_array_equal(batch["open"][0], sample)
+    assert batch["ids"].tolist() == [[5, 6, 7]]
+    assert batch["mask"].tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize("value", [np.zeros((3, 2), np.float32), np.zeros((2, 3), np.float64), np.zeros(6, np.float32)])
+def test_a_serialized_tensor_that_does_not_fit_is_refused_with_what_it_is(tmp_path: Path, value: Any) -> None:
+    write(tmp_path / "a", example(image=serialized(value)))
+    told = f"the tensor for the input 'image' is {value.dtype} {list(value.shape)}, and a sample is float32 [2, 3]"
+    assert told in refusal(tmp_path, IMAGE)
+
+
+PICTURES = {
+    "JPEG": tf.io.encode_jpeg(np.zeros((8, 8, 3), np.uint8)).numpy(),
+    "PNG": tf.io.encode_png(np.zeros((8, 8, 3), np.uint8)).numpy(),
+    "GIF": b"GIF89a\x08\0\x08\0\0\0\0;",
+    "WebP": b"RIFF\x24\0\0\0WEBPVP8 ",
+    "BMP": b"BM\x0e\0\0\0" + bytes(8),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("shape", [(-1, -1), (-1, 8, 8, 3)])
+def test_a_picture_is_no_sample_of_its_pixels(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    write(tmp_path / "a", example(pixels=PICTURES[name]))
+    said = refusal(tmp_path, Tensor(name="pixels", dtype="UINT8", shape=shape))
+    assert f"are a {name} file, and it takes uint8 values: decode pictures before you write them" in said
+
+
+def test_pixels_that_begin_like_a_picture_are_pixels(tmp_path: Path) -> None:
+    pixels = b"\xff\xd8\xff" + bytes(189)
+    write(tmp_path / "a", example(pixels=pixels))
+    for shape in ((-1, -1), (-1, 8, 8, 3)):
+        (batch,) = data.batches(tmp_path, [Tensor(name="pixels", dtype="UINT8", shape=shape)], 1)
+        assert batch["pixels"].tobytes() == pixels
+
+
+def test_texts_of_fixed_width_that_a_model_does_not_take_are_told_to_end_in_no_nul(tmp_path: Path) -> None:
+    texts = np.array([b"a\0", b"b\0"])
+    np.save(tmp_path / "a.npy", texts)
+    (batch,) = data.batches(tmp_path, [WORDS], 2)
+    assert batch["words"].tolist() == [b"a", b"b"], "numpy itself cuts them"
+    assert "cannot end in NUL" in data.on_texts(tmp_path, batch)
+    assert "TFRecord" in data.on_texts(tmp_path, batch)
+    assert data.on_texts(tmp_path, {"image": images(1)}) == ""
+    (tmp_path / "a.npy").unlink()
+    write(tmp_path / "a.tfrecord", example(words=b"a\0"))
+    (batch,) = data.batches(tmp_path, [WORDS], 1)
+    assert batch["words"].tolist() == [b"a\0"]
+    assert data.on_texts(tmp_path, batch) == ""
 
 
 def test_a_pickle_is_never_run(tmp_path: Path) -> None:

@@ -136,13 +136,73 @@ def test_a_server_that_does_not_answer_is_a_passing_fault(box: Box, monkeypatch:
             open_tree(uri, "source")
 
 
-def test_a_server_that_nobody_vouches_for_is_a_passing_fault(box: Box, source: Path, authority: Authority) -> None:
+def untrusted(host: str) -> str:
+    return f"The certificate of {host} is not trusted: unable to get local issuer certificate."
+
+
+def test_a_server_that_nobody_vouches_for_is_for_the_user_to_mend(box: Box, source: Path, authority: Authority) -> None:
     with WebServer(tarred(source), authority=authority).running("model.tar.gz") as server:
         box.spec["source"]["uri"] = server.url
         ended = box.run("fetch")
-    assert (ended.code, ended.termination["reason"]) == (36, "SourceUnavailable"), ended.log
-    assert "certificate verify failed" in ended.message
-    assert "ca.crt" in ended.message
+        assert (ended.code, ended.termination["reason"]) == (27, "CertificateNotTrusted"), ended.log
+        assert ended.message.startswith(untrusted(server.host))
+        assert "into the Secret as ca.crt" in ended.message
+        assert "Trying again" not in ended.log
+
+
+def test_an_object_store_that_nobody_vouches_for_is_as_well(box: Box, source: Path, s3: ObjectStore) -> None:
+    box.spec["source"]["uri"] = f"s3://{BUCKET}/model"
+    place = s3.place(s3.endpoint)
+    secret(box, "source", KEYS | {name: place[name] for name in ("AWS_ENDPOINT_URL", "hosts")})
+    ended = box.run("fetch")
+    assert (ended.code, ended.termination["reason"]) == (27, "CertificateNotTrusted"), ended.log
+    assert ended.message.startswith(untrusted(place["hosts"]))
+
+
+def test_a_secret_may_hold_an_authority_alone(box: Box, source: Path, authority: Authority, s3: ObjectStore) -> None:
+    expected = fetched(box)["sourceDigest"]
+    with WebServer(tarred(source), authority=authority).running("model.tar.gz") as server:
+        secret(box, "source", {"hosts": server.host, "ca.crt": authority.text})
+        assert fetched(box, server.url)["sourceDigest"] == expected
+    s3.upload(source, "model")
+    for key in s3.keys("model"):
+        s3.client.put_object_acl(Bucket=BUCKET, Key=key, ACL="public-read")
+    secret(box, "source", s3.place(s3.endpoint))
+    assert fetched(box, f"s3://{BUCKET}/model")["sourceDigest"] == expected
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_an_answer_that_another_attempt_may_not_get_is_a_passing_fault(
+    box: Box, authority: Authority, status: int
+) -> None:
+    with WebServer(b"", refuses=status, authority=authority).running("model.zip") as server:
+        secret(box, "source", {"hosts": server.host, "ca.crt": authority.text})
+        box.spec["source"]["uri"] = server.url
+        ended = box.run("fetch")
+        assert (ended.code, ended.termination["reason"]) == (36, "SourceUnavailable"), ended.log
+        assert ended.message.startswith(f"{server.url} could not be fetched: {status}")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_says_whose_credentials_were_used(box: Box, authority: Authority, status: int) -> None:
+    def told(uri: str) -> str:
+        box.spec["source"]["uri"] = uri
+        ended = box.run("fetch")
+        assert (ended.code, ended.termination["reason"]) == (11, "SourceNotFound"), ended.log
+        assert ended.message.startswith(f"{uri.partition('?')[0]} may not be read: {status}")
+        assert "planted" not in ended.message
+        return ended.message
+
+    with WebServer(b"", refuses=status).running("model.zip") as server:
+        assert "without credentials: name a Secret with username, password, token in spec.source.secretName" in told(
+            server.url
+        )
+        signed = told(f"{server.url}?X-Amz-Signature=planted&X-Amz-Date=planted")
+        assert "with the signature in its query, which may have expired: sign it anew" in signed
+    with WebServer(b"", refuses=status, authority=authority).running("model.zip") as server:
+        keys = {"username": "planted", "password": "planted", "hosts": server.host, "ca.crt": authority.text}
+        secret(box, "source", keys)
+        assert "with username, password of the Secret for the source" in told(server.url)
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -167,7 +227,20 @@ def test_a_web_server_is_told_who_asks_and_the_keys_are_told_to_nobody(
         secret(box, "source", dict.fromkeys(keys, "wrong"))
         ended = box.run("fetch")
     assert (ended.code, ended.termination["reason"]) == (11, "SourceNotFound")
-    assert "Check the keys of the Secret" in ended.message
+    assert f"with {', '.join(keys)} of the Secret for the source" in ended.message
+
+
+def test_a_refusal_of_another_host_is_told_to_have_had_no_credentials(box: Box, authority: Authority) -> None:
+    with (
+        WebServer(b"", refuses=403, authority=authority).running("elsewhere") as elsewhere,
+        WebServer(b"", leads_to=f"{elsewhere.url}?sig=planted", authority=authority).running("model.zip") as server,
+    ):
+        secret(box, "source", {"token": "secret", "hosts": server.host, "ca.crt": authority.text})
+        box.spec["source"]["uri"] = server.url
+        ended = box.run("fetch")
+    assert (ended.code, ended.termination["reason"]) == (11, "SourceNotFound"), ended.log
+    assert f"It leads to {elsewhere.host}, which got no credentials" in ended.message
+    assert "planted" not in ended.message
 
 
 def test_what_is_not_there_is_told_apart_from_what_cannot_be_reached(box: Box, s3: ObjectStore) -> None:

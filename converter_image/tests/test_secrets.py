@@ -18,7 +18,7 @@ from tests.object_store import WebServer, secret
 from tests.planted import ACCOUNT_KEY, leaked
 from tests.test_bucket_store import pull, run
 from tests.test_publish import DIGEST, prepare
-from tftrt_runtime.contract.errors import Failure, NotAModel, SecretUnfit, SourceNotFound
+from tftrt_runtime.contract.errors import CertificateNotTrusted, Failure, NotAModel, SecretUnfit, SourceNotFound
 from tftrt_runtime.contract.told_uri import told_text
 from tftrt_runtime.fetching.trees import open_tree
 
@@ -165,6 +165,8 @@ def test_a_host_that_another_authority_vouches_for_gets_nothing(
     uri, keys = kind(server)
     for more in ({}, {"ca.crt": Authority(tmp_path / "other").text}):
         failure = asked(uri, keys | {"hosts": server.host} | more)
+        assert isinstance(failure, CertificateNotTrusted)
+        assert f"The certificate of {server.host} is not trusted" in failure.message
         assert "ca.crt" in failure.message
     assert server.headers == []
 

@@ -31,6 +31,52 @@ def test_a_fingerprint_never_changes_for_the_same_inputs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("https://models.example.com/resnet50.zip", "518d88019f68fe457027b79bfee9efe1"),
+        ("https://models.example.com/download?file=resnet50.zip&version=3", "c31dee22ad0ae607255327ad4eeaf93a"),
+        ("http://models.example.com/model.zip?token=abc", "a917d915b424f49acf85ba599d7ec61f"),
+        ("https://tfhub.dev/google/x/5?tf-hub-format=compressed", "d71cc2361cb1e44bf1969aa526f9713f"),
+        ("https://models.example.com/model.zip?signature=serving&expires=never", "c821b048bf1ee39ac8123e05934eac31"),
+        ("https://models.example.com/model.zip?sig=a", "a600977068418542bbbd653194bff8fc"),
+        ("s3://models/what?X-Amz-Signature=1/3", "fb9b1cc98cb3b69dd8271aca7ab0831c"),
+    ],
+)
+def test_a_query_that_is_no_signature_says_which_file_it_is(uri: str, expected: str) -> None:
+    """Golden as well: they are what they were when all of a query made a fingerprint."""
+    assert fingerprint(engine_inputs(trtmodel(source={"uri": uri}).spec, TRITON)) == expected
+
+
+AMAZON = (
+    "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={0}%2Fs3&X-Amz-Date={0}&X-Amz-Expires=3600&X-Amz-Signature={0}"
+)
+SIGNED = [
+    f"{AMAZON}&X-Amz-SignedHeaders=host&X-Amz-Security-Token={{0}}",
+    "x%2Damz%2dsignature={0}&X-AMZ-DATE={0}",
+    "X-Goog-Algorithm=GOOG4&X-Goog-Credential={0}&X-Goog-Date={0}&X-Goog-Expires=9&X-Goog-SignedHeaders=host&X-Goog-Signature={0}",
+    "sv=2024-11-04&st={0}&se={0}&sr=b&sp=r&sip={0}&spr=https&skoid={0}&sktid={0}&skt={0}&ske={0}&sks=b&skv=1&sig={0}%3D",
+    "AWSAccessKeyId={0}&Signature={0}&Expires={0}&x-amz-security-token={0}",
+    "GoogleAccessId=me&Expires={0}&Signature={0}",
+    "Policy={0}&Signature={0}&Key-Pair-Id=K1",
+    "OSSAccessKeyId={0}&Expires={0}&Signature={0}&security-token={0}",
+    "x-oss-signature-version=OSS4&x-oss-credential={0}&x-oss-date={0}&x-oss-expires={0}&x-oss-signature={0}",
+    "q-sign-algorithm=sha1&q-ak={0}&q-sign-time={0}&q-key-time={0}&q-header-list=host&q-url-param-list=&q-signature={0}",
+]
+
+
+@pytest.mark.parametrize("query", SIGNED)
+def test_an_address_that_is_signed_again_is_the_same_source_and_the_same_calibration_data(query: str) -> None:
+    def inputs(signature: str, version: str = "1") -> EngineInputs:
+        uri = f"https://models.example.com/model.zip?versionId={version}&{query.format(signature)}"
+        conversion = {"precision": "INT8", "calibration": {"uri": uri}}
+        return engine_inputs(trtmodel(source={"uri": uri}, conversion=conversion).spec, TRITON)
+
+    assert fingerprint(inputs("of-today")) == fingerprint(inputs("of-tomorrow"))
+    assert inputs("of-today").source_uri == "https://models.example.com/model.zip?versionId=1"
+    assert fingerprint(inputs("of-today")) != fingerprint(inputs("of-today", version="2"))
+
+
+@pytest.mark.parametrize(
     ("one", "other"),
     [
         ({"conversion": {"maxWorkspaceSize": "4G"}}, {"conversion": {"maxWorkspaceSize": 4000000000}}),

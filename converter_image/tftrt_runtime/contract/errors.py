@@ -127,6 +127,12 @@ class SecretUnfit(Failure):
     code = 26
 
 
+class CertificateNotTrusted(Failure):
+    """No authority that is trusted here vouches for a server, or not for this host, or not at this time."""
+
+    code = 27
+
+
 class Internal(Failure):
     """Something that nobody foresaw."""
 

@@ -2,22 +2,23 @@
 
 - `.npz`: an array [samples, ...] for each input, by the input's name.
 - `.npy`: an array [samples, ...], for models with a single input.
-- TFRecord (a name that ends in `.tfrecord` or `.tfrecords`, or a shard's such as `x.tfrecord-00000-of-00010`): a
-  `tf.train.Example` for each sample, a feature for each input by its name. A float or int64 list holds the sample's
-  values in row-major order; a bytes list holds the texts of a BYTES input, else one string of the values' raw
-  little-endian bytes. A dimension that the signature leaves open follows from the number of values.
+- TFRecord, plain or compressed by gzip or zlib: a `tf.train.Example` for each sample, a feature for each input by its
+  name. A float or int64 list holds the sample's values in row-major order; a bytes list holds the texts of a BYTES
+  input, else one string: what `tf.io.serialize_tensor` gives, or the values' raw little-endian bytes. A dimension that
+  the signature leaves open follows from the number of values.
 
-What has another name, such as labels, is left aside, and so are files of other kinds. A model with a single input also
-takes the only array of an `.npz` and the only feature of an example, whatever its name.
+A file is what its name or, where that says nothing, its content says (`data_files`). What has another name, such as
+labels, is left aside, and so are files of other kinds. A model with a single input also takes the only array of an
+`.npz` and the only feature of an example, whatever its name.
 """
 
 from __future__ import annotations
 
-import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ from numpy.typing import NDArray
 
 from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit
+from tftrt_runtime.model import data_files
+from tftrt_runtime.model.data_files import Kind
 from tftrt_runtime.model.dtypes import numpy_type
+from tftrt_runtime.model.examples import examples
+from tftrt_runtime.model.fitting import UNNAMED, chosen_for, expect_finite, fits, shape_told, some
 from tftrt_runtime.model.samples import Batch
-
-TFRECORD = re.compile(r".+\.tfrecords?(-\d+-of-\d+)?")
-TOLD_NAMES = 10
 
 
 def batches(
@@ -89,19 +91,22 @@ def _of_one_shape(pieces: Iterable[tuple[str, Batch]]) -> Iterator[tuple[str, Ba
 
 def _pieces(folder: Path, inputs: Sequence[Tensor], what: str) -> Iterator[tuple[str, Batch]]:
     """Any number of samples at a time, as they lie in the files, with the place they came from for messages."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     empty = True
-    for file in sorted(folder.rglob("*")):
+    for file in files:
         where = f"{file.relative_to(folder)} in the {what} data"
-        if file.suffix in {".npz", ".npy"} and file.is_file():
+        kind = data_files.kind(file)
+        if kind is Kind.NUMPY:
             yield where, _arrays(file, where, inputs)
-        elif TFRECORD.fullmatch(file.name) and file.is_file():
-            yield from _examples(file, where, inputs)
+        elif kind is not Kind.OTHER:
+            yield from examples(file, kind, where, inputs)
         else:
             continue
         empty = False
     if empty:
         raise CalibrationDataUnfit(
-            f"The {what} data has no file whose name ends in .npz, .npy or .tfrecord: give at least one."
+            f"The {what} data has no file of samples, which are .npz, .npy or TFRecord files: it holds "
+            f"{some(str(file.relative_to(folder)) for file in files) or 'nothing'}. Give at least one, unpacked."
         )
 
 
@@ -111,15 +116,16 @@ def _samples(batch: Batch) -> int:
 
 def _arrays(file: Path, where: str, inputs: Sequence[Tensor]) -> Batch:
     """The samples of a numpy file."""
-    try:
+    with _told_of_numpy(where):
         # Not into memory at once, and never as a pickle, which would run whatever it says.
         loaded = np.load(file, mmap_mode="r", allow_pickle=False)
-        # The array of an .npy has no name.
-        found = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        hint = "; save texts as arrays of fixed-width strings" if "object" in str(error).lower() else ""
-        raise CalibrationDataUnfit(f"{where} cannot be read as numpy arrays{hint}: {error}") from error
-    chosen = _chosen(found, inputs, where)
+    if isinstance(loaded, np.ndarray):
+        chosen = chosen_for({UNNAMED: loaded}, inputs, where)
+    else:
+        with loaded:
+            names = chosen_for({name: name for name in data_files.arrays_of(loaded)}, inputs, where)
+            # The others are left aside unread: they may be such as are not read at all.
+            chosen = {name: _member(loaded, member, where) for name, member in names.items()}
     batch = {tensor.name: _array(chosen[tensor.name], tensor, where) for tensor in inputs}
     if len({len(array) for array in batch.values()}) > 1:
         counts = ", ".join(f"{name!r} has {len(array)}" for name, array in batch.items())
@@ -127,11 +133,32 @@ def _arrays(file: Path, where: str, inputs: Sequence[Tensor]) -> Batch:
     return batch
 
 
+def _member(loaded: Any, name: str, where: str) -> NDArray[Any]:
+    with _told_of_numpy(f"The array {name!r} of {where}"):
+        found = loaded[f"{name}.npy"]
+    if not isinstance(found, np.ndarray):
+        raise CalibrationDataUnfit(f"The array {name!r} of {where} is none: write the file with numpy.savez.")
+    return found
+
+
+# Of an array of Python objects, which is a pickle.
+_OF_TEXTS = "; save texts as arrays of fixed-width strings, or where they may end in NUL as TFRecord files"
+
+
+@contextmanager
+def _told_of_numpy(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        hint = _OF_TEXTS if "object" in str(error).lower() else ""
+        raise CalibrationDataUnfit(f"{where} cannot be read as numpy arrays{hint}: {error}") from error
+
+
 def _array(found: NDArray[Any], tensor: Tensor, where: str) -> NDArray[Any]:
-    """An array of samples as the input takes it."""
+    """An array of samples as the input takes it, which may have lain in the file in another machine's order."""
     kind = numpy_type(tensor.dtype)
     texts = kind == np.object_
-    if not (found.dtype.kind in "SU" if texts else found.dtype == kind):
+    if not (found.dtype.kind in "SU" if texts else found.dtype.newbyteorder("=") == kind):
         raise CalibrationDataUnfit(
             f"{where}: samples for the input {tensor.name!r} are {found.dtype}, and it takes "
             f"{'strings' if texts else kind}: save them as such, prepared as for the model."
@@ -140,105 +167,25 @@ def _array(found: NDArray[Any], tensor: Tensor, where: str) -> NDArray[Any]:
     if found.ndim != 1 + len(wanted):
         raise CalibrationDataUnfit(
             f"{where}: the array for the input {tensor.name!r} has shape {list(found.shape)}, and a sample has "
-            f"{_told(wanted)}: give it a first dimension that counts the samples."
+            f"{shape_told(wanted)}: give it a first dimension that counts the samples."
         )
-    if not _fits(found.shape[1:], wanted):
+    if not fits(found.shape[1:], wanted):
         raise CalibrationDataUnfit(
             f"{where}: samples for the input {tensor.name!r} have shape {list(found.shape[1:])}, and it takes "
-            f"{_told(wanted)}."
+            f"{shape_told(wanted)}."
         )
     if texts:
         encoded = np.char.encode(found, "utf-8") if found.dtype.kind == "U" else found
         return encoded.astype(np.object_)
-    return _finite(np.asarray(found), tensor, where)
+    return expect_finite(np.asarray(found, kind), tensor, where)
 
 
-def _examples(file: Path, where: str, inputs: Sequence[Tensor]) -> Iterator[tuple[str, Batch]]:
-    """The samples of a TFRecord file, one at a time."""
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError
-
-    try:
-        # Unlike a Dataset this runs no operation, and so starts no device.
-        for index, record in enumerate(tf.compat.v1.io.tf_record_iterator(str(file))):
-            here = f"Example {index} of {where}"
-            chosen = _chosen(tf.train.Example.FromString(record).features.feature, inputs, here)
-            yield here, {tensor.name: _feature(chosen[tensor.name], tensor, here)[np.newaxis] for tensor in inputs}
-    except (tf.errors.OpError, DecodeError) as error:
-        raise CalibrationDataUnfit(f"{where} cannot be read as a TFRecord file of tf.train.Example: {error}") from error
-
-
-def _feature(feature: Any, tensor: Tensor, where: str) -> NDArray[Any]:
-    """One sample of the input, without the batch's dimension."""
-    kind = numpy_type(tensor.dtype)
-    form = feature.WhichOneof("kind")
-    values: list[Any] = list(getattr(feature, form).value) if form else []
-    made: NDArray[Any]
-    if kind == np.object_:
-        if form != "bytes_list":
-            raise _unlike(form, tensor, where)
-        made = np.array(values, dtype=np.object_)
-    elif form == "bytes_list":
-        if len(values) != 1 or len(values[0]) % kind.itemsize:
-            raise CalibrationDataUnfit(
-                f"{where}: the bytes for the input {tensor.name!r} are not one string of {kind} values as they lie in "
-                "memory: decode pictures before you write them."
-            )
-        made = np.frombuffer(values[0], kind.newbyteorder("<")).astype(kind)
-    else:
-        # A float list is float32 whatever went in, and an int64 list holds whole numbers of any size.
-        if form != ("float_list" if kind.kind == "f" else "int64_list"):
-            raise _unlike(form, tensor, where)
-        wide = np.array(values, np.float32 if kind.kind == "f" else np.int64)
-        made = wide.astype(kind)
-        if kind.kind != "f" and not np.array_equal(made.astype(np.int64), wide):
-            raise CalibrationDataUnfit(f"{where}: a number for the input {tensor.name!r} is none that {kind} can hold.")
-    return _finite(_shaped(made, tensor, where), tensor, where)
-
-
-def _shaped(flat: NDArray[Any], tensor: Tensor, where: str) -> NDArray[Any]:
-    wanted = tensor.shape[1:]
-    known = prod(length for length in wanted if length >= 0)
-    if wanted.count(-1) > 1:
-        raise CalibrationDataUnfit(
-            f"{where}: the input {tensor.name!r} takes {_told(wanted)}, whose open dimensions a list of values does "
-            "not tell: give the samples as .npz."
-        )
-    if flat.size != known if -1 not in wanted else flat.size % known:
-        raise CalibrationDataUnfit(
-            f"{where}: the sample for the input {tensor.name!r} has {flat.size} values, and it takes {_told(wanted)}."
-        )
-    return flat.reshape(wanted)
-
-
-def _chosen(found: Mapping[str, Any], inputs: Sequence[Tensor], where: str) -> dict[str, Any]:
-    """What was found for each input, by the input's name."""
-    if len(inputs) == len(found) == 1:
-        return {inputs[0].name: next(iter(found.values()))}
-    missing = [tensor.name for tensor in inputs if tensor.name not in found]
-    if missing:
-        told = ", ".join(map(repr, sorted(found)[:TOLD_NAMES])) if set(found) - {""} else "a single unnamed array"
-        raise CalibrationDataUnfit(
-            f"{where} has nothing for the input {missing[0]!r}: it has {told or 'nothing'}. Name each array or feature "
-            "as the model's input is."
-        )
-    return {tensor.name: found[tensor.name] for tensor in inputs}
-
-
-def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
-    return all(open_or_length in {-1, length} for length, open_or_length in zip(shape, wanted))
-
-
-def _finite(array: NDArray[Any], tensor: Tensor, where: str) -> NDArray[Any]:
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise CalibrationDataUnfit(f"{where}: a sample for the input {tensor.name!r} has a value that is not finite.")
-    return array
-
-
-def _unlike(form: str | None, tensor: Tensor, where: str) -> CalibrationDataUnfit:
-    has = f"a {form.replace('_', ' ')}" if form else "an empty feature"
-    return CalibrationDataUnfit(f"{where} has {has} for the input {tensor.name!r}, which takes {tensor.dtype}.")
-
-
-def _told(shape: Sequence[int]) -> str:
-    return f"[{', '.join('any' if length < 0 else str(length) for length in shape)}]"
+def on_texts(folder: Path, batch: Batch) -> str:
+    """What may be wrong with texts that a model does not take, to follow what it says of them; nothing, if nothing."""
+    texts = any(array.dtype == np.object_ for array in batch.values())
+    if not texts or not any(data_files.kind(file) is Kind.NUMPY for file in folder.rglob("*") if file.is_file()):
+        return ""
+    return (
+        ". Texts in numpy arrays are of fixed width and cannot end in NUL, as serialized messages and other binary "
+        "texts may: give those as TFRecord files"
+    )

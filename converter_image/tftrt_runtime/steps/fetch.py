@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from tftrt_runtime import log
 from tftrt_runtime.contract.errors import DigestMismatch, NotAModel, StoreUnavailable
 from tftrt_runtime.contract.spec import JobSpec
-from tftrt_runtime.fetching import archives, models
+from tftrt_runtime.fetching import archives, contents, models
 from tftrt_runtime.fetching.budget import Budget
-from tftrt_runtime.fetching.trees import Entry, Tree, open_tree
+from tftrt_runtime.fetching.tree import Entry, Tree, expect_unchanged
+from tftrt_runtime.fetching.trees import open_tree
 from tftrt_runtime.steps.workspace import Fetched, Workspace
 from tftrt_runtime.storage import digest
 from tftrt_runtime.storage.digest import FileDigest
@@ -78,25 +78,42 @@ def source(uri: str, workspace: Workspace, opened: Open) -> str:
 
 
 def _source(tree: Tree, frozen: bool, workspace: Workspace, budget: Budget) -> list[FileDigest]:
-    if tree.single and archives.is_archive(tree.entries[0].path.name):
-        with _unpacked(tree, workspace, budget) as folder:
-            paths = [PurePosixPath(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
-            if frozen:
-                _move(folder / models.frozen_graph(tree.uri, paths), workspace.source / models.GRAPH)
-            else:
-                _move(folder / models.saved_model_folder(tree.uri, paths, nested=True), workspace.source)
-        return _digests(workspace.source)
-    if frozen:
-        path = models.frozen_graph(tree.uri, [entry.path for entry in tree.entries])
-        (entry,) = [entry for entry in tree.entries if entry.path == path]
-        return _copy(tree, [(entry, PurePosixPath(models.GRAPH))], workspace.source, budget)
     if tree.single:
-        raise NotAModel(
-            f"{tree.uri} is a file; a SavedModel is a folder with a {models.SAVED_MODEL} in it, or an archive of one "
-            f"({', '.join(archives.SUFFIXES)})."
-        )
-    models.saved_model_folder(tree.uri, [entry.path for entry in tree.entries], nested=False)
+        return _file(tree, frozen, workspace, budget)
+    paths = [entry.path for entry in tree.entries]
+    if frozen:
+        return _graph(tree, models.frozen_graph(tree.uri, paths), workspace, budget)
+    models.saved_model_folder(tree.uri, paths)
     return _copy(tree, [(entry, entry.path) for entry in tree.entries], workspace.source, budget)
+
+
+def _file(tree: Tree, frozen: bool, workspace: Workspace, budget: Budget) -> list[FileDigest]:
+    """Copy a frozen graph, or what is in an archive; where the name of the file does not tell, its content does."""
+    (entry,) = tree.entries
+    name = entry.path.name
+    if frozen and entry.path.suffix == ".pb":
+        return _graph(tree, models.frozen_graph(tree.uri, [entry.path]), workspace, budget)
+    models.expect_no_other_kind(tree.uri, name)
+    with tempfile.TemporaryDirectory(prefix="file-", dir=workspace.root) as place:
+        _copy(tree, [(entry, entry.path)], Path(place), budget)
+        file = Path(place, name)
+        with file.open("rb") as reader:
+            head = reader.read(archives.HEAD_BYTES)
+        contents.expect_a_model(tree.uri, name, head)
+        if archives.is_archive(name, head):
+            return _unpacked(tree, frozen, file, workspace, budget)
+        if not frozen:
+            raise NotAModel(
+                f"{tree.uri} is a file; a SavedModel is a folder with a {models.SAVED_MODELS[0]} in it, or an archive "
+                f"of one ({', '.join(archives.SUFFIXES)})."
+            )
+        _move(file, workspace.source / models.GRAPH)
+    return _digests(workspace.source)
+
+
+def _graph(tree: Tree, path: PurePosixPath, workspace: Workspace, budget: Budget) -> list[FileDigest]:
+    (entry,) = [entry for entry in tree.entries if entry.path == path]
+    return _copy(tree, [(entry, PurePosixPath(models.GRAPH))], workspace.source, budget)
 
 
 def _data(tree: Tree, target: Path, budget: Budget) -> list[FileDigest]:
@@ -105,7 +122,11 @@ def _data(tree: Tree, target: Path, budget: Budget) -> list[FileDigest]:
 
 
 def _copy(tree: Tree, entries: list[tuple[Entry, PurePosixPath]], target: Path, budget: Budget) -> list[FileDigest]:
-    """Copy the entries to their places below `target`."""
+    """Copy the entries to their places below `target`, all of one version.
+
+    Raises:
+        SourceUnavailable: somebody wrote to the tree meanwhile.
+    """
     budget.expect(tree.uri, sum(entry.size or 0 for entry, _ in entries))
 
     def one(item: tuple[Entry, PurePosixPath]) -> FileDigest:
@@ -114,20 +135,23 @@ def _copy(tree: Tree, entries: list[tuple[Entry, PurePosixPath]], target: Path, 
         return copied.model_copy(update={"path": str(path)})
 
     with log.timed("fetch", "Copied", uri=tree.uri, files=len(entries)), ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
-        return list(threads.map(one, entries))
+        copied = list(threads.map(one, entries))
+    expect_unchanged(tree, [entry for entry, _ in entries])
+    return copied
 
 
-@contextlib.contextmanager
-def _unpacked(tree: Tree, workspace: Workspace, budget: Budget) -> Iterator[Path]:
-    """A folder with the archive's files, for a while; on the workspace's disk, so that they can be moved."""
-    (entry,) = tree.entries
-    with tempfile.TemporaryDirectory(prefix="archive-", dir=workspace.root) as place:
-        archive, folder = Path(place, entry.path.name), Path(place, "files")
-        _copy(tree, [(entry, entry.path)], Path(place), budget)
-        folder.mkdir()
-        with log.timed("fetch", "Unpacked", uri=tree.uri):
-            archives.unpack(archive, tree.uri, folder, budget)
-        yield folder
+def _unpacked(tree: Tree, frozen: bool, archive: Path, workspace: Workspace, budget: Budget) -> list[FileDigest]:
+    """Unpack the model in an archive, beside which there is room on the workspace's disk for a while."""
+    folder = archive.with_name(f"{archive.name}.files")
+    folder.mkdir()
+    with log.timed("fetch", "Unpacked", uri=tree.uri):
+        archives.unpack(archive, tree.uri, folder, budget)
+    paths = [PurePosixPath(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
+    if frozen:
+        _move(folder / models.frozen_graph(tree.uri, paths), workspace.source / models.GRAPH)
+    else:
+        _move(folder / models.saved_model_in_archive(tree.uri, paths), workspace.source)
+    return _digests(workspace.source)
 
 
 def _move(path: Path, target: Path) -> None:

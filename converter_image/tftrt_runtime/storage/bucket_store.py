@@ -18,13 +18,14 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from tftrt_runtime import log
 from tftrt_runtime.contract.artifact import BUILDS, MANIFEST, File, Manifest, expect_identity, parse_manifest
 from tftrt_runtime.contract.errors import StoreUnavailable
-from tftrt_runtime.storage import digest, files
+from tftrt_runtime.storage import credentials, digest, files, secret
 from tftrt_runtime.storage.download import download
-from tftrt_runtime.storage.remote import Forbidden, NotThere, Remote, Unavailable, open_remote, told
+from tftrt_runtime.storage.remote import Forbidden, NotThere, Remote, Unavailable, open_remote, scheme_of, told
 from tftrt_runtime.storage.store import MakeManifest
 
 FILES_AT_A_TIME = 8
 ATTEMPTS = 5
+_ROLE: secret.Role = "artifacts"
 
 Answer = TypeVar("Answer")
 
@@ -34,7 +35,7 @@ class BucketStore:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._remote: Remote = self._write(lambda: open_remote(uri, "artifacts"))
+        self._remote: Remote = self._write(lambda: open_remote(uri, _ROLE))
 
     def uri(self, product: str) -> str:
         """The URI of a product's artifact."""
@@ -178,9 +179,8 @@ class BucketStore:
                 with attempt, told():
                     return request()
         except Forbidden as error:
-            raise StoreUnavailable(
-                f"The store {self._uri} refuses: {error}. Check the Secret that spec.artifacts.secretName names."
-            ) from error
+            asked = credentials.whose(secret.read(_ROLE, scheme_of(self._uri)), _ROLE, self._uri)
+            raise StoreUnavailable(f"The store {self._uri} refuses: {error}. {asked}") from error
         except Unavailable as error:
             raise StoreUnavailable(f"The store {self._uri} cannot be reached: {error}.") from error
         raise AssertionError("the last attempt raises")

@@ -19,7 +19,8 @@ from typing import Any
 from yarl import URL
 
 from tftrt_runtime.contract.errors import SecretUnfit
-from tftrt_runtime.storage.secret import HELP, Keys, Role, Secret
+from tftrt_runtime.contract.told_uri import unsigned
+from tftrt_runtime.storage.secret import HELP, KNOWN, Keys, Role, Secret
 
 
 def options(secret: Secret | None, role: Role, scheme: str) -> dict[str, Any]:
@@ -35,6 +36,50 @@ def options(secret: Secret | None, role: Role, scheme: str) -> dict[str, Any]:
         if what and not is_one(value):
             raise SecretUnfit(f"{name} in the Secret for the {role} is no {what}; {HELP}.")
     return _OPTIONS[scheme](secret.keys, role)
+
+
+def whose(secret: Secret | None, role: Role, uri: str) -> str:
+    """Who asked for a URI that was refused, and what may be done about it."""
+    scheme = uri.partition("://")[0]
+    field = f"{_FIELDS[role]}.secretName"
+    known = ", ".join(name for name in KNOWN[scheme] if name not in _PLACES)
+    used = ", ".join(name for name in secret.keys if name not in _PLACES) if secret is not None else ""
+    if used:
+        return f"It was asked for with {used} of the Secret for the {role}: check them, and {field}; {HELP}."
+    if unsigned(uri) != uri:
+        return (
+            "It was asked for with the signature in its query, which may have expired: sign it anew, or name a Secret "
+            f"with {known} in {field}; {HELP}."
+        )
+    # At Azure the node's identity may be let into the account that a Secret names.
+    if secret is not None and scheme != "az":
+        return f"It was asked for without credentials: the Secret for the {role} has none of {known}; {HELP}."
+    if scheme in ("http", "https") or (scheme == "s3" and _is_nobody_at_s3()):
+        return f"It was asked for without credentials: name a Secret with {known} in {field}; {HELP}."
+    return (
+        "It was asked for with what the node's environment grants, if anything: have that let in, or name a Secret "
+        f"with {known} in {field}; {HELP}."
+    )
+
+
+def _is_nobody_at_s3() -> bool:
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return not _environment_knows_s3()
+    except BotoCoreError:  # it should know, and fails at it
+        return False
+
+
+# Where the spec has what a role is for.
+_FIELDS: dict[Role, str] = {
+    "source": "spec.source",
+    "calibration": "spec.conversion.calibration",
+    "verification": "spec.verification",
+    "artifacts": "spec.artifacts",
+}
+# Keys of a Secret that say where a store is, and not who asks.
+_PLACES = {"AWS_REGION", "AWS_ENDPOINT_URL", "GOOGLE_ENDPOINT_URL", "AZURE_STORAGE_ACCOUNT"}
 
 
 def _is_word(text: str) -> bool:

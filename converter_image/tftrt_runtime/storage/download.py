@@ -6,13 +6,12 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from tftrt_runtime import log
 from tftrt_runtime.storage.digest import FileDigest
-from tftrt_runtime.storage.remote import WEB, Remote, Unavailable, scheme_of, told
+from tftrt_runtime.storage.remote import WEB, Remote, Unavailable, scheme_of, told, version
 
 PIECE_BYTES = 16 << 20
 ATTEMPTS = 5  # for one piece: what came before it is on the disk
@@ -57,10 +56,10 @@ def _in_pieces(remote: Remote, path: str, size: int) -> bool:
 
 
 def _pieces(remote: Remote, path: str, size: int) -> Iterator[bytes]:
-    mark = _mark(remote, path) if size > PIECE_BYTES else None
+    before = _version(remote, path) if size > PIECE_BYTES else None
     for start in range(0, size, PIECE_BYTES):
         yield _piece(remote, path, start, min(start + PIECE_BYTES, size), size)
-    if mark is not None and _mark(remote, path) != mark:
+    if before is not None and _version(remote, path) != before:
         raise Unavailable(f"{remote.uri} changed while it was fetched")
 
 
@@ -93,11 +92,9 @@ def _takes_ranges(remote: Remote, path: str, size: int) -> bool:
     raise AssertionError("the last attempt raises")
 
 
-def _mark(remote: Remote, path: str) -> Any:
-    """What tells one content of a file from another without reading it."""
+def _version(remote: Remote, path: str) -> str:
     with told():
-        found = remote.filesystem.info(path)
-    return [found.get(key) for key in ("ETag", "etag", "generation", "size")]
+        return version(remote.filesystem.info(path))
 
 
 def _attempts(count: int = ATTEMPTS) -> Retrying:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tftrt_runtime.contract.errors import Failure, UsageError, causes
+from tftrt_runtime.contract.errors import CertificateNotTrusted, Failure, UsageError, causes
 from tftrt_runtime.contract.told_uri import told_uri
-from tftrt_runtime.storage.secret import Role
+from tftrt_runtime.storage.hosts import line_for
+from tftrt_runtime.storage.secret import AUTHORITY, HELP, Role
 
 WEB = ("http", "https")
 BUCKETS = ("s3", "gs", "az")
@@ -33,12 +34,13 @@ class Unavailable(Exception):  # noqa: N818
 class Remote:
     """A place behind a URI: the file system, and the path in it as that spells it (for a web server, the URL).
 
-    `uri` is for words: without the query, by which a pre-signed address is a key.
+    `uri` is for words: without the query, by which a pre-signed address is a key. `address` is as it was given.
     """
 
     uri: str
     filesystem: Any
     path: str
+    address: str
 
     def child(self, relative: str) -> str:
         """The path of something below."""
@@ -67,7 +69,7 @@ def open_remote(uri: str, role: Role) -> Remote:
 
     with told():
         filesystem = clients.of(uri, role)
-    return Remote(told_uri(uri), filesystem, uri if scheme in WEB else rest.rstrip("/"))
+    return Remote(told_uri(uri), filesystem, uri if scheme in WEB else rest.rstrip("/"), uri)
 
 
 @contextlib.contextmanager
@@ -76,6 +78,9 @@ def told() -> Iterator[None]:
 
     FileExistsError is left as it is: it answers an exclusive creation. So is a failure of ours, such as a Secret that
     is not for the host, whatever a library on the way made of it.
+
+    Raises:
+        CertificateNotTrusted: that it is so is no answer, and does not pass.
     """
     try:
         yield
@@ -84,7 +89,68 @@ def told() -> Iterator[None]:
     except Exception as error:  # each implementation has libraries of its own, and those have theirs
         if ours := next((cause for cause in causes(error) if isinstance(cause, Failure)), None):
             raise ours from None
+        if untrusted := _untrusted(error):
+            raise untrusted from error
         raise _kind(error)(_words(error)) from error
+
+
+# How the many file systems call what tells one content of a file from another.
+_VERSION_KEYS = (
+    "ETag",
+    "etag",
+    "generation",
+    "Content-MD5",
+    "Digest",
+    "Last-Modified",
+    "LastModified",
+    "last_modified",
+    "updated",
+    "size",
+)
+
+
+def version(info: Mapping[str, Any]) -> str:
+    """What tells one content of a file from another, without reading it, of what a file system says of the file."""
+    return " ".join(f"{key}={info[key]}" for key in _VERSION_KEYS if info.get(key) is not None)
+
+
+def _untrusted(error: Exception) -> CertificateNotTrusted | None:
+    """The failure, where a certificate kept a request from its answer."""
+    found = list(causes(error))
+    faults = [cause for cause in found if isinstance(cause, ssl.SSLCertVerificationError)]
+    if not faults:
+        return None
+    host = next((told for cause in found if (told := _host(cause))), "the server")
+    # aiohttp's own error is such a one, too, and says nothing.
+    why = next((told for fault in faults if (told := getattr(fault, "verify_message", ""))), "it is not valid")
+    return CertificateNotTrusted(
+        f"The certificate of {host} is not trusted: {why.rstrip('.')}. Where an authority of your own "
+        f"vouches for it, put that into the Secret as {AUTHORITY}, and the host into its key hosts; {HELP}."
+    )
+
+
+def led_to(error: Exception, address: str) -> str:
+    """The host that gave this answer, where a redirect of a web server led to another than was asked; else ""."""
+    from yarl import URL  # is loaded where there is a client
+
+    for cause in causes(error):
+        asked = getattr(getattr(cause, "request_info", None), "real_url", None)
+        if isinstance(asked, URL) and scheme_of(address) in WEB and asked.origin() != URL(address).origin():
+            return line_for(asked)
+    return ""
+
+
+def _host(error: BaseException) -> str:
+    """The host that aiohttp did not connect to, or `requests`, for a Google token; "" where the error tells none."""
+    from yarl import URL  # is loaded where there is a client
+
+    host, port, request = (getattr(error, name, None) for name in ("host", "port", "request"))
+    try:
+        if isinstance(host, str) and isinstance(port, int):
+            return line_for(URL.build(scheme="https", host=host, port=port))
+        return line_for(URL(request.url)) if isinstance(getattr(request, "url", None), str) else ""
+    except ValueError:
+        return ""
 
 
 def _kind(error: Exception) -> type[Exception]:
@@ -130,10 +196,6 @@ def _words(error: Exception) -> str:
     telling = next((cause for cause in causes(error) if not isinstance(cause, FileNotFoundError)), error)
     text = (str(telling).splitlines() or [type(telling).__name__])[0].partition("?")[0][:300]
     fault = _fault(error)
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error)):
-        return (
-            f"{text} (no authority that is trusted here vouches for it: one of your own goes into a Secret as ca.crt)"
-        )
     why = next((words for kind, words in _FAULTS if isinstance(fault, kind)), None)
     return text if why is None else f"{text} ({why})"
 

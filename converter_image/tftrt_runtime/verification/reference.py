@@ -17,7 +17,7 @@ from tftrt_runtime import log
 from tftrt_runtime.contract.artifact import Batching, Sample, Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound, UsageError
 from tftrt_runtime.convert import freeze, shapes
-from tftrt_runtime.model import samples, saved_model
+from tftrt_runtime.model import data, samples, saved_model
 from tftrt_runtime.processes import child
 from tftrt_runtime.report import graphs
 from tftrt_runtime.verification import comparisons, independence
@@ -214,8 +214,9 @@ def _answer_to_data(function: Any, batch: samples.Batch, request: ReferenceReque
     try:
         return _answer(function, batch)
     except (tf.errors.InvalidArgumentError, ValueError) as error:
+        hint = data.on_texts(Path(request.data.folder), batch) if request.data else ""
         raise CalibrationDataUnfit(
-            f"The unconverted model does not take the verification data: {child.one_line(error)}"
+            f"The unconverted model does not take the verification data: {child.one_line(error)}{hint}"
         ) from error
 
 

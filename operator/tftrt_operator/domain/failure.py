@@ -16,6 +16,7 @@ CONTAINER_REASONS = frozenset(
         "ArtifactCorrupt",
         "ArtifactNotFound",
         "CalibrationDataUnfit",
+        "CertificateNotTrusted",
         "ChildAborted",
         "DigestMismatch",
         "EngineDeviceMismatch",

@@ -13,7 +13,7 @@ from ..api.gpu import GPU
 from ..api.quantity import quantity_bytes
 from ..api.trtmodel import TRTModelSpec
 from .runtime import Accelerator, Runtime
-from .told_uri import told_uri
+from .told_uri import told_uri, unsigned
 
 CANONICAL_FORM_VERSION = 1
 FINGERPRINT_DIGITS = 32  # a label value ends at 63 characters, so a whole SHA-256 in hex is none
@@ -51,7 +51,7 @@ def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
     """Return what a spec's engines are made of on a runtime. Which GPU it names counts only where there is one."""
     gpu = spec.gpu if runtime.accelerator is Accelerator.GPU else GPU()
     return EngineInputs(
-        source_uri=normalized_uri(spec.source.uri),
+        source_uri=unsigned(normalized_uri(spec.source.uri)),
         tensorflow=runtime.tensorflow,
         tensorrt=runtime.tensorrt,
         source_revision=spec.source.revision,
@@ -77,7 +77,7 @@ def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
 def _calibration(calibration: Calibration | None) -> tuple[str, int, int] | None:
     if calibration is None:
         return None
-    return normalized_uri(calibration.uri), calibration.samples, calibration.batch_size
+    return unsigned(normalized_uri(calibration.uri)), calibration.samples, calibration.batch_size
 
 
 def normalized_uri(uri: str) -> str:
@@ -104,6 +104,6 @@ def fingerprint(inputs: EngineInputs) -> str:
 
 
 def told(inputs: EngineInputs) -> EngineInputs:
-    """Return the inputs as they may be told: what a pre-signed address is signed with makes an engine, and is a key."""
+    """Return the inputs as they may be told: what is in a query may make an engine, and be a key as well."""
     calibration = inputs.calibration and (told_uri(inputs.calibration[0]), *inputs.calibration[1:])
     return replace(inputs, source_uri=told_uri(inputs.source_uri), calibration=calibration)
