@@ -18,7 +18,7 @@ from tftrt_runtime.contract.artifact import Sample, Tensor
 from tftrt_runtime.contract.errors import AccuracyBelowThreshold, CalibrationDataUnfit
 from tftrt_runtime.model.quick_call import Call
 from tftrt_runtime.report import data
-from tftrt_runtime.verification import check, comparisons
+from tftrt_runtime.verification import check, comparisons, figures
 from tftrt_runtime.verification.messages import REFERENCE, CheckRequest, ComparisonData
 
 X = Tensor(name="x", dtype="FP32", shape=(-1, 2))
@@ -32,7 +32,7 @@ def given(folder: Path, count: int) -> ComparisonData:
 
 
 def sizes(made: ComparisonData | None, *batch_sizes: int, every: tuple[Sample, ...] = ()) -> list[int]:
-    return [comparisons.size(batch) for batch in comparisons.batches([X], batch_sizes, every, made)]
+    return [question.size for question in comparisons.questions([X], batch_sizes, every, made)]
 
 
 def test_the_largest_batch_sees_all_data_and_the_others_some(tmp_path: Path) -> None:
@@ -48,11 +48,29 @@ def test_data_that_fills_no_batch_is_refused(tmp_path: Path) -> None:
         sizes(given(tmp_path, 3), 4, 8)
 
 
+SHORT, LONG = Sample(shapes={"x": (2,)}), Sample(shapes={"x": (5,)})
+
+
 def test_without_data_one_made_up_batch_of_each_size_and_shape_is_compared() -> None:
-    short, long = Sample(shapes={"x": (2,)}), Sample(shapes={"x": (5,)})
-    assert sizes(None, 1, 8, every=(short,)) == [1, 8]
-    assert sizes(None, 1, 8, every=(short, long)) == [1, 1, 8, 8]
+    whole = [Tensor(name="x", dtype="INT32", shape=(-1, -1))]
+    asked = [question.batch["x"].shape for question in comparisons.questions(whole, (1, 8), (SHORT, LONG), None)]
+    assert asked == [(1, 2), (1, 5), (8, 2), (8, 5)]
     assert sizes(None, 1, 8) == []
+
+
+def test_floats_that_are_made_up_have_two_sizes_for_nobody_knows_which_a_network_takes() -> None:
+    asked = list(comparisons.questions([X], (8,), (SHORT,), None))
+    assert [question.up_to for question in asked] == [1, 255]
+    usual, larger = (question.batch["x"] for question in asked)
+    assert usual.max() < 1
+    assert 200 < larger.max() < 255
+    np.testing.assert_allclose(larger, 255 * usual, rtol=1e-6)
+
+
+def test_data_is_asked_as_it_is(tmp_path: Path) -> None:
+    asked = list(comparisons.questions([X], (4,), (SHORT,), given(tmp_path, 4)))
+    assert [question.up_to for question in asked] == [None]
+    assert asked[0].batch["x"].max() == 7
 
 
 def compared(folder: Path, expected: list[Any], call: Call) -> Any:
@@ -76,7 +94,8 @@ def compared(folder: Path, expected: list[Any], call: Call) -> Any:
         exact=False,
         engines=True,
     )
-    return check._verification(*check._compare(call, request), made)
+    found = check._compare(call, request)
+    return figures.verification(found, figures.comparisons(found, request), request)
 
 
 A, B = [4.0, 0.0], [0.0, 4.0]
@@ -85,7 +104,7 @@ A, B = [4.0, 0.0], [0.0, 4.0]
 def answering(first: list[float], *others: list[float]) -> Call:
     """A model with these answers to the three samples."""
     answers = [first, *others]
-    return lambda asked: {"scores": tf.constant([answers[int(sample[0]) // 2] for sample in asked["x"].numpy()])}
+    return lambda asked: {"logits": tf.constant([answers[int(sample[0]) // 2] for sample in asked["x"].numpy()])}
 
 
 def test_the_agreement_is_over_all_samples_and_the_error_is_the_largest(tmp_path: Path) -> None:
@@ -109,7 +128,7 @@ def test_batches_whose_answers_were_not_kept_are_left_out(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_answers_that_are_not_finite_never_pass(tmp_path: Path, bad: float) -> None:
-    with pytest.raises(AccuracyBelowThreshold, match=r"'scores'.*not finite"):
+    with pytest.raises(AccuracyBelowThreshold, match=r"'logits'.*is not finite where.*1 of 2 values"):
         compared(tmp_path, [[A], [B]], answering(A, [bad, 0.0], A))
 
 

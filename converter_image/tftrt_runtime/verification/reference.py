@@ -1,4 +1,4 @@
-"""The unconverted model: its signature, and what it answers to seeded input. Imports TensorFlow.
+"""The unconverted model: its signature, and what it answers to the user's data or to made-up input. Imports TensorFlow.
 
 As a child process of its own it answers in true FP32 (without TF32), on the GPU that converts.
 """
@@ -14,14 +14,16 @@ import numpy as np
 import tensorflow as tf
 
 from tftrt_runtime import log
-from tftrt_runtime.contract.artifact import Batching, Sample, Tensor
+from tftrt_runtime.contract.artifact import Batching, NotCompared, Sample, Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound, UsageError
 from tftrt_runtime.convert import freeze, shapes
 from tftrt_runtime.model import samples, saved_model
 from tftrt_runtime.processes import child
 from tftrt_runtime.report import graphs
 from tftrt_runtime.verification import comparisons, independence
+from tftrt_runtime.verification.comparisons import LARGER, Question
 from tftrt_runtime.verification.messages import REFERENCE, ReferenceAnswer, ReferenceRequest
+from tftrt_runtime.verification.origins import origins
 
 # What to try for dimensions that the signature leaves open: short texts and small pictures, then pictures for networks
 # that need some size, then whatever takes a single element.
@@ -60,8 +62,11 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
         sample = _sample(function, inputs, request)
         every = () if sample is None else shapes.distinct(sample, request.input_shapes)
         asked = _ask(function, inputs, every, request)
+        not_compared = _why_not(sample, asked, request)
         if asked is None:
             sample, every = None, ()
+        else:
+            _expect_classes(asked.first, request)
         finite = () if request.data is None or asked is None else _finite(function, inputs, every, request)
     with log.timed("convert", "Asked the unconverted model for items in other company"):
         batching = _batching(function, inputs, sample, asked, request)
@@ -73,6 +78,8 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
         sample=sample,
         samples=every,
         compared=asked.compared if asked else 0,
+        not_compared=not_compared,
+        origins=origins(function),
         finite=finite,
         kept=freeze.why_not(loaded, function),
         tables=freeze.has_tables(loaded, function),
@@ -98,24 +105,88 @@ def _ask(
     Each batch size has its share of the room for them.
     """
     asked: Asked | None = None
+    before: samples.Batch = {}
     room = dict.fromkeys(request.batch_sizes, MAX_REFERENCE_BYTES // len(request.batch_sizes))
-    for number, batch in enumerate(comparisons.batches(inputs, request.batch_sizes, every, request.data)):
-        size = comparisons.size(batch)
+    for number, question in enumerate(comparisons.questions(inputs, request.batch_sizes, every, request.data)):
+        size = question.size
         if room[size] <= 0:
             continue
-        answers = _answer_to_data(function, batch, request) if request.data else _answer_to_made_up(function, batch)
+        answers = _answers_to(function, question, before, request)
+        if answers is None:
+            continue
         if asked is None:
-            again = _answer(function, batch)
+            again = _answer(function, question.batch)
             if not all(same(answers[name], again[name]) for name in answers):
                 log.event("convert", "The model answers differently each time: nothing to compare with")
                 return None
         _expect_batch(answers, size, request.uri)
         np.savez(Path(request.references, REFERENCE.format(number)), **_picklable(answers))
         asked = Asked(asked.first if asked else answers, asked.compared + 1 if asked else 1)
+        before = answers
         room[size] -= sum(answer.nbytes for answer in answers.values())
         if room[size] <= 0:
             log.event("convert", "The answers are large: the rest of the data is not compared", batch_size=size)
     return asked or Asked({}, 0)
+
+
+def _answers_to(
+    function: Any, question: Question, before: samples.Batch, request: ReferenceRequest
+) -> samples.Batch | None:
+    """The answers; `before` are those to the same input at its usual size.
+
+    None for larger input that the model does not take, or at which its own answers are no numbers any more: it is not
+    for such input.
+    """
+    if question.up_to is None and request.data:
+        return _answer_to_data(function, question.batch, request)
+    if question.up_to != LARGER:
+        return _answer_to_made_up(function, question.batch)
+    try:
+        answers = _answer(function, question.batch)
+    except saved_model.MACHINE_FAULTS:
+        raise
+    except (tf.errors.OpError, ValueError) as error:
+        log.event("convert", "The model does not take larger input", up_to=LARGER, error=str(error)[:500])
+        return None
+    overflowed = [name for name, answer in answers.items() if _not_finite(answer) > _not_finite(before[name])]
+    if overflowed:
+        log.event("convert", "The model's own answers to larger input are not finite", up_to=LARGER, outputs=overflowed)
+        return None
+    return answers
+
+
+def _not_finite(answer: Any) -> int:
+    return int(np.count_nonzero(~np.isfinite(answer))) if answer.dtype.kind == "f" else 0
+
+
+def _why_not(sample: Sample | None, asked: Asked | None, request: ReferenceRequest) -> NotCompared | None:
+    """Why there is nothing to compare with, where that is so."""
+    if asked is None:
+        return "AnswersDiffer"
+    return "TakesNoMadeUpInput" if sample is None and request.data is None else None
+
+
+def _expect_classes(answers: samples.Batch, request: ReferenceRequest) -> None:
+    """Hold that the output that the user calls one of classes is there and can be one.
+
+    Raises:
+        SignatureNotFound: it is not.
+    """
+    name = request.top1_output
+    if name is None or not answers:
+        return
+    if name not in answers:
+        raise SignatureNotFound(
+            f"spec.verification.top1Output is {name!r}, which is no output of {request.uri}: "
+            f"{shapes.near(name, answers)}."
+        )
+    answer = answers[name]
+    if answer.dtype.kind == "f" and (answer.ndim < 2 or answer.shape[-1] < 2):
+        raise SignatureNotFound(
+            f"spec.verification.top1Output is {name!r}, and this output of {request.uri} has shape "
+            f"{list(answer.shape)}, the batch first: of floats the last dimension must be the classes, at least two. "
+            "Name another output, or none."
+        )
 
 
 def _finite(
