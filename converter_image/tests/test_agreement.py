@@ -111,6 +111,7 @@ def test_rows_that_are_shares_of_one_are_of_classes_at_any_rank() -> None:
 def test_embeddings_and_boxes_are_of_no_classes_unless_the_signature_calls_them_so() -> None:
     rows = [[3.0, 4.0], [1.0, -2.0]]
     assert classes({"embedding": rows, "boxes": [rows], "detection_scores": rows, "problem": rows}) == set()
+    assert classes({"scores": rows, "class_scores": rows}) == {"scores", "class_scores"}
     assert classes({"logits": rows, "head/logits": rows, "class_probabilities": rows, "probs": [1.0, 2.0]}) == {
         "logits",
         "head/logits",

@@ -162,6 +162,8 @@ def _agreement(verification: Verification | None) -> Iterator[tuple[str, str]]:
         yield "Top-1 agreement", f"{verification.top1Agreement} (a share of {verification.samples} samples)"
     if verification.maxRelativeError is not None:
         yield "Largest relative error", verification.maxRelativeError
+    if verification.largerInputError is not None:
+        yield "Of input up to 255", verification.largerInputError
     if verification.maxChannelError is not None:
         yield "In a channel", f"{verification.maxChannelError}, relative to the channel's own largest value"
     if verification.equalElements is not None:

@@ -95,8 +95,8 @@ MADE_UP = "made-up input"
 class Verification(Frozen):
     """How the converted model's answers compare with the unconverted one's; decimals as text, null where not known.
 
-    `samples` counts a sample once for each batch size, and each size of made-up input, that it was asked in. Shares are
-    of all that was compared; with several outputs each figure is that of the worst.
+    `samples` counts a sample once for each batch size that it was asked in. Shares are of all that was compared; with
+    several outputs each figure is that of the worst. Floats that are made up end at 1.
     """
 
     samples: int
@@ -109,6 +109,8 @@ class Verification(Frozen):
     top1Output: Optional[str] = None
     # As `maxRelativeError`, relative to the largest value of its channel, which the last dimension counts.
     maxChannelError: Optional[str] = None
+    # As `maxRelativeError`, of made-up input up to 255.
+    largerInputError: Optional[str] = None
     # Of whole numbers, texts and truths, but for numbers that were rounded from floats.
     equalElements: Optional[str] = None
     # The share of values that are not finite in either model, alike in both.

@@ -10,8 +10,11 @@ from fractions import Fraction
 from tftrt_runtime.verification.agreement import Seen
 from tftrt_runtime.verification.messages import Origins
 
-# What a signature calls the scores of classes that are no shares of 1. Embeddings and boxes have rows of floats, too.
-CALLED = re.compile(r"(^|[^a-z])(logits?|probs?|probabilit(y|ies)|softmax)([^a-z]|$)", re.IGNORECASE)
+# What a signature calls the scores of classes that are no shares of 1, `scores` in TensorFlow's own signature of
+# classifiers. Embeddings and boxes have rows of floats, too, and a detector has a score for each box.
+CALLED = re.compile(
+    r"^scores?$|(^|[^a-z])(logits?|probs?|probabilit(y|ies)|softmax|class_?scores?)([^a-z]|$)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from tftrt_runtime.contract.artifact import Verification
 from tftrt_runtime.report.data import Comparison
 from tftrt_runtime.verification.agreement import Seen, decimal_text, share_text, some_text
 from tftrt_runtime.verification.classes import is_discrete, of_classes, same_classes
+from tftrt_runtime.verification.comparisons import LARGER
 from tftrt_runtime.verification.messages import CheckRequest
 
 Asked = tuple[int, "int | None"]  # the batch size, and where made-up floats end
@@ -26,10 +27,11 @@ class Compared:
 
     @property
     def outputs(self) -> dict[str, Seen]:
-        """What was seen of each output in all batches."""
+        """What was seen of each output in all batches, but for those of larger input than is usual."""
         every: dict[str, Seen] = defaultdict(Seen)
-        for (_, name), each in self.seen.items():
-            every[name] |= each
+        for ((_, up_to), name), each in self.seen.items():
+            if up_to != LARGER:
+                every[name] |= each
         return dict(every)
 
 
@@ -66,7 +68,12 @@ def _comparison(
 
 
 def verification(compared: Compared, rows: tuple[Comparison, ...], request: CheckRequest) -> Verification:
-    """The worst of each figure; of classes the share over all samples, of the output where it is least."""
+    """The worst of each figure; of classes the share over all samples, of the output where it is least.
+
+    Larger input than is usual has a figure of its own: most networks are made for one of the two, and what is far from
+    what a network was made for, or calibrated on, says nothing of its errors.
+    """
+    usual, larger = [row for row in rows if row.inputUpTo != LARGER], [row for row in rows if row.inputUpTo == LARGER]
     outputs = compared.outputs
     classes = of_classes(outputs, request.origins, request.top1_output)
     agreements = [same for name in classes if (same := same_classes(outputs[name])) is not None]
@@ -78,12 +85,13 @@ def verification(compared: Compared, rows: tuple[Comparison, ...], request: Chec
     apart = most.elements - most.finite if most else 0
     all_apart = most is not None and most.finite == 0
     return Verification(
-        samples=sum(compared.asked.values()),
+        samples=sum(samples for (_, up_to), samples in compared.asked.items() if up_to != LARGER),
         top1Agreement=share_text(worst.part, worst.whole) if worst else None,
-        maxRelativeError=None if all_apart else _largest(row.maxRelativeError for row in rows),
+        maxRelativeError=None if all_apart else _largest(row.maxRelativeError for row in usual),
         uri=request.data and request.data.uri,
         top1Output=request.top1_output,
-        maxChannelError=_largest(row.maxChannelError for row in rows),
+        maxChannelError=_largest(row.maxChannelError for row in usual),
+        largerInputError=_largest(row.maxRelativeError for row in larger),
         equalElements=share_text(least.equal, least.elements) if least else None,
         notFinite=some_text(apart, most.elements) if most and apart else None,
         notCompared=request.not_compared,

@@ -135,8 +135,10 @@ def _answers_to(
     """The answers; `before` are those to the same input at its usual size.
 
     None for larger input that the model does not take, or at which its own answers are no numbers any more: it is not
-    for such input.
+    for such input. Nor is what was calibrated, but on what the calibration data has.
     """
+    if question.up_to == LARGER and request.calibration is not None:
+        return None
     if question.up_to is None and request.data:
         return _answer_to_data(function, question.batch, request)
     if question.up_to != LARGER:
