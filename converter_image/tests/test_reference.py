@@ -48,9 +48,10 @@ def test_made_up_input_is_asked_at_every_batch_size_and_every_shape(tmp_path: Pa
     assert asked is not None
     assert asked.compared == 12
     answers = [np.load(tmp_path / REFERENCE.format(number))["output0"] for number in range(12)]
-    assert [answer.shape for answer in answers[::2]] == [(1, 1), (1, 2), (1, 8), (4, 1), (4, 2), (4, 8)]
-    for usual, larger in zip(answers[::2], answers[1::2]):
-        np.testing.assert_allclose(larger, 255 * usual, rtol=1e-6)
+    assert [answer.shape for answer in answers[:6]] == [(1, 1), (1, 2), (1, 8)] * 2
+    assert [answer.shape for answer in answers[6:]] == [(4, 1), (4, 2), (4, 8)] * 2
+    for first in (0, 1, 2, 6, 7, 8):
+        np.testing.assert_allclose(answers[first + 3], 255 * answers[first], rtol=1e-6)
 
 
 def kept(folder: Path, function: Any) -> list[int]:
@@ -72,9 +73,15 @@ def test_larger_input_at_which_the_model_itself_overflows_is_left_out(tmp_path: 
     @tf.function
     def powers(x: Any) -> dict[str, Any]:
         masked = tf.where(x[:, :1] >= 0.0, -np.inf * tf.ones_like(x[:, :1]), 0.0)
-        return {"y": tf.exp(200.0 * x), "masked": masked}
+        return {"y": tf.exp(80.0 * x), "masked": masked}
 
     assert kept(tmp_path, powers) == [0, 2]
+
+
+def test_what_was_calibrated_is_asked_at_the_usual_size_alone(tmp_path: Path) -> None:
+    asked = reference._ask(double, (X,), samples(1, 8), request(tmp_path, larger_too=False))
+    assert asked is not None
+    assert asked.compared == 4
 
 
 def test_values_that_are_never_finite_are_no_reason_to_leave_larger_input_out(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ import tensorflow as tf
 from tests.box import Box
 from tests.rounding import TERMS, relative_bound
 from tests.test_convert import fetched, message
-from tftrt_runtime.contract.artifact import Sample, Tensor
+from tftrt_runtime.contract.artifact import Sample, Tensor, parse_manifest
 from tftrt_runtime.contract.errors import AccuracyBelowThreshold, CalibrationDataUnfit
 from tftrt_runtime.model.quick_call import Call
-from tftrt_runtime.report import data
+from tftrt_runtime.report import data, page
 from tftrt_runtime.verification import check, comparisons, figures
 from tftrt_runtime.verification.messages import REFERENCE, CheckRequest, ComparisonData
 
@@ -176,3 +177,45 @@ def test_a_published_artifact_is_compared_on_other_data_without_a_conversion(
     assert (summary["result"], summary["build"]) == ("Reused", "build-1")
     assert (summary["verification"]["uri"], summary["verification"]["samples"]) == (URI, 18)
     assert summary["batching"]["message"].startswith(f"8 samples of {URI} are answered alike")
+
+
+def test_another_output_of_classes_is_compared_without_a_conversion(converted: Callable[..., Box], cnn: Box) -> None:
+    (cnn.pvc / "store").rmdir()
+    (cnn.pvc / "store").symlink_to(converted("cnn").pvc / "store")
+    cnn.build = "build-2"
+    cnn.spec["verification"] = {"uri": None, "top1Output": "classes"}
+    ended = fetched(cnn).run("convert")
+    assert ended.code == 0, ended.log
+    assert message(ended.lines, "Compared the artifact with the unconverted model on other data")
+    summary = cnn.run("publish").termination
+    assert (summary["result"], summary["build"]) == ("Reused", "build-1")
+    assert summary["verification"]["top1Output"] == "classes"
+    assert "top1Output" not in cnn.manifest["summary"]["verification"]
+
+
+def test_an_output_of_classes_that_is_not_there_is_refused_before_anything_is_converted(cnn: Box) -> None:
+    cnn.spec["verification"] = {"uri": None, "top1Output": "clases"}
+    ended = fetched(cnn).run("convert")
+    assert (ended.code, ended.termination["reason"]) == (14, "SignatureNotFound")
+    assert "did you mean 'classes'" in ended.message
+
+
+OLDER = {"samples": 5, "top1Agreement": None, "maxRelativeError": "0", "uri": None}
+
+
+def test_a_manifest_of_before_is_read_and_what_is_not_known_is_not_written(converted: Callable[..., Box]) -> None:
+    written = converted("cnn").manifest
+    written["summary"]["verification"] = OLDER
+    read = parse_manifest(json.dumps(written).encode(), "manifest.json").summary.verification
+    assert read is not None
+    assert (read.maxChannelError, read.equalElements, read.notCompared) == (None, None, None)
+    assert read.model_dump() == OLDER
+
+
+def test_a_report_of_before_is_read_and_shown(converted: Callable[..., Box], tmp_path: Path) -> None:
+    written = json.loads((converted("cnn").published / data.FILE).read_text())
+    row = {"output": "classes", "batchSize": 1, "samples": 1, "maxRelativeError": "0", "top1Agreement": "1"}
+    written["findings"]["comparisons"] = [row]
+    written["findings"]["conversion"]["verification"] = OLDER
+    (tmp_path / data.FILE).write_text(json.dumps(written))
+    assert "made-up input" in page.render(data.read(tmp_path / data.FILE))

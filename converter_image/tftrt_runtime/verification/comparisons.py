@@ -31,13 +31,18 @@ class Question:
         """How many samples are in the batch."""
         return size(self.batch)
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of its inputs, in their order."""
+        return tuple(values.shape for values in self.batch.values())
+
 
 def questions(
     inputs: Sequence[Tensor], batch_sizes: Sequence[int], made: Sequence[Sample], given: ComparisonData | None
 ) -> Iterator[Question]:
     """Batches of the user's data where it is given, else those of the samples `made` up; none without either.
 
-    The sizes ascend, and what is made up is asked at its usual size right before it is asked larger.
+    The batch sizes ascend, and of each all that is made up is asked at its usual size before it is asked larger.
 
     Raises:
         CalibrationDataUnfit: the data does not fit the inputs, or is not enough for the smallest batch.
@@ -47,8 +52,8 @@ def questions(
         return
     floats = any(tensor.dtype in FLOATS for tensor in inputs)
     for size in batch_sizes:
-        for sample in made:
-            for up_to in (USUAL, LARGER) if floats else (USUAL,):
+        for up_to in (USUAL, LARGER) if floats else (USUAL,):
+            for sample in made:
                 yield Question(samples.batch(inputs, size, sample, up_to), up_to if floats else None)
 
 

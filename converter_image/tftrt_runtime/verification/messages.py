@@ -29,7 +29,8 @@ class ReferenceRequest(Message):
 
     It is asked `data`, or made-up input where that is None; whether its items are independent is seen on the folder
     `calibration` before that. `dynamic_shapes` is the profile strategy of the engines that come of it, where there is
-    one. `top1_output` is the output that the user calls one of classes.
+    one. `top1_output` is the output that the user calls one of classes. `larger_too`: made-up input is asked up to 255,
+    too, as not of a model that was calibrated on what it meets.
     """
 
     uri: str
@@ -44,6 +45,7 @@ class ReferenceRequest(Message):
     calibration: Optional[ComparisonData] = None
     events: str
     top1_output: Optional[str] = None
+    larger_too: bool = True
 
 
 class ReferenceAnswer(Message):

@@ -5,6 +5,7 @@ As a child process of its own it answers in true FP32 (without TF32), on the GPU
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     inputs = saved_model.inputs(function, request.uri)
     outputs = saved_model.outputs(function, request.uri)
     shapes.expect_fit(inputs, request.input_shapes, request.uri)
+    _expect_named(outputs, request)
     with log.timed("convert", "Asked the unconverted model"):
         sample = _sample(function, inputs, request)
         every = () if sample is None else shapes.distinct(sample, request.input_shapes)
@@ -105,15 +107,16 @@ def _ask(
     Each batch size has its share of the room for them.
     """
     asked: Asked | None = None
-    before: samples.Batch = {}
+    gaps: dict[tuple[tuple[int, ...], ...], Counter[str]] = defaultdict(Counter)
     room = dict.fromkeys(request.batch_sizes, MAX_REFERENCE_BYTES // len(request.batch_sizes))
     for number, question in enumerate(comparisons.questions(inputs, request.batch_sizes, every, request.data)):
         size = question.size
         if room[size] <= 0:
             continue
-        answers = _answers_to(function, question, before, request)
+        answers = _answers_to(function, question, gaps[question.shapes], request)
         if answers is None:
             continue
+        gaps[question.shapes].update({name: _not_finite(answer) for name, answer in answers.items()})
         if asked is None:
             again = _answer(function, question.batch)
             if not all(same(answers[name], again[name]) for name in answers):
@@ -122,7 +125,6 @@ def _ask(
         _expect_batch(answers, size, request.uri)
         np.savez(Path(request.references, REFERENCE.format(number)), **_picklable(answers))
         asked = Asked(asked.first if asked else answers, asked.compared + 1 if asked else 1)
-        before = answers
         room[size] -= sum(answer.nbytes for answer in answers.values())
         if room[size] <= 0:
             log.event("convert", "The answers are large: the rest of the data is not compared", batch_size=size)
@@ -130,19 +132,19 @@ def _ask(
 
 
 def _answers_to(
-    function: Any, question: Question, before: samples.Batch, request: ReferenceRequest
+    function: Any, question: Question, gaps: Counter[str], request: ReferenceRequest
 ) -> samples.Batch | None:
-    """The answers; `before` are those to the same input at its usual size.
+    """The answers; `gaps` counts by output what was not finite in those to the same input at its usual size.
 
-    None for larger input that the model does not take, or at which its own answers are no numbers any more: it is not
-    for such input. Nor is what was calibrated, but on what the calibration data has.
+    None for larger input that is not asked for, or that the model does not take, or at which more of its own answers
+    are no numbers: it is not for such input.
     """
-    if question.up_to == LARGER and request.calibration is not None:
-        return None
-    if question.up_to is None and request.data:
+    if request.data is not None:
         return _answer_to_data(function, question.batch, request)
     if question.up_to != LARGER:
         return _answer_to_made_up(function, question.batch)
+    if not request.larger_too:
+        return None
     try:
         answers = _answer(function, question.batch)
     except saved_model.MACHINE_FAULTS:
@@ -150,7 +152,7 @@ def _answers_to(
     except (tf.errors.OpError, ValueError) as error:
         log.event("convert", "The model does not take larger input", up_to=LARGER, error=str(error)[:500])
         return None
-    overflowed = [name for name, answer in answers.items() if _not_finite(answer) > _not_finite(before[name])]
+    overflowed = [name for name, answer in answers.items() if _not_finite(answer) > gaps[name]]
     if overflowed:
         log.event("convert", "The model's own answers to larger input are not finite", up_to=LARGER, outputs=overflowed)
         return None
@@ -168,22 +170,29 @@ def _why_not(sample: Sample | None, asked: Asked | None, request: ReferenceReque
     return "TakesNoMadeUpInput" if sample is None and request.data is None else None
 
 
-def _expect_classes(answers: samples.Batch, request: ReferenceRequest) -> None:
-    """Hold that the output that the user calls one of classes is there and can be one.
+def _expect_named(outputs: Iterable[Tensor], request: ReferenceRequest) -> None:
+    """Hold that the output that the user calls one of classes is there.
 
     Raises:
         SignatureNotFound: it is not.
     """
-    name = request.top1_output
-    if name is None or not answers:
-        return
-    if name not in answers:
+    name, names = request.top1_output, [tensor.name for tensor in outputs]
+    if name is not None and name not in names:
         raise SignatureNotFound(
             f"spec.verification.top1Output is {name!r}, which is no output of {request.uri}: "
-            f"{shapes.near(name, answers)}."
+            f"{shapes.near(name, names)}."
         )
-    answer = answers[name]
-    if answer.dtype.kind == "f" and (answer.ndim < 2 or answer.shape[-1] < 2):
+
+
+def _expect_classes(answers: samples.Batch, request: ReferenceRequest) -> None:
+    """Hold that the answers of that output can be classes; there are none where the model was not asked.
+
+    Raises:
+        SignatureNotFound: they cannot.
+    """
+    name = request.top1_output
+    answer = answers.get(name) if name is not None else None
+    if answer is not None and answer.dtype.kind == "f" and (answer.ndim < 2 or answer.shape[-1] < 2):
         raise SignatureNotFound(
             f"spec.verification.top1Output is {name!r}, and this output of {request.uri} has shape "
             f"{list(answer.shape)}, the batch first: of floats the last dimension must be the classes, at least two. "

@@ -89,6 +89,7 @@ def reference(
         calibration=calibrated,
         events=str(events),
         top1_output=spec.verification.top1Output,
+        larger_too=named is None,
     )
     return child.run("tftrt_runtime.verification.reference", request, messages.ReferenceAnswer, "convert")
 
