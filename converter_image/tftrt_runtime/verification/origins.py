@@ -6,7 +6,7 @@ A class, a number of boxes or a word's index is the right one or another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -14,9 +14,10 @@ import tensorflow as tf
 from tftrt_runtime.report import graphs
 from tftrt_runtime.verification.messages import Origins
 
-# What passes on its first input's values, or all its inputs', elsewhere or in another shape.
+# What passes on values, elsewhere or in another shape: those of its first input, of all inputs, of all but the first.
 FIRST = {
     "BroadcastTo",
+    "Cast",
     "ClipByValue",
     "DepthToSpace",
     "ExpandDims",
@@ -37,10 +38,11 @@ FIRST = {
     "Tile",
     "Transpose",
 }
-EVERY = {"AddV2", "ConcatV2", "IdentityN", "Maximum", "Minimum", "Pack", "SelectV2", "Split", "SplitV", "Sub", "Unpack"}
-# Floats that are whole numbers from the start: classes and counts.
-WHOLE = {"CombinedNonMaxSuppression"}
-GIVEN = {"Const", "Placeholder", "PlaceholderWithDefault"}
+EVERY = {"AddV2", "ConcatV2", "IdentityN", "Maximum", "Minimum", "Pack", "SplitV", "Sub", "Unpack"}
+LATER = {"Select", "SelectV2", "Split"}
+GIVEN = {"Const", "Placeholder", "PlaceholderWithDefault", "Shape"}
+# What makes whole numbers, also where they are floats for a while.
+WHOLE = {"ArgMax", "ArgMin", "CombinedNonMaxSuppression", "Const", "TopKV2", "Where"}
 
 
 def origins(function: Any) -> Origins:
@@ -49,47 +51,56 @@ def origins(function: Any) -> Origins:
     nodes = {node.name: node for node in flat.node}
     rounded, moved = [], []
     for name, tensor in zip(sorted(function.structured_outputs), function.outputs):
-        found = list(_sources(nodes, tensor.op.name))
-        if tensor.dtype.is_integer and any(_is_rounding(nodes, node) for node in found):
+        start = tensor.op.name
+        if tensor.dtype.is_integer and any(_is_rounding(nodes, node) for node in _sources(nodes, start, _values)):
             rounded.append(name)
+        found = list(_sources(nodes, start, _all))
         if found and all(node.op in GIVEN for node in found):
             moved.append(name)
     return Origins(rounded=tuple(rounded), moved=tuple(moved))
 
 
-def _sources(nodes: Mapping[str, Any], name: str, through: int = 10_000) -> Iterator[Any]:
-    """The nodes that made the values of this one, past what only moves them; whole numbers stay whole numbers."""
+def _sources(nodes: Mapping[str, Any], name: str, followed: Callable[[Any], Sequence[str]]) -> Iterator[Any]:
+    """The nodes at which the way back ends, where none of their inputs is followed."""
     waiting, met = [name], set()
-    while waiting and len(met) < through:
-        node = nodes.get(waiting.pop().removeprefix("^").partition(":")[0])
+    while waiting:
+        node = nodes.get(waiting.pop().partition(":")[0])
         if node is None or node.name in met:
             continue
         met.add(node.name)
-        inputs = [source for source in node.input if not source.startswith("^")]
-        if node.op in FIRST or (node.op == "Cast" and not _is_to_whole(node)):
-            waiting.extend(inputs[:1])
-        elif node.op in EVERY:
-            waiting.extend(inputs)
-        else:
+        inputs = followed(node)
+        waiting.extend(inputs)
+        if not inputs:
             yield node
 
 
+def _all(node: Any) -> Sequence[str]:
+    """All that decides what a node passes on: which of the values, and their places, too."""
+    return _inputs(node) if node.op in FIRST | EVERY | LATER and not _is_to_whole(node) else ()
+
+
+def _values(node: Any) -> Sequence[str]:
+    """Whose values a node passes on."""
+    if _is_to_whole(node):
+        return ()
+    inputs = _inputs(node)
+    kinds = ((FIRST, inputs[:1]), (EVERY, inputs), (LATER, inputs[1:]))
+    return next((passed for operations, passed in kinds if node.op in operations), ())
+
+
+def _inputs(node: Any) -> list[str]:
+    return [source for source in node.input if not source.startswith("^")]
+
+
 def _is_to_whole(node: Any) -> bool:
-    """Whether a cast makes whole numbers of floats."""
-    return tf.as_dtype(node.attr["SrcT"].type).is_floating and tf.as_dtype(node.attr["DstT"].type).is_integer
+    """Whether a node is a cast that makes whole numbers of floats."""
+    if node.op != "Cast":
+        return False
+    return bool(tf.as_dtype(node.attr["SrcT"].type).is_floating and tf.as_dtype(node.attr["DstT"].type).is_integer)
 
 
 def _is_rounding(nodes: Mapping[str, Any], node: Any) -> bool:
     """Whether whole numbers are made here of floats that are any numbers: not of a class that was a float meanwhile."""
-    if node.op == "QuantizeV2":
-        return True
-    if node.op != "Cast":
-        return False
-    found = _sources(nodes, node.input[0])
-    return any(source.op not in {*WHOLE, "Const"} and not _is_whole(source) for source in found)
-
-
-def _is_whole(node: Any) -> bool:
-    """Whether the node makes whole numbers, of which a cast has made floats."""
-    kinds = [node.attr[name].type for name in ("output_type", "index_type") if name in node.attr]
-    return node.op in {"ArgMax", "ArgMin", "TopKV2", "Where"} or any(tf.as_dtype(kind).is_integer for kind in kinds)
+    if _is_to_whole(node):
+        return any(source.op not in WHOLE for source in _sources(nodes, node.input[0], _values))
+    return bool(node.op == "QuantizeV2")

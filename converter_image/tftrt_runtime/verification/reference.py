@@ -147,9 +147,8 @@ def _answers_to(
         return None
     try:
         answers = _answer(function, question.batch)
-    except saved_model.MACHINE_FAULTS:
-        raise
-    except (tf.errors.OpError, ValueError) as error:
+    except (tf.errors.OpError, ValueError, MemoryError) as error:
+        # Also where the machine is said to be at fault: a number may be a size. If it is, others will say so.
         log.event("convert", "The model does not take larger input", up_to=LARGER, error=str(error)[:500])
         return None
     overflowed = [name for name, answer in answers.items() if _not_finite(answer) > gaps[name]]
