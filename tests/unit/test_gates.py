@@ -145,7 +145,7 @@ def test_speedup(speedup: str, gate: str, expected: str | None) -> None:
 def test_the_message_carries_the_numbers() -> None:
     failed = judge(Verification.model_validate({"minTop1Agreement": "0.99"}), measured("0.9756"))
     assert failed is not None
-    assert "0.9756 of 41 samples" in failed.message
+    assert "0.9756 on 41 samples of made-up input" in failed.message
     assert "asks for 0.99" in failed.message
     slow = judge(Verification.model_validate({"minSpeedup": "2"}), timed("1.5"))
     assert slow is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -75,7 +74,6 @@ def strange(found: Any, expected: Any) -> int:
 
 
 Channels = Mapping[int, NDArray[np.float64]]
-NO_CHANNELS: Channels = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +90,7 @@ class Seen:
     near: int = 0  # of whole numbers, those within one step; else as `equal`
     deviation: Deviation = field(default_factory=Deviation)
     # By how many channels the last dimension has: the largest differences [0] and the largest magnitudes [1].
-    channels: Channels = NO_CHANNELS
+    channels: Channels = field(default_factory=dict)
     rows: int = 0
     agreeing: int = 0  # rows whose largest element has the same place
     numbers: int = 0  # rows expected without NaN
@@ -178,7 +176,7 @@ def _steps(found: Any, expected: Any) -> Any:
 
 def _channels(differences: Any, magnitudes: Any) -> Channels:
     if differences.ndim < 2 or differences.shape[-1] < 2 or not differences.size:
-        return NO_CHANNELS
+        return {}
     axes = tuple(range(differences.ndim - 1))
     return {differences.shape[-1]: np.stack([differences.max(axis=axes), magnitudes.max(axis=axes)])}
 
