@@ -154,7 +154,7 @@ def timed(rows: Sequence[Row]) -> None:
 
 def _agreement(verification: Verification | None) -> Iterator[tuple[str, str]]:
     if verification is None or verification.notCompared is not None:
-        why = verification and verification.notCompared
+        why = None if verification is None else verification.notCompared
         yield "Agreement", f"not compared: {WHY_NOT_COMPARED[why]}" if why else "not compared"
         return
     yield "Compared on", f"{verification.samples} samples of {verification.on}"

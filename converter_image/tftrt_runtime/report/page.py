@@ -57,7 +57,7 @@ def render(report: Report) -> str:
 
 def _why_not_compared(conversion: Conversion) -> str:
     """Why nothing was compared. Older reports do not say which of the reasons it was."""
-    why = conversion.verification and conversion.verification.notCompared
+    why = None if conversion.verification is None else conversion.verification.notCompared
     return WHY_NOT_COMPARED[why] if why else " or ".join(WHY_NOT_COMPARED.values())
 
 
