@@ -268,6 +268,7 @@ def made(**changes: object) -> options.ConvertOptions:
         "calibration_samples": 512,
         "calibration_batch_size": 8,
         "verification_data": None,
+        "top1_output": None,
     }
     return options.ConvertOptions(**{**given, **changes})  # type: ignore[arg-type]
 
@@ -282,6 +283,11 @@ def test_options_become_the_spec_that_the_operator_would_make() -> None:
     assert spec.conversion.batchSizes == (1, 8)
     assert spec.conversion.calibration is not None
     assert spec.conversion.calibration.uri == "s3://bucket/data"
+
+
+def test_the_output_of_classes_is_a_part_of_the_spec() -> None:
+    assert options.spec_of(made(top1_output="labels"), RUNTIME).verification.top1Output == "labels"
+    assert options.spec_of(made(), RUNTIME).verification.top1Output is None
 
 
 @pytest.mark.parametrize(
@@ -317,6 +323,38 @@ TIMED = Benchmark(
     speedup="2.00",
     fp32Speedup=None,
 )
+
+
+UNCOMPARED = Verification(samples=0, top1Agreement=None, maxRelativeError=None)
+
+
+def refused(gates: Gates, **measured: object) -> str:
+    """What a person is told of a model with these figures."""
+    with pytest.raises(AccuracyBelowThreshold) as told:
+        gates.judge(UNCOMPARED.model_copy(update=measured), None)
+    return str(told.value)
+
+
+def test_where_nothing_was_compared_no_gate_passes_and_the_one_reason_is_told() -> None:
+    for gates in (Gates(max_relative_error=1), Gates(min_top1_agreement=0)):
+        told = refused(gates, notCompared="AnswersDiffer")
+        assert "answers the same input differently each time" in told
+        assert "made-up" not in told
+        assert "takes no made-up input" in refused(gates, notCompared="TakesNoMadeUpInput")
+
+
+def test_an_output_without_any_finite_value_passes_no_gate() -> None:
+    told = refused(Gates(max_relative_error=1), samples=5, notFinite="1", equalElements="1")
+    assert "no finite value in either model" in told
+
+
+def test_without_a_gate_for_classes_that_of_the_error_is_the_one_for_whole_numbers() -> None:
+    labels = MEASURED.model_copy(update={"maxRelativeError": None, "top1Agreement": "0.9", "equalElements": "0.9"})
+    Gates(max_relative_error=0.1).judge(labels, None)
+    told = refused(Gates(max_relative_error=0.01), samples=10, equalElements="0.9")
+    assert "a share of 0.9 is the unconverted one's, on 10 samples of made-up input" in told
+    both = MEASURED.model_copy(update={"equalElements": "0.9"})
+    Gates(min_top1_agreement=0.9, max_relative_error=0.01).judge(both, None)
 
 
 def test_gates_pass_at_their_very_numbers() -> None:

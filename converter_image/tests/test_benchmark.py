@@ -120,11 +120,14 @@ def test_the_report_compares_each_output_at_each_batch_size(converted: Callable[
     box = converted("two")
     comparisons = data.read(box.published / data.FILE).findings.comparisons
     names = [output["name"] for output in box.manifest["summary"]["outputs"]]
-    assert [(found.batchSize, found.output) for found in comparisons] == [
-        (size, name) for size in (1, 4) for name in sorted(names)
+    assert [(found.batchSize, found.inputUpTo, found.output) for found in comparisons] == [
+        (size, up_to, name) for size in (1, 4) for up_to in (1, 255) for name in sorted(names)
     ]
     # Sums of small whole numbers, and one sum of two: both have one result.
-    assert {float(found.maxRelativeError) for found in comparisons} == {0}
+    assert {(found.output, found.maxRelativeError, found.equalElements) for found in comparisons} == {
+        ("even", None, "1"),
+        ("total", "0", None),
+    }
 
 
 def test_the_benchmark_of_a_large_model_is_bounded(converted: Callable[..., Box]) -> None:

@@ -46,9 +46,50 @@ def samples(*lengths: int) -> tuple[Sample, ...]:
 def test_made_up_input_is_asked_at_every_batch_size_and_every_shape(tmp_path: Path) -> None:
     asked = reference._ask(double, (X,), samples(1, 2, 8), request(tmp_path))
     assert asked is not None
-    assert asked.compared == 6
-    shapes = [np.load(tmp_path / REFERENCE.format(number))["output0"].shape for number in range(6)]
-    assert shapes == [(1, 1), (1, 2), (1, 8), (4, 1), (4, 2), (4, 8)]
+    assert asked.compared == 12
+    answers = [np.load(tmp_path / REFERENCE.format(number))["output0"] for number in range(12)]
+    assert [answer.shape for answer in answers[:6]] == [(1, 1), (1, 2), (1, 8)] * 2
+    assert [answer.shape for answer in answers[6:]] == [(4, 1), (4, 2), (4, 8)] * 2
+    for first in (0, 1, 2, 6, 7, 8):
+        np.testing.assert_allclose(answers[first + 3], 255 * answers[first], rtol=1e-6)
+
+
+def kept(folder: Path, function: Any) -> list[int]:
+    """The numbers of the batches whose answers were kept; the odd ones are of larger input."""
+    assert reference._ask(function, (X,), samples(2), request(folder)) is not None
+    return [number for number in range(4) if (folder / REFERENCE.format(number)).exists()]
+
+
+def test_larger_input_that_the_model_does_not_take_is_left_out(tmp_path: Path) -> None:
+    @tf.function
+    def shares(x: Any) -> dict[str, Any]:
+        with tf.control_dependencies([tf.debugging.assert_less(x, 1.0, message="x is no share")]):
+            return {"y": x * 2.0}
+
+    assert kept(tmp_path, shares) == [0, 2]
+
+
+def test_larger_input_at_which_the_model_itself_overflows_is_left_out(tmp_path: Path) -> None:
+    @tf.function
+    def powers(x: Any) -> dict[str, Any]:
+        masked = tf.where(x[:, :1] >= 0.0, -np.inf * tf.ones_like(x[:, :1]), 0.0)
+        return {"y": tf.exp(80.0 * x), "masked": masked}
+
+    assert kept(tmp_path, powers) == [0, 2]
+
+
+def test_what_was_calibrated_is_asked_at_the_usual_size_alone(tmp_path: Path) -> None:
+    asked = reference._ask(double, (X,), samples(1, 8), request(tmp_path, larger_too=False))
+    assert asked is not None
+    assert asked.compared == 4
+
+
+def test_values_that_are_never_finite_are_no_reason_to_leave_larger_input_out(tmp_path: Path) -> None:
+    @tf.function
+    def masked(x: Any) -> dict[str, Any]:
+        return {"y": tf.concat([x, -np.inf * tf.ones_like(x)], 1)}
+
+    assert kept(tmp_path, masked) == [0, 1, 2, 3]
 
 
 def test_every_batch_size_has_its_share_of_the_room_for_answers(

@@ -462,6 +462,20 @@ def test_other_verification_data_measures_the_same_engine_again_and_builds_none(
     assert "Job" not in [manifest.kind for manifest in both.writes.creates]
 
 
+def test_another_output_of_classes_measures_the_same_engine_again_and_builds_none() -> None:
+    plain, named = trtmodel(), trtmodel(verification={"top1Output": "labels"})
+    on_data = trtmodel(verification={"top1Output": "labels", "dataUri": "s3://data/held-out"})
+    assert target(plain).key.fingerprint == target(named).key.fingerprint
+    assert len({target(model).key.record_name for model in (plain, named, on_data)}) == 3
+    made = planned(named, records=(observed_record(plain),))
+    (again,) = made.writes.creates
+    task = json.loads(again.body["spec"]["template"]["metadata"]["annotations"]["tftrt.dev/spec"])
+    assert task["verification"] == {"uri": None, "top1Output": "labels"}
+    assert "verified again, on made-up input, with the classes of labels" in message(made, "Ready")
+    both = planned(named, records=(observed_record(plain), observed_record(named)))
+    assert "Job" not in [manifest.kind for manifest in both.writes.creates]
+
+
 def test_one_engine_is_made_once_whatever_data_it_is_verified_on() -> None:
     seeded = trtmodel()
     on_data = trtmodel("twin", uid="uid-twin", verification={"dataUri": "s3://data/held-out"})

@@ -7,6 +7,7 @@ import pytest
 from tftrt_operator.api.verification import Verification
 from tftrt_operator.domain.gates import judge
 from tftrt_operator.domain.record import Summary
+from tftrt_operator.domain.sentences import measured as sentence
 
 from .builders import summary, trtmodel
 
@@ -55,6 +56,70 @@ def test_relative_error(error: str | None, gate: str, expected: str | None) -> N
     assert reason(measured(error=error), maxRelativeError=gate) == expected
 
 
+def of_an_older_converter() -> Summary:
+    return summary(trtmodel(), verification={"samples": 4, "top1Agreement": "1", "maxRelativeError": "0"})
+
+
+def test_the_figures_of_an_older_converter_are_judged_as_they_were() -> None:
+    assert reason(of_an_older_converter(), minTop1Agreement="1", maxRelativeError="0") is None
+
+
+def seen(**found: Any) -> Summary:
+    return summary(trtmodel(), verification={"samples": 41} | found)
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"samples": 0, "notCompared": "AnswersDiffer"}, "the model answers the same input differently each time"),
+        ({"samples": 0, "notCompared": "TakesNoMadeUpInput"}, "takes no made-up input: give samples in"),
+        ({"notFinite": "1", "equalElements": "1"}, "no finite value in either model on made-up input"),
+    ],
+)
+def test_where_nothing_was_compared_no_gate_passes_and_the_one_reason_is_told(found: dict[str, Any], told: str) -> None:
+    for gates in ({"maxRelativeError": "1"}, {"minTop1Agreement": "0"}):
+        failed = judge(Verification.model_validate(gates), seen(**found))
+        assert failed is not None
+        assert failed.reason == "AccuracyUnknown"
+        assert told in failed.message
+
+
+def test_whole_numbers_are_judged_by_the_share_that_is_equal() -> None:
+    labels = seen(top1Agreement="0.59", equalElements="0.59")
+    assert reason(labels, maxRelativeError="0.41") is None
+    assert reason(labels, maxRelativeError="0.4") == "AccuracyBelowThreshold"
+    assert reason(seen(equalElements="NaN"), maxRelativeError="1") == "AccuracyBelowThreshold"
+
+
+def test_where_classes_have_a_gate_the_one_of_the_error_is_for_quantities_alone() -> None:
+    both = seen(top1Agreement="0.97", equalElements="0.97", maxRelativeError="0.001")
+    assert reason(both, maxRelativeError="0.01") == "AccuracyBelowThreshold"
+    assert reason(both, maxRelativeError="0.01", minTop1Agreement="0.95") is None
+    assert reason(both, maxRelativeError="0.0001", minTop1Agreement="0.95") == "AccuracyBelowThreshold"
+
+
+def test_what_shows_no_classes_is_to_be_named() -> None:
+    failed = judge(Verification.model_validate({"minTop1Agreement": "0.9"}), measured(error="0.1"))
+    assert failed is not None
+    assert "name it in top1Output" in failed.message
+
+
+def test_what_was_measured_is_told_with_what_it_was_measured_on() -> None:
+    found = seen(
+        maxRelativeError="0.001", maxChannelError="0.5", largerInputError="0.2", equalElements="1", notFinite="0.25"
+    )
+    assert sentence(found) == (
+        "largest relative error 0.001 (0.5 in a channel, 0.2 of made-up input up to 255),"
+        " 1 of whole numbers, texts and truths are equal, 0.25 of an output is not finite in either model,"
+        " on 41 samples of made-up input"
+    )
+    assert sentence(of_an_older_converter()) == (
+        "largest relative error 0, top-1 agreement 1, on 4 samples of made-up input"
+    )
+    nothing = seen(samples=0, notCompared="AnswersDiffer", uri="s3://data/held-out")
+    assert sentence(nothing) == "the model answers the same input differently each time"
+
+
 def test_without_a_gate_everything_passes() -> None:
     assert reason(measured()) is None
     assert reason(summary(trtmodel())) is None
@@ -80,7 +145,7 @@ def test_speedup(speedup: str, gate: str, expected: str | None) -> None:
 def test_the_message_carries_the_numbers() -> None:
     failed = judge(Verification.model_validate({"minTop1Agreement": "0.99"}), measured("0.9756"))
     assert failed is not None
-    assert "0.9756 of 41 samples" in failed.message
+    assert "0.9756 on 41 samples of made-up input" in failed.message
     assert "asks for 0.99" in failed.message
     slow = judge(Verification.model_validate({"minSpeedup": "2"}), timed("1.5"))
     assert slow is not None

@@ -41,6 +41,8 @@ def message(**changes: Any) -> dict[str, Any]:
         {"verification": VERIFICATION | {"maxRelativeError": "0, see http://elsewhere.example"}},
         {"verification": VERIFICATION | {"top1Agreement": "nonsense"}},
         {"verification": VERIFICATION | {"samples": -1}},
+        {"verification": VERIFICATION | {"equalElements": "most"}},
+        {"verification": VERIFICATION | {"notCompared": "see http://elsewhere.example"}},
         {"verification": VERIFICATION | {"uri": "pvc://models/\x1b[2J"}},
         {"memory": {"weightsBytes": 1, "peakBytes": -1, "overheadBytes": 1}},
         {"reportUri": "pvc://models/report.html\nReady"},
@@ -103,6 +105,7 @@ def test_the_summaries_of_real_conversions_are_read() -> None:
         {"store": {"a": 1}},
         {"fingerprint": 7},
         {"verificationUri": ["pvc://models/data.npz"]},
+        {"top1Output": 7},
         {"inputs": []},
         {"inputs": {"source_uri": 7, "tensorflow": "2.14.1", "tensorrt": ""}},
         {"inputs": {"source_uri": "pvc://a", "tensorflow": "2.14.1", "tensorrt": "", "calibration": ["pvc://a"]}},
@@ -119,6 +122,13 @@ def test_a_record_of_other_types_is_none(changes: dict[str, Any]) -> None:
 def test_what_is_no_record_is_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_record(text)
+
+
+def test_a_record_of_an_operator_that_knew_of_no_output_of_classes_is_read() -> None:
+    older = {name: value for name, value in written().items() if name != "top1Output"}
+    assert parse_record(json.dumps(older)) == engine_record(MODEL)
+    named = trtmodel(verification={"top1Output": "labels"})
+    assert parse_record(record_text(engine_record(named))).key.top1_output == "labels"
 
 
 def test_half_a_character_is_no_text() -> None:

@@ -465,7 +465,21 @@ def test_a_gate_that_fails_rolls_nothing_out_and_a_loosened_one_needs_no_convers
     assert made.status is not None
     assert made.status.conversion is not None
     assert made.status.conversion.top1_agreement == "0.9756"
+    assert made.status.conversion.compared_on == "made-up input"
     assert made.status.conversion.converted_share == "0.9846"  # 450 of 457
+
+
+def test_what_was_not_compared_is_no_figure_in_the_status() -> None:
+    model = trtmodel()
+    observed = observed_record(model)
+    nothing = ReportedVerification(samples=0, not_compared="AnswersDiffer")
+    summary = observed.record.summary.model_copy(update={"verification": nothing})
+    made = planned(model, Observation(records=(replace(observed, record=replace(observed.record, summary=summary)),)))
+    assert made.status is not None
+    told = made.status.conversion
+    assert told is not None
+    assert (told.top1_agreement, told.max_relative_error, told.equal_elements, told.compared_on) == (None,) * 4
+    assert "the model answers the same input differently each time" in message(made, "Verified")
 
 
 def test_while_a_gate_fails_the_old_revision_serves_on() -> None:

@@ -76,8 +76,10 @@ def benchmark(folder: Path, source: str | None, batch_sizes: tuple[int, ...]) ->
         return run.on_cpu(*given)
 
 
-def verify(folder: Path, source: str | None, samples: str | None) -> CheckAnswer:
+def verify(folder: Path, source: str | None, samples: str | None, top1_output: str | None) -> CheckAnswer:
     """Compare a converted model with the one that it was made from; on the same data as then if no other is named.
+
+    So it is with the output of classes.
 
     Raises:
         AccuracyBelowThreshold: an answer is not finite where the unconverted model's is.
@@ -92,7 +94,11 @@ def verify(folder: Path, source: str | None, samples: str | None) -> CheckAnswer
         compared = None if uri is None else ComparisonData(uri=told_uri(uri), folder=str(workspace.verification))
         places = (unconverted, folder / MODEL)
         tensors = (conversion.inputs, conversion.outputs)
-        return comparison.run(report.spec, *places, *tensors, compared, None, workspace.root)[0]
+        spec = report.spec
+        if top1_output is not None:
+            named = spec.verification.model_copy(update={"top1Output": top1_output})
+            spec = spec.model_copy(update={"verification": named})
+        return comparison.run(spec, *places, *tensors, compared, None, workspace.root)[0]
 
 
 def bring(uri: str, target: Path) -> str:

@@ -53,9 +53,12 @@ batch_size_option = click.option(
     "--batch-size", "-b", "batch_sizes", type=SIZES, multiple=True, help="May be given several times."
 )
 agreement_option = click.option(
-    "--min-top1-agreement", type=FLOATS, help="Exit 17 where a smaller share of samples keeps its largest class."
+    "--min-top1-agreement", type=FLOATS, help="Exit 17 where a smaller share of classes stays the same."
 )
 error_option = click.option("--max-relative-error", type=FLOATS, help="Exit 17 where an answer differs by more.")
+top1_option = click.option(
+    "--top1-output", metavar="NAME", help="The output of classes, where the model does not show which it is."
+)
 converted_argument = click.argument("converted", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
@@ -117,6 +120,7 @@ def cli() -> None:
 @click.option("--calibration-samples", type=SIZES, default=512, show_default=True)
 @click.option("--calibration-batch-size", type=SIZES, default=8, show_default=True)
 @click.option("--verification-data", metavar="PATH", help="To compare on, instead of made-up input; the same formats.")
+@top1_option
 @agreement_option
 @error_option
 @click.option("--min-speedup", type=FLOATS, help="Exit 18 where the converted model is not so much faster.")
@@ -186,6 +190,7 @@ def convert(
 @click.option(
     "--data", "samples", metavar="PATH", help="Samples to compare on: .npz, .npy or TFRecord, a file or a folder."
 )
+@top1_option
 @agreement_option
 @error_option
 @verbose_option
@@ -193,6 +198,7 @@ def verify(
     converted: Path,
     source: str | None,
     samples: str | None,
+    top1_output: str | None,
     min_top1_agreement: float | None,
     max_relative_error: float | None,
     verbose: bool,
@@ -211,7 +217,7 @@ def verify(
     from tftrt_runtime.cli.gates import Gates
 
     with _told(verbose):
-        answer = alone.verify(converted, source, samples)
+        answer = alone.verify(converted, source, samples, top1_output)
     console.verified(answer.verification, answer.comparisons)
     with _told(verbose):
         Gates(min_top1_agreement, max_relative_error).judge(answer.verification, None)

@@ -11,8 +11,9 @@ from rich.table import Table
 
 from tftrt_runtime import log
 from tftrt_runtime.benchmark.rows import Row, in_flight
-from tftrt_runtime.contract.artifact import Benchmark, Verification
+from tftrt_runtime.contract.artifact import WHY_NOT_COMPARED, Benchmark, Verification
 from tftrt_runtime.contract.errors import Failure
+from tftrt_runtime.report import agreement_table
 from tftrt_runtime.report.data import Comparison, Report
 
 # By the child process that does it.
@@ -44,6 +45,7 @@ OPTIONS = {
     "spec.conversion.calibration": "--calibration-data",
     "spec.verification.uri": "--verification-data",
     "spec.verification.dataUri": "--verification-data",
+    "spec.verification.top1Output": "--top1-output",
 }
 SHOWN_COMPARISONS = 20
 
@@ -118,16 +120,14 @@ def _in_options(message: str) -> str:
     return message
 
 
-def verified(verification: Verification | None, comparisons: Sequence[Comparison]) -> None:
-    """How the answers compare."""
-    if verification is None:
-        _out().print("The model takes no made-up input or answers differently each time: nothing was compared.")
-        return
-    table = Table("Output", "Batch", "Samples", "Largest relative error", "Top-1 agreement", box=None, pad_edge=False)
-    for found in comparisons[:SHOWN_COMPARISONS]:
-        numbers = (str(found.batchSize), str(found.samples), found.maxRelativeError, found.top1Agreement or "-")
-        table.add_row(found.output, *numbers)
-    _out().print(table)
+def verified(verification: Verification, comparisons: Sequence[Comparison]) -> None:
+    """How the answers compare. What was not compared is a dash."""
+    headings, rows = agreement_table.table(comparisons[:SHOWN_COMPARISONS])
+    table = Table(*headings, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    if rows:
+        _out().print(table)
     if len(comparisons) > SHOWN_COMPARISONS:
         _out().print(f"... and {len(comparisons) - SHOWN_COMPARISONS} more")
     for name, value in _agreement(verification):
@@ -153,13 +153,23 @@ def timed(rows: Sequence[Row]) -> None:
 
 
 def _agreement(verification: Verification | None) -> Iterator[tuple[str, str]]:
-    if verification is None:
-        yield "Agreement", "not compared"
+    if verification is None or verification.notCompared is not None:
+        why = None if verification is None else verification.notCompared
+        yield "Agreement", f"not compared: {WHY_NOT_COMPARED[why]}" if why else "not compared"
         return
+    yield "Compared on", f"{verification.samples} samples of {verification.on}"
     if verification.top1Agreement is not None:
         yield "Top-1 agreement", f"{verification.top1Agreement} (a share of {verification.samples} samples)"
     if verification.maxRelativeError is not None:
         yield "Largest relative error", verification.maxRelativeError
+    if verification.largerInputError is not None:
+        yield "Of input up to 255", verification.largerInputError
+    if verification.maxChannelError is not None:
+        yield "In a channel", f"{verification.maxChannelError}, relative to the channel's own largest value"
+    if verification.equalElements is not None:
+        yield "Equal elements", f"{verification.equalElements} of whole numbers, texts and truths"
+    if verification.notFinite is not None:
+        yield "Not finite", f"{verification.notFinite} of an output, in both models alike"
 
 
 def _speed(benchmark: Benchmark | None) -> Iterator[tuple[str, str]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
-from tftrt_runtime.contract.artifact import Benchmark, Verification
+from tftrt_runtime.contract.artifact import WHY_NOT_COMPARED, Benchmark, Verification
 from tftrt_runtime.contract.errors import AccuracyBelowThreshold, SpeedupBelowThreshold
 
 
@@ -35,26 +36,50 @@ class Gates:
             )
 
     def _judge_accuracy(self, measured: Verification | None) -> None:
-        agreement = measured.top1Agreement if measured else None
-        error = measured.maxRelativeError if measured else None
-        samples = measured.samples if measured else 0
         if self.min_top1_agreement is not None:
-            if agreement is None:
-                raise AccuracyBelowThreshold(
-                    "--min-top1-agreement is given, and the model is no classifier with one output: drop it."
-                )
-            if not float(agreement) >= self.min_top1_agreement:
-                raise AccuracyBelowThreshold(
-                    f"The converted model's largest class is the unconverted one's in a share of {agreement} of "
-                    f"{samples} samples, and --min-top1-agreement asks for {self.min_top1_agreement}."
-                )
+            self._judge_classes(self.min_top1_agreement, measured)
         if self.max_relative_error is not None:
-            if error is None:
-                raise AccuracyBelowThreshold(
-                    "--max-relative-error is given, and the answers could not be compared: drop it."
-                )
-            if not float(error) <= self.max_relative_error:
-                raise AccuracyBelowThreshold(
-                    f"The converted model's largest relative error is {error} on {samples} samples, and "
-                    f"--max-relative-error allows {self.max_relative_error}."
-                )
+            self._judge_error(self.max_relative_error, measured)
+
+    def _judge_classes(self, least: float, measured: Verification | None) -> None:
+        agreement = measured.top1Agreement if measured else None
+        if measured is None or agreement is None:
+            why = _why_not(measured) or "no output of the model is one of classes: name it by --top1-output, or drop it"
+            raise AccuracyBelowThreshold(f"--min-top1-agreement is given, and {why}.")
+        if not float(agreement) >= least:
+            raise AccuracyBelowThreshold(
+                f"The converted model's classes are the unconverted one's in a share of {agreement}, on "
+                f"{measured.samples} samples of {measured.on}, and --min-top1-agreement asks for {least}."
+            )
+
+    def _judge_error(self, most: float, measured: Verification | None) -> None:
+        error = measured.maxRelativeError if measured else None
+        # Where classes have a gate of their own it is the one for all that is the same or not.
+        equal = measured.equalElements if measured and self.min_top1_agreement is None else None
+        if measured is None or (error is None and (measured.equalElements is None or measured.notFinite == "1")):
+            why = _why_not(measured) or "the answers could not be compared: drop it"
+            raise AccuracyBelowThreshold(f"--max-relative-error is given, and {why}.")
+        if error is not None and not float(error) <= most:
+            raise AccuracyBelowThreshold(
+                f"The converted model's largest relative error is {error}, on {measured.samples} samples of "
+                f"{measured.on}, and --max-relative-error allows {most}."
+            )
+        if equal is not None and not 1 - Decimal(equal) <= Decimal(str(most)):
+            raise AccuracyBelowThreshold(
+                f"Of the converted model's whole numbers, texts and truths a share of {equal} is the unconverted "
+                f"one's, on {measured.samples} samples of {measured.on}, and --max-relative-error allows {most} to "
+                "differ. With --min-top1-agreement that is the gate for them."
+            )
+
+
+def _why_not(measured: Verification | None) -> str:
+    """Why nothing was measured, and what to do; empty where that is not known."""
+    if measured is None:
+        return ""
+    if measured.notCompared == "AnswersDiffer":
+        return f"{WHY_NOT_COMPARED['AnswersDiffer']}: export it without layers that draw random numbers, or drop it"
+    if measured.notCompared is not None:
+        return f"{WHY_NOT_COMPARED[measured.notCompared]}: give samples by --verification-data, or drop it"
+    if measured.notFinite == "1":
+        return f"an output has no finite value in either model on {measured.on}: give samples that it has answers to"
+    return ""

@@ -41,6 +41,7 @@ class ConvertOptions:
     calibration_samples: int
     calibration_batch_size: int
     verification_data: str | None
+    top1_output: str | None
 
 
 def spec_of(options: ConvertOptions, runtime: dict[str, str]) -> JobSpec:
@@ -76,7 +77,10 @@ def spec_of(options: ConvertOptions, runtime: dict[str, str]) -> JobSpec:
                 "batchSize": options.calibration_batch_size,
             },
         },
-        "verification": {"uri": options.verification_data and place(options.verification_data)},
+        "verification": {
+            "uri": options.verification_data and place(options.verification_data),
+            "top1Output": options.top1_output,
+        },
         "runtime": runtime,
         "artifacts": {"uri": str(options.target.absolute())},
     }

@@ -10,9 +10,17 @@ The names of the fields are those of the contract with the operator, and so in c
 
 import os
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from tftrt_runtime.contract.errors import ArtifactCorrupt
 from tftrt_runtime.contract.spec import ShapeRange
@@ -75,18 +83,50 @@ class Sample(Frozen):
     openDimension: Optional[int] = None
 
 
+# Why there is nothing to compare: the model answers the same input differently each time, or takes no made-up input.
+NotCompared = Literal["AnswersDiffer", "TakesNoMadeUpInput"]
+WHY_NOT_COMPARED: dict[NotCompared, str] = {
+    "AnswersDiffer": "the model answers the same input differently each time",
+    "TakesNoMadeUpInput": "the model takes no made-up input",
+}
+MADE_UP = "made-up input"
+
+
 class Verification(Frozen):
     """How the converted model's answers compare with the unconverted one's; decimals as text, null where not known.
 
-    `samples` counts a sample once for each batch size that it was asked in. `top1Agreement` is the share of them with
-    the same largest class, for models with one output of classes.
-    `maxRelativeError` is the largest difference relative to its output's largest value.
+    `samples` counts a sample once for each batch size that it was asked in. Shares are of all that was compared; with
+    several outputs each figure is that of the worst. Floats that are made up end at 1.
     """
 
     samples: int
+    # The share of classes that are the same: rows of floats with the same largest one, whole numbers, texts, truths.
     top1Agreement: Optional[str]
+    # The largest difference relative to its output's largest value; none where an output has no finite value at all.
     maxRelativeError: Optional[str]
     uri: Optional[str] = None  # of the data; None where it was made up
+    # The output that the spec calls one of classes: `top1Agreement` is of it alone.
+    top1Output: Optional[str] = None
+    # As `maxRelativeError`, relative to the largest value of its channel, which the last dimension counts.
+    maxChannelError: Optional[str] = None
+    # As `maxRelativeError`, of made-up input up to 255.
+    largerInputError: Optional[str] = None
+    # Of whole numbers, texts and truths, but for numbers that were rounded from floats.
+    equalElements: Optional[str] = None
+    # The share of values that are not finite in either model, alike in both.
+    notFinite: Optional[str] = None
+    notCompared: Optional[NotCompared] = None
+
+    @property
+    def on(self) -> str:
+        """What was compared on."""
+        return self.uri or MADE_UP
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_known(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What came later is left out where there is none: a termination message has few bytes."""
+        always = {"samples", "top1Agreement", "maxRelativeError", "uri"}
+        return {name: value for name, value in written(self).items() if value is not None or name in always}
 
 
 class Batching(Frozen):

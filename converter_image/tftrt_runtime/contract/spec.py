@@ -123,9 +123,13 @@ class Conversion(Frozen):
 
 
 class VerificationData(Frozen):
-    """What the converted model is held against the unconverted one on: None is made-up input."""
+    """What the converted model is held against the unconverted one on: None is made-up input.
+
+    `top1Output` is the output of classes, where the user names one.
+    """
 
     uri: Optional[Uri] = None
+    top1Output: Annotated[Optional[str], Field(min_length=1)] = None  # noqa: N815
 
 
 class Runtime(Frozen):
@@ -167,7 +171,7 @@ class JobSpec(Frozen):
             update={
                 "source": source,
                 "conversion": self.conversion.model_copy(update={"calibration": calibration}),
-                "verification": VerificationData(uri=None if data is None else told_uri(data)),
+                "verification": self.verification.model_copy(update={"uri": None if data is None else told_uri(data)}),
             }
         )
 

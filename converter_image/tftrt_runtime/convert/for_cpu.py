@@ -45,6 +45,7 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path, data: C
         references=str(references),
         data=data,
         events=str(events / "before"),
+        top1_output=spec.verification.top1Output,
         target=str(target),
     )
     with log.timed("convert", "Converted"):
@@ -54,6 +55,9 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path, data: C
         signature=spec.source.signature,
         references=str(references),
         compared=answer.compared,
+        not_compared=answer.not_compared,
+        origins=answer.origins,
+        top1_output=spec.verification.top1Output,
         data=data,
         events=str(events / "after"),
         inputs=answer.inputs,

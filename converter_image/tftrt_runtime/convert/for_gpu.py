@@ -94,10 +94,15 @@ def convert(
         raise NothingConvertible(
             f"{spec.source.uri} cannot be frozen for TensorRT: {model.kept}. Export the numeric part of it alone."
         )
+    if model.not_compared == "AnswersDiffer":
+        raise NothingConvertible(
+            f"{spec.source.uri} answers the same input differently each time, and engines are checked by its answers: "
+            "export it for inference, without layers that draw random numbers, such as augmentation or dropout."
+        )
     if model.sample is None:
         raise NothingConvertible(
-            f"{spec.source.uri} takes no made-up input or answers differently each time, and engines are built and "
-            "checked by running it. Export the numeric part of it alone."
+            f"{spec.source.uri} takes no made-up input, and engines are built and checked by running it. Export the "
+            "numeric part of it alone."
         )
     shapes.expect_closed(model.inputs, spec.conversion.inputShapes, spec.source.uri)
     numeric = sources.frozen(spec, source, references.parent / "frozen") if model.tables else source
@@ -190,6 +195,10 @@ def _check(
         signature=spec.source.signature,
         references=str(references),
         compared=model.compared,
+        not_compared=model.not_compared,
+        origins=model.origins,
+        top1_output=spec.verification.top1Output,
+        precision=spec.conversion.precision,
         data=data,
         events=str(events),
         inputs=model.inputs,

@@ -23,6 +23,8 @@ TRITON_NAMES = {
     "string": "BYTES",
 }
 
+FLOATS = {"FP16", "FP32", "FP64"}
+
 _NUMPY_TYPES: dict[str, DTypeLike] = {
     triton: np.object_ if name == "string" else np.dtype(name) for name, triton in TRITON_NAMES.items()
 }

@@ -18,16 +18,17 @@ def sample(inputs: Iterable[Tensor], open_dimension: int, chosen: Mapping[str, t
     return Sample(shapes={tensor.name: chosen.get(tensor.name, _filled(tensor, open_dimension)) for tensor in inputs})
 
 
-def batch(inputs: Iterable[Tensor], size: int, sample: Sample) -> Batch:
+def batch(inputs: Iterable[Tensor], size: int, sample: Sample, up_to: int = 1) -> Batch:
     """One batch by input name, each of shape [size, ...] with the sample's sizes.
 
-    Floats lie in [0, 1), bytes (uint8) over their whole range; other integers are 0 or 1, which any vocabulary has.
+    Floats lie in [0, `up_to`), bytes (uint8) over their whole range; other integers are 0 or 1, which any vocabulary
+    has.
     """
     made = {}
     for index, tensor in enumerate(inputs):
         generator = np.random.default_rng([index, size])
         inner = sample.shapes.get(tensor.name) or _filled(tensor, sample.openDimension or 1)
-        made[tensor.name] = _values(generator, (size, *inner), numpy_type(tensor.dtype))
+        made[tensor.name] = _values(generator, (size, *inner), numpy_type(tensor.dtype), up_to)
     return made
 
 
@@ -35,10 +36,12 @@ def _filled(tensor: Tensor, open_dimension: int) -> tuple[int, ...]:
     return tuple(open_dimension if length < 0 else length for length in tensor.shape[1:])
 
 
-def _values(generator: np.random.Generator, shape: tuple[int, ...], kind: np.dtype[np.generic]) -> NDArray[np.generic]:
+def _values(
+    generator: np.random.Generator, shape: tuple[int, ...], kind: np.dtype[np.generic], up_to: int
+) -> NDArray[np.generic]:
     if kind == np.object_:
         words = [f"sample {number}".encode() for number in generator.integers(0, 100, int(np.prod(shape)))]
         return np.array(words, dtype=np.object_).reshape(shape)
     if kind.kind == "f":
-        return generator.random(shape).astype(kind)
+        return (generator.random(shape) * up_to).astype(kind)
     return generator.integers(0, 256 if kind == np.uint8 else 2, shape).astype(kind)

@@ -18,13 +18,23 @@ TENSORBOARD = "tensorboard"  # a folder with event files of the graph in `before
 
 
 class Comparison(Frozen):
-    """One output at one batch size, converted against unconverted; top-1 for classes alone."""
+    """One output at one batch size, converted against unconverted: decimals as text, null where nothing was compared.
+
+    Whole numbers have the share of those that are equal; where they are rounded quantities, also of those within one
+    step, and an error. `channel` is where the last dimension has the error of `maxChannelError`.
+    """
 
     output: str
     batchSize: int
     samples: int
-    maxRelativeError: str
+    maxRelativeError: Optional[str]
     top1Agreement: Optional[str]
+    inputUpTo: Optional[int] = None  # where made-up floats end; None without any, and in older reports
+    maxChannelError: Optional[str] = None
+    channel: Optional[int] = None
+    equalElements: Optional[str] = None
+    withinOneStep: Optional[str] = None
+    notFinite: Optional[str] = None  # the share that is so in both models
 
 
 class Node(Frozen):

@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 
 from tftrt_runtime.benchmark.rows import Place, Row, Way, in_flight
-from tftrt_runtime.contract.artifact import CPU
-from tftrt_runtime.report import layout, plots
+from tftrt_runtime.contract.artifact import CPU, MADE_UP, WHY_NOT_COMPARED, Conversion, Verification
+from tftrt_runtime.report import agreement_table, layout, plots
 from tftrt_runtime.report.data import EngineLayers, Findings, Graph, Report
 from tftrt_runtime.report.how_to_ask import how_to_ask
 
@@ -42,6 +42,8 @@ def render(report: Report) -> str:
         ask=how_to_ask(report.spec.model, findings.conversion),
         on_gpu=findings.conversion.device.name != CPU,
         names=_names(findings),
+        agreement=agreement_table.table(findings.comparisons),
+        why_not_compared=_why_not_compared(findings.conversion),
         streams=max((row.streams for row in findings.rows), default=1),
         tiles=_tiles(findings),
         plots=_plots(findings),
@@ -51,6 +53,12 @@ def render(report: Report) -> str:
         kinds=_kinds(findings),
         precisions=[_precisions(engine) for engine in findings.layers],
     )
+
+
+def _why_not_compared(conversion: Conversion) -> str:
+    """Why nothing was compared. Older reports do not say which of the reasons it was."""
+    why = None if conversion.verification is None else conversion.verification.notCompared
+    return WHY_NOT_COMPARED[why] if why else " or ".join(WHY_NOT_COMPARED.values())
 
 
 def _names(findings: Findings) -> dict[Way, str]:
@@ -89,10 +97,15 @@ def _tiles(findings: Findings) -> list[tuple[str, str, str]]:
         made.append((str(findings.after.operations), "operations after", f"{findings.before.operations} before"))
     if verification is not None and verification.top1Agreement is not None:
         agreement = f"{100 * Decimal(verification.top1Agreement):.1f} %"
-        made.append((agreement, "the same top-1", f"{verification.samples} samples"))
+        made.append((agreement, "the same top-1", f"{verification.samples} samples{_if_made_up(verification)}"))
     if verification is not None and verification.maxRelativeError is not None:
-        made.append((f"{float(verification.maxRelativeError):.2g}", "largest relative error", "of the largest value"))
+        of = f"of the largest value{_if_made_up(verification)}"
+        made.append((f"{float(verification.maxRelativeError):.2g}", "largest relative error", of))
     return made
+
+
+def _if_made_up(verification: Verification) -> str:
+    return f", {MADE_UP}" if verification.uri is None else ""
 
 
 def _rounded(ratio: str) -> str:

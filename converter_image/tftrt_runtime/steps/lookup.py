@@ -40,9 +40,11 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
 
 
 def is_verified_elsewhere(spec: JobSpec, manifest: Manifest) -> bool:
-    """Whether the spec asks for a comparison on data that the artifact's own was not made on."""
-    measured = manifest.summary.verification
-    return spec.verification.uri is not None and (measured is None or measured.uri != spec.verification.uri)
+    """Whether the spec asks for a comparison on data, or of classes, that the artifact's own was not made on."""
+    wanted, measured = spec.verification, manifest.summary.verification
+    if measured is None:
+        return wanted.uri is not None or wanted.top1Output is not None
+    return measured.top1Output != wanted.top1Output or (wanted.uri is not None and measured.uri != wanted.uri)
 
 
 def _readable(spec: JobSpec, text: bytes, product: str, place: str) -> Manifest | None:

@@ -9,19 +9,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrt_runtime.contract.artifact import Verification
-from tftrt_runtime.contract.errors import AccuracyBelowThreshold, Internal, NothingConvertible
+from tftrt_runtime.contract.errors import Internal, NothingConvertible
 from tftrt_runtime.model import samples
 from tftrt_runtime.model.quick_call import Call, QuickCall
 from tftrt_runtime.processes import child
 from tftrt_runtime.report import graphs
-from tftrt_runtime.report.data import Comparison
-from tftrt_runtime.verification import comparisons
-from tftrt_runtime.verification.agreement import Deviation, decimal_text, deviation, share_text, top1_agreements
-from tftrt_runtime.verification.messages import REFERENCE, CheckAnswer, CheckRequest, ComparisonData
-
-# Of our own rewriting, which only reorders sums; it says nothing about precisions.
-MAX_EXACT_ERROR = 1e-4
+from tftrt_runtime.verification import comparisons, expectations, figures
+from tftrt_runtime.verification.agreement import Seen, seen
+from tftrt_runtime.verification.figures import Asked, Compared
+from tftrt_runtime.verification.messages import REFERENCE, CheckAnswer, CheckRequest
 
 
 def check(request: CheckRequest) -> CheckAnswer:
@@ -46,12 +42,9 @@ def check(request: CheckRequest) -> CheckAnswer:
     call = QuickCall(function)
     if request.data is not None:
         _expect_finite(call, request)
-    compared, agreeing = _compare(call, request)
-    return CheckAnswer(
-        verification=_verification(compared, agreeing, request.data) if compared else None,
-        comparisons=compared,
-        graph=graph,
-    )
+    compared = _compare(call, request)
+    rows = figures.comparisons(compared, request)
+    return CheckAnswer(verification=figures.verification(compared, rows, request), comparisons=rows, graph=graph)
 
 
 def _expect_finite(call: Call, request: CheckRequest) -> None:
@@ -62,93 +55,40 @@ def _expect_finite(call: Call, request: CheckRequest) -> None:
     """
     for batch in comparisons.made_up(request.inputs, request.batch_sizes, request.samples):
         for name, answer in _answers(call, batch).items():
-            if name in request.finite and not np.isfinite(answer).all():
-                raise _not_finite(name, comparisons.size(batch))
+            gone = int(np.count_nonzero(~np.isfinite(answer))) if name in request.finite else 0
+            if gone:
+                raise expectations.not_finite(name, comparisons.size(batch), gone, answer.size, request.precision)
 
 
-def _compare(call: Call, request: CheckRequest) -> tuple[tuple[Comparison, ...], dict[int, int] | None]:
-    """Each output at each batch size, over all batches of that size; how many samples agree by batch size."""
-    deviations: dict[tuple[int, str], Deviation] = defaultdict(Deviation)
-    agreeing: dict[int, int] | None = defaultdict(int)
-    asked: dict[int, int] = defaultdict(int)
-    batches = comparisons.batches(request.inputs, request.batch_sizes, request.samples, request.data)
-    for number, batch in enumerate(batches if request.compared else ()):
+def _compare(call: Call, request: CheckRequest) -> Compared:
+    """Each output at each batch size, over all batches of that size whose answers were kept."""
+    every: dict[tuple[Asked, str], Seen] = defaultdict(Seen)
+    asked: dict[Asked, int] = defaultdict(int)
+    questions = comparisons.questions(request.inputs, request.batch_sizes, request.samples, request.data)
+    for number, question in enumerate(questions if request.compared else ()):
         reference = Path(request.references, REFERENCE.format(number))
         if not reference.exists():
             continue
-        size = comparisons.size(batch)
-        found = _answers(call, batch)
+        found = _answers(call, question.batch)
         with np.load(reference, allow_pickle=True) as references:
             expected = {name: references[f"output{index}"] for index, name in enumerate(found)}
-        asked[size] += size
-        same = top1_agreements(list(found.values()), list(expected.values()))
-        if same is None or agreeing is None:
-            agreeing = None
-        else:
-            agreeing[size] += same
+        kind = question.size, question.up_to
+        asked[kind] += question.size
         for name, value in found.items():
-            deviations[size, name] |= _deviation(name, size, value, expected[name], request.exact)
-    compared = tuple(
-        Comparison(
-            output=name,
-            batchSize=size,
-            samples=asked[size],
-            maxRelativeError=decimal_text(_error(name, size, seen, request.exact)),
-            top1Agreement=None if agreeing is None else share_text(agreeing[size], asked[size]),
-        )
-        for (size, name), seen in deviations.items()
-    )
-    return compared, agreeing
+            expectations.expect_comparable(name, question, value, expected[name], request)
+            every[kind, name] |= seen(value, expected[name])
+    if request.exact:
+        for ((size, up_to), name), each in every.items():
+            # Larger input than a model was made for may show more of its rounding than it ever will.
+            if up_to != comparisons.LARGER:
+                expectations.expect_exact(name, size, each, request)
+    return Compared(every, asked)
 
 
 def _answers(call: Call, batch: samples.Batch) -> dict[str, Any]:
     """The outputs by name, in the order of the names."""
     answers = call({name: tf.constant(value) for name, value in batch.items()})
     return {name: np.asarray(answers[name].numpy()) for name in sorted(answers)}
-
-
-def _verification(
-    compared: tuple[Comparison, ...], agreeing: dict[int, int] | None, data: ComparisonData | None
-) -> Verification:
-    """The worst error, and the agreement over all."""
-    asked = sum({comparison.batchSize: comparison.samples for comparison in compared}.values())
-    return Verification(
-        samples=asked,
-        top1Agreement=None if agreeing is None else share_text(sum(agreeing.values()), asked),
-        maxRelativeError=decimal_text(max(float(comparison.maxRelativeError) for comparison in compared)),
-        uri=data and data.uri,
-    )
-
-
-def _deviation(name: str, size: int, found: Any, expected: Any, exact: bool) -> Deviation:
-    seen = deviation(found, expected)
-    if not np.isfinite(seen.difference):
-        raise Internal(_differs(name, size, "")) if exact else _not_finite(name, size)
-    if exact and expected.dtype.kind != "f" and seen.difference:
-        raise Internal(_differs(name, size, ""))
-    return seen
-
-
-def _error(name: str, size: int, seen: Deviation, exact: bool) -> float:
-    if exact and not seen.relative <= MAX_EXACT_ERROR:
-        raise Internal(
-            _differs(
-                name, size, f" by {seen.relative:.2g}, more than {MAX_EXACT_ERROR:.0e}, relative to its largest value"
-            )
-        )
-    return seen.relative
-
-
-def _differs(name: str, size: int, how: str) -> str:
-    return f"At batch size {size} output {name!r} of the converted model differs from the unconverted one's{how}."
-
-
-def _not_finite(name: str, size: int) -> AccuracyBelowThreshold:
-    return AccuracyBelowThreshold(
-        f"At batch size {size} output {name!r} of the converted model is not finite, or of another shape or type, "
-        "where the unconverted one's is: the values are too large for this precision. Set "
-        "spec.conversion.precision to FP32."
-    )
 
 
 def _expect_names(what: str, found: dict[str, Any], expected: list[str]) -> None:

@@ -3,32 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tftrt_runtime.contract.artifact import Sample, Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit
 from tftrt_runtime.model import data, samples
+from tftrt_runtime.model.dtypes import FLOATS
 from tftrt_runtime.verification.messages import ComparisonData
 
 WHAT = "verification"
 # Of the user's data the largest batches see all; the other batch sizes, whose engines are others, see so much.
 FEW_SAMPLES = 128
+# Where floats that are made up end. Some networks take shares of 1, others what a byte holds; of neither do we know.
+USUAL, LARGER = 1, 255
 
 
-def batches(
+@dataclass(frozen=True)
+class Question:
+    """What both models are asked; `up_to` is where its made-up floats end, None where there are none."""
+
+    batch: samples.Batch
+    up_to: int | None = None
+
+    @property
+    def size(self) -> int:
+        """How many samples are in the batch."""
+        return size(self.batch)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of its inputs, in their order."""
+        return tuple(values.shape for values in self.batch.values())
+
+
+def questions(
     inputs: Sequence[Tensor], batch_sizes: Sequence[int], made: Sequence[Sample], given: ComparisonData | None
-) -> Iterator[samples.Batch]:
+) -> Iterator[Question]:
     """Batches of the user's data where it is given, else those of the samples `made` up; none without either.
 
-    The sizes ascend.
+    The batch sizes ascend, and of each all that is made up is asked at its usual size before it is asked larger.
 
     Raises:
         CalibrationDataUnfit: the data does not fit the inputs, or is not enough for the smallest batch.
     """
     if given is not None:
-        yield from _of_data(inputs, batch_sizes, Path(given.folder))
-    else:
-        yield from made_up(inputs, batch_sizes, made)
+        yield from (Question(batch) for batch in _of_data(inputs, batch_sizes, Path(given.folder)))
+        return
+    floats = any(tensor.dtype in FLOATS for tensor in inputs)
+    for size in batch_sizes:
+        for up_to in (USUAL, LARGER) if floats else (USUAL,):
+            for sample in made:
+                yield Question(samples.batch(inputs, size, sample, up_to), up_to if floats else None)
 
 
 def made_up(inputs: Sequence[Tensor], batch_sizes: Sequence[int], made: Sequence[Sample]) -> Iterator[samples.Batch]:

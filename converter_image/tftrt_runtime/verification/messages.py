@@ -2,7 +2,7 @@
 
 from typing import Optional
 
-from tftrt_runtime.contract.artifact import Batching, Sample, Tensor, Verification
+from tftrt_runtime.contract.artifact import Batching, NotCompared, Sample, Tensor, Verification
 from tftrt_runtime.contract.spec import ShapeRange
 from tftrt_runtime.processes.message import Message
 from tftrt_runtime.report.data import Comparison, Graph
@@ -17,12 +17,20 @@ class ComparisonData(Message):
     folder: str
 
 
+class Origins(Message):
+    """Of which outputs the whole numbers are rounded quantities, and which are moved here from an input."""
+
+    rounded: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
+
+
 class ReferenceRequest(Message):
     """Leave the answers of the SavedModel in `source` in `references`, its graph for TensorBoard in `events`.
 
     It is asked `data`, or made-up input where that is None; whether its items are independent is seen on the folder
     `calibration` before that. `dynamic_shapes` is the profile strategy of the engines that come of it, where there is
-    one.
+    one. `top1_output` is the output that the user calls one of classes. `larger_too`: made-up input is asked up to 255,
+    too, as not of a model that was calibrated on what it meets.
     """
 
     uri: str
@@ -36,14 +44,17 @@ class ReferenceRequest(Message):
     data: Optional[ComparisonData]
     calibration: Optional[ComparisonData] = None
     events: str
+    top1_output: Optional[str] = None
+    larger_too: bool = True
 
 
 class ReferenceAnswer(Message):
     """The signature, and how it was asked; `kept` tells why its graph cannot be frozen, where it cannot.
 
     `samples` are those of all sizes in the order of `shapes.distinct`, `sample` among them. `compared` counts the
-    batches whose answers were saved; `finite` are the outputs that were so for all samples. `tables`: it reads lookup
-    tables, which stay beside a frozen graph. `batching` is None where the largest batch is one item.
+    batches whose answers were saved, and `not_compared` tells why there are none; `finite` are the outputs that were so
+    for all samples. `tables`: it reads lookup tables, which stay beside a frozen graph. `batching` is None where the
+    largest batch is one item.
     """
 
     tensorflow: str
@@ -52,6 +63,8 @@ class ReferenceAnswer(Message):
     sample: Optional[Sample]
     samples: tuple[Sample, ...]
     compared: int
+    not_compared: Optional[NotCompared] = None
+    origins: Origins = Origins()
     finite: tuple[str, ...]
     kept: Optional[str]
     tables: bool
@@ -62,15 +75,19 @@ class ReferenceAnswer(Message):
 class CheckRequest(Message):
     """Load the SavedModel in `model` and compare its answers with those in `references`.
 
-    `exact`: they must be the same up to the order of sums. `engines`: each of its engines must hold all batch sizes, or
-    be the only one where `dynamic`. It is asked `samples` at all batch sizes, and must answer with numbers where the
-    output is one of `finite`. Its graph goes to `events`.
+    There are none where `not_compared` has a reason. `exact`: they must be the same up to the order of sums. `engines`:
+    each of its engines must hold all batch sizes, or be the only one where `dynamic`. It is asked `samples` at all
+    batch sizes, and must answer with numbers where the output is one of `finite`. Its graph goes to `events`.
     """
 
     model: str
     signature: str
     references: str
     compared: int
+    not_compared: Optional[NotCompared] = None
+    origins: Origins = Origins()
+    top1_output: Optional[str] = None
+    precision: str = "FP32"
     data: Optional[ComparisonData]
     events: str
     inputs: tuple[Tensor, ...]
@@ -84,8 +101,8 @@ class CheckRequest(Message):
 
 
 class CheckAnswer(Message):
-    """How the answers compare, each output at each batch size; None where there was nothing to compare with."""
+    """How the answers compare, each output at each batch size and, where it was made up, each size of input."""
 
-    verification: Optional[Verification]
+    verification: Verification
     comparisons: tuple[Comparison, ...] = ()
     graph: Graph

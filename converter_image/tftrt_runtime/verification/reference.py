@@ -1,10 +1,11 @@
-"""The unconverted model: its signature, and what it answers to seeded input. Imports TensorFlow.
+"""The unconverted model: its signature, and what it answers to the user's data or to made-up input. Imports TensorFlow.
 
 As a child process of its own it answers in true FP32 (without TF32), on the GPU that converts.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,16 @@ import numpy as np
 import tensorflow as tf
 
 from tftrt_runtime import log
-from tftrt_runtime.contract.artifact import Batching, Sample, Tensor
+from tftrt_runtime.contract.artifact import Batching, NotCompared, Sample, Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound, UsageError
 from tftrt_runtime.convert import freeze, shapes
 from tftrt_runtime.model import data, samples, saved_model
 from tftrt_runtime.processes import child
 from tftrt_runtime.report import graphs
 from tftrt_runtime.verification import comparisons, independence
+from tftrt_runtime.verification.comparisons import LARGER, Question
 from tftrt_runtime.verification.messages import REFERENCE, ReferenceAnswer, ReferenceRequest
+from tftrt_runtime.verification.origins import origins
 
 # What to try for dimensions that the signature leaves open: short texts and small pictures, then pictures for networks
 # that need some size, then whatever takes a single element.
@@ -56,12 +59,16 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     inputs = saved_model.inputs(function, request.uri)
     outputs = saved_model.outputs(function, request.uri)
     shapes.expect_fit(inputs, request.input_shapes, request.uri)
+    _expect_named(outputs, request)
     with log.timed("convert", "Asked the unconverted model"):
         sample = _sample(function, inputs, request)
         every = () if sample is None else shapes.distinct(sample, request.input_shapes)
         asked = _ask(function, inputs, every, request)
+        not_compared = _why_not(sample, asked, request)
         if asked is None:
             sample, every = None, ()
+        else:
+            _expect_classes(asked.first, request)
         finite = () if request.data is None or asked is None else _finite(function, inputs, every, request)
     with log.timed("convert", "Asked the unconverted model for items in other company"):
         batching = _batching(function, inputs, sample, asked, request)
@@ -73,6 +80,8 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
         sample=sample,
         samples=every,
         compared=asked.compared if asked else 0,
+        not_compared=not_compared,
+        origins=origins(function),
         finite=finite,
         kept=freeze.why_not(loaded, function),
         tables=freeze.has_tables(loaded, function),
@@ -98,14 +107,18 @@ def _ask(
     Each batch size has its share of the room for them.
     """
     asked: Asked | None = None
+    gaps: dict[tuple[tuple[int, ...], ...], Counter[str]] = defaultdict(Counter)
     room = dict.fromkeys(request.batch_sizes, MAX_REFERENCE_BYTES // len(request.batch_sizes))
-    for number, batch in enumerate(comparisons.batches(inputs, request.batch_sizes, every, request.data)):
-        size = comparisons.size(batch)
+    for number, question in enumerate(comparisons.questions(inputs, request.batch_sizes, every, request.data)):
+        size = question.size
         if room[size] <= 0:
             continue
-        answers = _answer_to_data(function, batch, request) if request.data else _answer_to_made_up(function, batch)
+        answers = _answers_to(function, question, gaps[question.shapes], request)
+        if answers is None:
+            continue
+        gaps[question.shapes].update({name: _not_finite(answer) for name, answer in answers.items()})
         if asked is None:
-            again = _answer(function, batch)
+            again = _answer(function, question.batch)
             if not all(same(answers[name], again[name]) for name in answers):
                 log.event("convert", "The model answers differently each time: nothing to compare with")
                 return None
@@ -116,6 +129,74 @@ def _ask(
         if room[size] <= 0:
             log.event("convert", "The answers are large: the rest of the data is not compared", batch_size=size)
     return asked or Asked({}, 0)
+
+
+def _answers_to(
+    function: Any, question: Question, gaps: Counter[str], request: ReferenceRequest
+) -> samples.Batch | None:
+    """The answers; `gaps` counts by output what was not finite in those to the same input at its usual size.
+
+    None for larger input that is not asked for, or that the model does not take, or at which more of its own answers
+    are no numbers: it is not for such input.
+    """
+    if request.data is not None:
+        return _answer_to_data(function, question.batch, request)
+    if question.up_to != LARGER:
+        return _answer_to_made_up(function, question.batch)
+    if not request.larger_too:
+        return None
+    try:
+        answers = _answer(function, question.batch)
+    except (tf.errors.OpError, ValueError, MemoryError) as error:
+        # Also where the machine is said to be at fault: a number may be a size. If it is, others will say so.
+        log.event("convert", "The model does not take larger input", up_to=LARGER, error=str(error)[:500])
+        return None
+    overflowed = [name for name, answer in answers.items() if _not_finite(answer) > gaps[name]]
+    if overflowed:
+        log.event("convert", "The model's own answers to larger input are not finite", up_to=LARGER, outputs=overflowed)
+        return None
+    return answers
+
+
+def _not_finite(answer: Any) -> int:
+    return int(np.count_nonzero(~np.isfinite(answer))) if answer.dtype.kind == "f" else 0
+
+
+def _why_not(sample: Sample | None, asked: Asked | None, request: ReferenceRequest) -> NotCompared | None:
+    """Why there is nothing to compare with, where that is so."""
+    if asked is None:
+        return "AnswersDiffer"
+    return "TakesNoMadeUpInput" if sample is None and request.data is None else None
+
+
+def _expect_named(outputs: Iterable[Tensor], request: ReferenceRequest) -> None:
+    """Hold that the output that the user calls one of classes is there.
+
+    Raises:
+        SignatureNotFound: it is not.
+    """
+    name, names = request.top1_output, [tensor.name for tensor in outputs]
+    if name is not None and name not in names:
+        raise SignatureNotFound(
+            f"spec.verification.top1Output is {name!r}, which is no output of {request.uri}: "
+            f"{shapes.near(name, names)}."
+        )
+
+
+def _expect_classes(answers: samples.Batch, request: ReferenceRequest) -> None:
+    """Hold that the answers of that output can be classes; there are none where the model was not asked.
+
+    Raises:
+        SignatureNotFound: they cannot.
+    """
+    name = request.top1_output
+    answer = answers.get(name) if name is not None else None
+    if answer is not None and answer.dtype.kind == "f" and (answer.ndim < 2 or answer.shape[-1] < 2):
+        raise SignatureNotFound(
+            f"spec.verification.top1Output is {name!r}, and this output of {request.uri} has shape "
+            f"{list(answer.shape)}, the batch first: of floats the last dimension must be the classes, at least two. "
+            "Name another output, or none."
+        )
 
 
 def _finite(

@@ -43,6 +43,10 @@ def run(
             signature=spec.source.signature,
             references=folder,
             compared=answer.compared,
+            not_compared=answer.not_compared,
+            origins=answer.origins,
+            top1_output=spec.verification.top1Output,
+            precision=spec.conversion.precision,
             data=data,
             events=str(Path(folder, "after")),
             inputs=inputs,
@@ -84,6 +88,8 @@ def reference(
         data=data,
         calibration=calibrated,
         events=str(events),
+        top1_output=spec.verification.top1Output,
+        larger_too=named is None,
     )
     return child.run("tftrt_runtime.verification.reference", request, messages.ReferenceAnswer, "convert")
 

@@ -79,8 +79,22 @@ class ConversionStatus(ApiModel):
     total_ops: int | None = Field(default=None, description="Operations in the graph.")
     converted_share: str | None = Field(default=None, description="Share of the operations that run in TensorRT.")
     source_digest: str | None = None
-    top1_agreement: str | None = Field(default=None, description="Share of samples with the same largest class.")
-    max_relative_error: str | None = Field(default=None, description="Largest difference to the unconverted model.")
+    top1_agreement: str | None = Field(default=None, description="Share of classes that are the same as before.")
+    max_relative_error: str | None = Field(
+        default=None, description="Largest difference to the unconverted model, relative to an output's largest value."
+    )
+    max_channel_error: str | None = Field(
+        default=None, description="The same, relative to the largest value of its place in the last dimension."
+    )
+    larger_input_error: str | None = Field(
+        default=None, description="As maxRelativeError, of made-up input up to 255 instead of up to 1."
+    )
+    equal_elements: str | None = Field(
+        default=None, description="Share of whole numbers, texts and truths that are the same as before."
+    )
+    compared_on: str | None = Field(
+        default=None, description="What these are measured on: a URI, or made-up input. Absent where nothing was."
+    )
     speedup: str | None = Field(default=None, description="How many times faster than the unconverted model.")
     latency: Latency | None = None
     memory: MeasuredMemory | None = None

@@ -43,16 +43,23 @@ class Verification(ApiModel):
     data_uri: SourceUri | None = Field(
         default=None,
         description="Samples to compare on: .npz, .npy or TFRecord, as docs/data.md describes."
-        " Default: seeded input made up after the model's own signature.",
+        " Default: seeded input made up after the model's own signature, its floats up to 1 and up to 255.",
     )
     secret_name: SecretName = secret_name("the data")
     min_top1_agreement: Annotated[str, Field(max_length=16, json_schema_extra=_FRACTION)] | None = Field(
         default=None,
-        description="The least share of samples, in quotes such as '0.99', with the same largest class as before.",
+        description="The least share of classes, in quotes such as '0.99', that are the same as before: the largest of"
+        " floats whose rows are shares of 1, whole numbers, texts and truths.",
+    )
+    top1_output: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        default=None,
+        description="The output of classes, where the model does not show which it is, or has others beside it."
+        " Builds nothing: the engine is measured again.",
     )
     max_relative_error: Annotated[str, Field(max_length=16, json_schema_extra=_ERROR)] | None = Field(
         default=None,
-        description="The largest difference allowed, in quotes such as '0.01', relative to an output's largest value.",
+        description="The largest difference allowed, in quotes such as '0.01', relative to an output's largest value;"
+        " without minTop1Agreement also the share of whole numbers, texts and truths that may differ.",
     )
     min_speedup: Annotated[str, Field(max_length=16, json_schema_extra=_SPEEDUP)] | None = Field(
         default=None,

@@ -3,8 +3,11 @@
 The converter measures, the operator judges: a loosened gate needs no new conversion.
 """
 
+from decimal import Decimal
+
 from ..api.verification import Verification
 from .record import ReportedBenchmark, ReportedVerification, Summary
+from .sentences import compared_on, why_not_compared
 from .verdict import Verdict, stalled
 
 
@@ -14,28 +17,55 @@ def judge(gates: Verification, summary: Summary) -> Verdict | None:
 
 
 def _judge_accuracy(gates: Verification, measured: ReportedVerification | None) -> Verdict | None:
+    least, most = gates.min_top1_agreement, gates.max_relative_error
+    failed = _judge_classes(least, measured) if least is not None else None
+    if failed is not None or most is None:
+        return failed
+    return _judge_error(most, measured) or (_judge_equal(most, measured) if least is None else None)
+
+
+def _judge_classes(least: str, measured: ReportedVerification | None) -> Verdict | None:
     agreement = measured.top1_agreement if measured else None
+    if measured is None or agreement is None:
+        return _unknown("minTop1Agreement", measured, "no output shows that it is of classes", "name it in top1Output")
+    if float(agreement) >= float(least):
+        return None
+    return stalled(
+        "AccuracyBelowThreshold",
+        f"top-1 agreement with the unconverted model is {agreement} {_on(measured)},"
+        f" verification.minTop1Agreement asks for {least}",
+    )
+
+
+def _judge_error(most: str, measured: ReportedVerification | None) -> Verdict | None:
     error = measured.max_relative_error if measured else None
-    samples = measured.samples if measured else 0
-    if gates.min_top1_agreement is not None:
-        if agreement is None:
-            return _unknown("minTop1Agreement", "the model is no classifier with one output")
-        if not float(agreement) >= float(gates.min_top1_agreement):
-            return stalled(
-                "AccuracyBelowThreshold",
-                f"top-1 agreement with the unconverted model is {agreement} of {samples} samples,"
-                f" verification.minTop1Agreement asks for {gates.min_top1_agreement}",
-            )
-    if gates.max_relative_error is not None:
-        if error is None:
-            return _unknown("maxRelativeError", "its answers could not be compared")
-        if not float(error) <= float(gates.max_relative_error):
-            return stalled(
-                "AccuracyBelowThreshold",
-                f"the largest relative error against the unconverted model is {error} on {samples} samples,"
-                f" verification.maxRelativeError allows {gates.max_relative_error}",
-            )
-    return None
+    if measured is not None and error is None and measured.equal_elements is not None and measured.not_finite != "1":
+        return None  # its answers are no quantities
+    if measured is None or error is None:
+        return _unknown("maxRelativeError", measured, "its answers could not be compared")
+    if float(error) <= float(most):
+        return None
+    return stalled(
+        "AccuracyBelowThreshold",
+        f"the largest relative error against the unconverted model is {error} {_on(measured)},"
+        f" verification.maxRelativeError allows {most}",
+    )
+
+
+def _judge_equal(most: str, measured: ReportedVerification | None) -> Verdict | None:
+    """Judge what is the same or not, where there is no gate for classes: so large a share may differ."""
+    equal = measured.equal_elements if measured else None
+    if measured is None or equal is None or float(1 - Decimal(equal)) <= float(most):
+        return None
+    return stalled(
+        "AccuracyBelowThreshold",
+        f"{equal} of whole numbers, texts and truths are the unconverted model's {_on(measured)},"
+        f" verification.maxRelativeError allows {most} to differ; where minTop1Agreement is set, that judges them",
+    )
+
+
+def _on(measured: ReportedVerification) -> str:
+    return f"on {measured.samples} samples of {compared_on(measured)}"
 
 
 def _judge_speed(gates: Verification, measured: ReportedBenchmark | None) -> Verdict | None:
@@ -53,5 +83,17 @@ def _judge_speed(gates: Verification, measured: ReportedBenchmark | None) -> Ver
     )
 
 
-def _unknown(gate: str, why: str) -> Verdict:
-    return stalled("AccuracyUnknown", f"verification.{gate} is set, but {why}: drop the gate")
+def _unknown(gate: str, measured: ReportedVerification | None, otherwise: str, way_out: str = "") -> Verdict:
+    """Return that a gate cannot be judged, with the one reason that there is."""
+    why = why_not_compared(measured)
+    if measured is not None and measured.not_compared == "TakesNoMadeUpInput":
+        way_out = "give samples in verification.dataUri"
+    elif measured is not None and measured.not_finite == "1" and not why:
+        why = f"an output has no finite value in either model on {compared_on(measured)}"
+        way_out = "give samples that it has answers to in verification.dataUri"
+    elif measured is not None and measured.not_compared == "AnswersDiffer":
+        way_out = "export it without layers that draw random numbers"
+    elif why:
+        way_out = ""
+    drop = f"{way_out}, or drop the gate" if way_out else "drop the gate"
+    return stalled("AccuracyUnknown", f"verification.{gate} is set, but {why or otherwise}: {drop}")

@@ -23,7 +23,7 @@ from .manifests import names
 from .manifests.service import service_url
 from .observation import JobState, Observation, ObservedDeployment
 from .record import EngineRecord, Summary
-from .sentences import engines, measured
+from .sentences import compared_on, engines, measured
 from .stages.conversion import engine_jobs, has_started
 from .stages.rollout import answering_replicas, current_replicas, servers
 from .target import Target
@@ -158,6 +158,7 @@ def _conversion(
 ) -> ConversionStatus | None:
     if record is not None:
         summary = record.summary
+        compared = summary.verification
         memory = summary.device.memory_bytes
         return ConversionStatus(
             job_name=record.job_name,
@@ -177,8 +178,12 @@ def _conversion(
             total_ops=summary.total_ops,
             converted_share=_share(summary),
             source_digest=summary.source_digest,
-            top1_agreement=summary.verification.top1_agreement if summary.verification else None,
-            max_relative_error=summary.verification.max_relative_error if summary.verification else None,
+            top1_agreement=compared.top1_agreement if compared else None,
+            max_relative_error=compared.max_relative_error if compared else None,
+            max_channel_error=compared.max_channel_error if compared else None,
+            larger_input_error=compared.larger_input_error if compared else None,
+            equal_elements=compared.equal_elements if compared else None,
+            compared_on=compared_on(compared) if compared else None,
             speedup=summary.benchmark.speedup if summary.benchmark else None,
             latency=_latency(summary),
             memory=_measured_memory(summary),

@@ -26,6 +26,7 @@ from .fingerprint import EngineInputs, told
 T = TypeVar("T")
 RECORD_KEY = "record.json"
 RECORD_VERSION = 1
+MADE_UP = "made-up input"
 
 
 def _printable(text: str) -> str:
@@ -100,13 +101,25 @@ class ReportedVersions(_Report):
 
 
 class ReportedVerification(_Report):
-    """How the converted model's answers compare with the unconverted one's; decimals, None where not measurable."""
+    """How the converted model's answers compare with the unconverted one's; decimals, None where not measurable.
+
+    An older converter tells of less.
+    """
 
     samples: _Count
     top1_agreement: _Decimal | None = None
     max_relative_error: _Decimal | None = None
     uri: _Uri | None = None
     """Of the data; None where it was made up."""
+    max_channel_error: _Decimal | None = None
+    larger_input_error: _Decimal | None = None
+    """Of made-up input up to 255, where the other figures are of input up to 1."""
+    equal_elements: _Decimal | None = None
+    """The share of whole numbers, texts and truths that are the same."""
+    not_finite: _Decimal | None = None
+    """The share of an output's values that are so in both models; 1 where there is nothing to compare."""
+    not_compared: _Word | None = None
+    """Why nothing was compared: AnswersDiffer, TakesNoMadeUpInput."""
 
 
 class ReportedMemory(_Report):
@@ -173,12 +186,14 @@ def parse_summary(termination_message: str) -> Summary | None:
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
-    """One engine in one store, and the data that it is verified on: what a Job is for, and what a record is about."""
+    """One engine in one store, and how it is verified: what a Job is for, and what a record is about."""
 
     fingerprint: str
     store: str
     verification_uri: str | None = None
     """As it is told (`told_uri`); None is input that the converter makes up."""
+    top1_output: str | None = None
+    """The output of classes, where the spec names one."""
 
     @property
     def engine(self) -> str:
@@ -187,8 +202,16 @@ class EngineKey:
 
     @property
     def evidence(self) -> str:
-        """20 hex digits that stand for the engine as it is verified on this data."""
+        """20 hex digits that stand for the engine as it is verified on this data, for these classes."""
+        if self.top1_output is not None:
+            return _digest(self.engine, self.verification_uri or "", self.top1_output)
         return self.engine if self.verification_uri is None else _digest(self.engine, self.verification_uri)
+
+    @property
+    def verified_on(self) -> str:
+        """What the engine is verified on, in words."""
+        classes = f", with the classes of {self.top1_output}" if self.top1_output is not None else ""
+        return f"{self.verification_uri or MADE_UP}{classes}"
 
     @property
     def record_name(self) -> str:
@@ -218,7 +241,7 @@ class EngineRecord:
 
 _INPUTS = TypeAdapter(EngineInputs)
 _TEXT = TypeAdapter(str)
-_KEY_URI = TypeAdapter(str | None)
+_TEXT_OR_NONE = TypeAdapter(str | None)
 _JOB_NAME = TypeAdapter(Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")])
 _ATTEMPT = TypeAdapter(Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)])
 _SECRET_NAME = TypeAdapter(SecretName)
@@ -232,6 +255,7 @@ def record_text(record: EngineRecord) -> str:
             "fingerprint": record.key.fingerprint,
             "store": record.key.store,
             "verificationUri": record.key.verification_uri,
+            "top1Output": record.key.top1_output,
             "inputs": asdict(told(record.inputs)),
             "summary": record.summary.model_dump(by_alias=True, mode="json"),
             "reason": record.reason,
@@ -257,7 +281,8 @@ def parse_record(text: str) -> EngineRecord:
             key=EngineKey(
                 _TEXT.validate_python(data["fingerprint"]),
                 _TEXT.validate_python(data["store"]),
-                _KEY_URI.validate_python(data.get("verificationUri")),
+                _TEXT_OR_NONE.validate_python(data.get("verificationUri")),
+                _TEXT_OR_NONE.validate_python(data.get("top1Output")),
             ),
             inputs=_INPUTS.validate_python(data["inputs"]),
             summary=_with_shared_parts(Summary.model_validate(data["summary"])),

@@ -1,6 +1,8 @@
 """What a conversion has shown, in sentences: for conditions and Events."""
 
-from .record import Summary
+from collections.abc import Iterator
+
+from .record import MADE_UP, ReportedVerification, Summary
 from .told_uri import told_uri
 
 
@@ -15,18 +17,54 @@ def engines(summary: Summary) -> str:
     return f"{engines} {summary.converted_ops} of {summary.total_ops} operations ({share:.1f} %)"
 
 
+WHY_NOT_COMPARED = {
+    "AnswersDiffer": "the model answers the same input differently each time",
+    "TakesNoMadeUpInput": "the model takes no made-up input",
+}
+
+
+def why_not_compared(compared: ReportedVerification | None) -> str:
+    """Return why nothing was compared, "" where something was. An older converter does not say which it is."""
+    if compared is None:
+        return "the converter could not compare this model's answers"
+    if compared.not_compared is not None:
+        return WHY_NOT_COMPARED.get(compared.not_compared, f"nothing was compared ({compared.not_compared})")
+    return "" if compared.samples else "nothing was compared"
+
+
+def compared_on(compared: ReportedVerification) -> str | None:
+    """Return what the figures are measured on, None where nothing was compared."""
+    return None if why_not_compared(compared) else told_uri(compared.uri or MADE_UP)
+
+
 def measured(summary: Summary) -> str:
     """Return how the converted model compares with the unconverted one."""
     compared, timed = summary.verification, summary.benchmark
-    parts = []
-    if compared is None:
-        parts.append("the converter could not compare this model's answers")
-    else:
-        if compared.max_relative_error:
-            parts.append(f"largest relative error {compared.max_relative_error}")
-        if compared.top1_agreement:
-            parts.append(f"top-1 agreement {compared.top1_agreement}")
-        parts.append(f"on {compared.samples} samples of {told_uri(compared.uri or 'seeded input')}")
+    parts = list(_agreement(compared))
     if timed is not None:
         parts.append(f"{timed.speedup} times as fast at batch size {timed.batch_size}")
     return ", ".join(parts)
+
+
+def _agreement(compared: ReportedVerification | None) -> Iterator[str]:
+    if compared is None or why_not_compared(compared):
+        yield why_not_compared(compared)
+        return
+    if compared.max_relative_error is not None:
+        beside = [
+            f"{error} {where}"
+            for error, where in (
+                (compared.max_channel_error, "in a channel"),
+                (compared.larger_input_error, "of made-up input up to 255"),
+            )
+            if error is not None
+        ]
+        in_brackets = f" ({', '.join(beside)})" if beside else ""
+        yield f"largest relative error {compared.max_relative_error}{in_brackets}"
+    if compared.equal_elements is not None:
+        yield f"{compared.equal_elements} of whole numbers, texts and truths are equal"
+    if compared.top1_agreement is not None:
+        yield f"top-1 agreement {compared.top1_agreement}"
+    if compared.not_finite is not None:
+        yield f"{compared.not_finite} of an output is not finite in either model"
+    yield f"on {compared.samples} samples of {compared_on(compared)}"

@@ -51,7 +51,7 @@ def _target_of(spec: TRTModelSpec, catalogue: Catalogue) -> Target | Verdict:
     inputs = engine_inputs(spec, runtime)
     data = spec.verification.data_uri
     told = None if data is None else told_uri(normalized_uri(data))
-    key = EngineKey(fingerprint(inputs), normalized_uri(store), told)
+    key = EngineKey(fingerprint(inputs), normalized_uri(store), told, spec.verification.top1_output)
     return Target(runtime=runtime, inputs=inputs, key=key, network=catalogue.network)
 
 

@@ -19,8 +19,8 @@ def why_convert(target: Target, observation: Observation) -> str:
             return "; ".join(map(str, found))
     for record in observation.records:
         if record.record.key.engine == target.key.engine:
-            data = target.key.verification_uri or "seeded input"
-            return str(Change("VerificationDataChanged", f"the engine is verified again, on {data}"))
+            again = f"the engine is verified again, on {target.key.verified_on}"
+            return str(Change("VerificationDataChanged", again))
     return str(Change("FirstConversion", "no engine for this spec exists yet"))
 
 

@@ -226,7 +226,7 @@ def _task(
             "inputShapes": {name: shape.model_dump() for name, shape in spec.conversion.input_shapes.items()},
             "calibration": _calibration(spec.conversion.calibration, address),
         },
-        "verification": {"uri": None if data is None else address(data)},
+        "verification": {"uri": None if data is None else address(data), **_classes(spec.verification.top1_output)},
         "runtime": pods.runtime_task(runtime),
         "artifacts": {"uri": key.store},
     }
@@ -238,6 +238,11 @@ def _told_task(model: TRTModel, runtime: Runtime, key: EngineKey) -> str:
     if runtime.max_compute_capability is not None:
         task["runtime"] = {**task["runtime"], "maxComputeCapability": str(runtime.max_compute_capability)}
     return pods.task(task)
+
+
+def _classes(output: str | None) -> dict[str, str]:
+    """Return the output of classes; no key where none is named, for the task is a part of the Job's name."""
+    return {} if output is None else {"top1Output": output}
 
 
 def _calibration(calibration: Calibration | None, address: Callable[[str], str]) -> dict[str, Any] | None:

@@ -58,8 +58,7 @@ def convert(model: TRTModel, target: Target, observation: Observation, now: date
         return Step(reconciling("ConversionPending", f"waiting for Job {name}, which is being deleted, to go"), tidy)
     for job in live:
         if job.state is JobState.LIVE and not _holds_up(model, target, job, observation, now):
-            data = target.key.verification_uri or "seeded input"
-            waits = f"Job {job.name} makes this engine; it is verified on {data} after that"
+            waits = f"Job {job.name} makes this engine; it is verified on {target.key.verified_on} after that"
             return Step(reconciling("ConversionPending", waits), tidy)
     create = Writes(creates=(conversion_job(model, target.runtime, target.key),))
     return Step(
