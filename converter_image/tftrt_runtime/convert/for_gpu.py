@@ -138,6 +138,7 @@ def convert(
         before=model.graph,
         after=checked.graph,
         layers=layers,
+        rewrites=built.rewrites,
     )
 
 
