@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+SELDOM = 0.015  # where six tensors, one behind the other, must be read by nobody else
+
 Shape = list[int | None]
 Network = Callable[..., Any]
 
@@ -38,11 +40,11 @@ class Draw:
     def near_one(self, *shape: int) -> Any:
         return self.random.uniform(0.5, 1.5, shape).astype(np.float32)
 
-    def inner(self, x: Any) -> Any:
+    def inner(self, x: Any, probability: float = 0.04) -> Any:
         """The tensor, which now and then is fetched, or read by something else."""
-        if self.chance(0.04) and not self.in_loop:
+        if self.chance(probability) and not self.in_loop:
             self.fetched.append(x.name)
-        elif self.chance(0.04):
+        elif self.chance(probability):
             self.shared.append(tf.reduce_max(x))
         return x
 
@@ -274,23 +276,23 @@ def pooling(draw: Draw) -> Pattern:
     )
     activation = draw.one_of(*[tf.nn.relu] * 5, tf.nn.relu6, tf.nn.elu)
     normalization = draw.one_of("none", "fused", "spelled out", "spelled out")
-    reader = draw.one_of(*["pointwise"] * 5, "relu", "both", "wide")
+    reader = draw.one_of(*["pointwise"] * 7, "relu", "both", "wide")
     unpadded = draw.chance(0.05)
     value = draw.one_of(*[0.0] * 15, 1.0)
     shape: Shape = [None, channels, *sizes] if first else [None, *sizes, channels]
     layout = "NCHW" if first else "NHWC"
 
     def network(x: Any) -> Any:
-        x = x if unpadded else draw.inner(padded(x, pads, draw, first))
-        x = draw.inner(tf.nn.conv2d(x, weights, stride, "SAME" if unpadded else "VALID", data_format=layout))
+        x = x if unpadded else draw.inner(padded(x, pads, draw, first), SELDOM)
+        x = draw.inner(tf.nn.conv2d(x, weights, stride, "SAME" if unpadded else "VALID", data_format=layout), SELDOM)
         along = (1, -1, 1, 1) if first else (1, 1, 1, -1)
         with_bias = draw.one_of("operation", "sum", "none")
         x = tf.nn.bias_add(x, bias, data_format=layout) if with_bias == "operation" else x
         x = x + tf.reshape(bias, along) if with_bias == "sum" else x
         x = normalized(x)
-        x = draw.inner(activation(draw.inner(x)))
-        x = draw.inner(padded(x, pool_pads, draw, first, value))
-        x = draw.inner(tf.nn.max_pool2d(x, pool, step, "VALID", data_format=layout))
+        x = draw.inner(activation(draw.inner(x, SELDOM)), SELDOM)
+        x = draw.inner(padded(x, pool_pads, draw, first, value), SELDOM)
+        x = draw.inner(tf.nn.max_pool2d(x, pool, step, "VALID", data_format=layout), SELDOM)
         return read(x)
 
     def normalized(x: Any) -> Any:
@@ -335,3 +337,5 @@ PATTERNS: dict[str, Callable[[Draw], Pattern]] = {
     "pooling": pooling,
     "convolution": convolution,
 }
+# Two of these in each eight graphs, for fewer of them have what is looked for.
+OFTEN = ("pooling", "convolution")

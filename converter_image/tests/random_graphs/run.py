@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.graphs import frozen, in_a_loop
-from tests.random_graphs.patterns import PATTERNS, Draw, Pattern
+from tests.random_graphs.patterns import OFTEN, PATTERNS, Draw, Pattern
 from tftrt_runtime.convert.rewrites import REWRITES, beside
 from tftrt_runtime.processes.child import one_line
 
@@ -50,7 +50,7 @@ class Trial:
 
 def draw(seed: int, pattern: str | None = None) -> Graph:
     """The graph of this seed, of one pattern or of any."""
-    names = list(PATTERNS)
+    names = [*PATTERNS, *OFTEN]
     pattern = pattern or names[seed % len(names)]
     random = np.random.default_rng([seed, 1])
     drawn = Draw(seed, in_loop=bool(random.random() < LOOPS))
