@@ -28,7 +28,7 @@ def rewritten(function: Any, rewrite: Rewrite[Any], inner: Iterable[str] = ()) -
     """
     graph = function.graph.as_graph_def()
     fetched = [*(tensor.name for tensor in function.outputs), *inner]
-    count = len(rewrite.apply(graph, fetched))
+    count = rewrite.apply(graph, fetched)
     fed = [tensor.name for tensor in function.inputs]
     return count, tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), []).prune(fed, fetched)
 

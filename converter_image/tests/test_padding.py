@@ -112,7 +112,7 @@ def test_padv2_of_zeros_becomes_a_pad_which_tf_trt_knows() -> None:
     pad.op = "PadV2"
     pad.input.append("zero")
     assert not padding.SAME.apply(graph)
-    assert len(padding.MOVED.apply(graph)) == 1
+    assert padding.MOVED.apply(graph) == 1
     assert [(node.op, len(node.input)) for node in graph.node if node.op.startswith("Pad")] == [("Pad", 2)]
 
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tests.graphs import frozen, in_a_loop
 from tests.random_graphs.patterns import OFTEN, PATTERNS, Draw, Pattern
-from tftrt_runtime.convert.rewrites import REWRITES, beside
+from tftrt_runtime.convert.rewrites import REWRITES, beside, graph_defs
 from tftrt_runtime.processes.child import one_line
 
 LOOPS = 0.2  # of the graphs have their pattern in a loop
@@ -91,16 +91,17 @@ def tried(graph: Graph) -> Trial:
         before = tf.compat.v1.GraphDef()
         before.CopyFrom(definition)
         try:
-            places = rewrite.apply(definition, graph.fetched)
+            seen = graph_defs.Graph(definition, graph.fetched)
+            matches = rewrite.find(seen)
+            places = rewrite.replace_all(seen, matches)
         except Exception as error:  # whatever it is, it would have ended a conversion
             trial.mismatches[rewrite.name] = f"{type(error).__name__}: {one_line(error)}"
             definition.CopyFrom(before)
             continue
-        if not places:
+        if not matches:
             continue
-        trial.rewritten[rewrite.name] = len(places)
-        inner = [name for nodes in places for name in nodes]
-        verdict = beside.compare(before, definition, graph.fetched, inner, graph.questions)
+        trial.rewritten[rewrite.name] = len(matches)
+        verdict = beside.compare(before, definition, graph.fetched, places, graph.questions)
         if verdict.differs is not None:
             trial.mismatches[rewrite.name] = verdict.differs
             definition.CopyFrom(before)

@@ -23,6 +23,7 @@ from tftrt_runtime.convert.rewrites import (
     reshapes,
     spelled_out,
 )
+from tftrt_runtime.convert.rewrites.graph_defs import Graph
 from tftrt_runtime.convert.rewrites.rewrite import Rewrite
 from tftrt_runtime.report.data import Rewritten
 
@@ -47,25 +48,27 @@ def apply(definition: Any, fetched: Sequence[str], questions: Questions, precisi
     What found nothing to rewrite is not told.
     """
     told = [_try(rewrite, definition, fetched, questions) for rewrite in REWRITES if precision in rewrite.precisions]
-    gc.collect()  # graphs hold themselves, and each has all weights
     return tuple(one for one in told if one is not None)
 
 
 def _try(rewrite: Rewrite[Any], definition: Any, fetched: Sequence[str], questions: Questions) -> Rewritten | None:
+    graph = Graph(definition, fetched)
+    matches = rewrite.find(graph)
+    if not matches:
+        return None
     before = tf.compat.v1.GraphDef()
     before.CopyFrom(definition)
-    places = rewrite.apply(definition, fetched)
-    if not places:
-        return None
-    with log.timed("convert", "Ran a rewritten graph beside the one before", rewrite=rewrite.name, places=len(places)):
-        inner = [name for nodes in places for name in nodes]
-        verdict = beside.compare(before, definition, fetched, inner, questions())
+    with log.timed("convert", "Tried a rewrite beside the graph before", rewrite=rewrite.name, places=len(matches)):
+        places = rewrite.replace_all(graph, matches)
+        verdict = beside.compare(before, definition, fetched, places, questions())
     if verdict.differs is not None:
         definition.CopyFrom(before)
+    del graph, before
+    gc.collect()  # graphs hold themselves, and each has all weights
     told = Rewritten(
         name=rewrite.name,
         reason=rewrite.reason,
-        places=len(places),
+        places=len(matches),
         questions=verdict.questions,
         dropped=verdict.differs,
         notCompared=verdict.not_compared,

@@ -115,6 +115,8 @@ def difference(found: Any, expected: Any, half: float = 0.0) -> str | None:
         return f"became {found.dtype}{list(found.shape)}, and was {expected.dtype}{list(expected.shape)}"
     if not expected.size:
         return None
+    if np.iscomplexobj(expected):
+        found, expected = (np.stack([array.real, array.imag]) for array in (found, expected))
     if not _is_float(expected.dtype):
         unequal = float(np.mean(found != expected))
         allowed = 0.0 if expected.dtype == np.object_ else MOST_UNEQUAL
@@ -194,6 +196,7 @@ def _function(
     fed = sorted({name for question in questions for name in question if producer(name) in placeholders})
     with tf.device("CPU:0"):
         whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
+    graph.Clear()  # all weights, which `whole` has
     function = whole.prune(fed, list(tensors))
 
     def ask(question: Question) -> Sequence[Any]:

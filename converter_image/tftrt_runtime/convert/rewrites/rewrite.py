@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar
 from tftrt_runtime.convert.rewrites.graph_defs import Graph
 
 Match = TypeVar("Match")
-Places = tuple[str, ...]  # the names of nodes
 
 PRECISIONS = frozenset({"FP32", "FP16", "INT8"})
 # With INT8, what has no ranges is computed in FP16.
@@ -30,7 +29,13 @@ class Rewrite(Generic[Match]):
     replace: Callable[[Graph, Match], Iterable[str]]
     precisions: frozenset[str] = PRECISIONS  # of engines, in which it is done
 
-    def apply(self, definition: Any, fetched: Iterable[str] = ()) -> tuple[Places, ...]:
-        """Rewrite this GraphDef of a frozen graph, of which these tensors are fetched; the places, one each."""
+    def replace_all(self, graph: Graph, matches: Iterable[Match]) -> tuple[str, ...]:
+        """Change all of these places; the names of the nodes that are what they were."""
+        return tuple(name for match in matches for name in self.replace(graph, match))
+
+    def apply(self, definition: Any, fetched: Iterable[str] = ()) -> int:
+        """Rewrite this GraphDef of a frozen graph, of which these tensors are fetched; returns in how many places."""
         graph = Graph(definition, fetched)
-        return tuple(tuple(self.replace(graph, match)) for match in self.find(graph))
+        matches = self.find(graph)
+        self.replace_all(graph, matches)
+        return len(matches)
