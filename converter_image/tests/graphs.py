@@ -55,12 +55,12 @@ def in_a_loop(network: Callable[..., Any], times: int = 2) -> Callable[..., Any]
         def body(step: Any, answers: Any) -> Any:
             factor = tf.cast(step + 1, tf.float32)
             # What comes into a loop has lost its shape; a network of Keras knows it by its layers.
-            return step + 1, answers.write(step, network(*(tf.ensure_shape(x * factor, x.shape) for x in inputs)))
+            return step + 1, answers.write(step, network(*[tf.ensure_shape(x * factor, x.shape) for x in inputs]))
 
         answers = tf.TensorArray(tf.float32, times)
         return tf.while_loop(lambda step, _: step < times, body, (0, answers))[1].stack()
 
-    return looped
+    return tf.autograph.experimental.do_not_convert(looped)
 
 
 def on_a_gpu(function: Any) -> dict[str, Any]:

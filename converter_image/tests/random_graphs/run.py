@@ -72,7 +72,7 @@ def _network(made: Pattern, drawn: Draw) -> Any:
         answer = made.network(*inputs)
         return sum(drawn.shared, answer)
 
-    return tf.autograph.experimental.do_not_convert(in_a_loop(network) if drawn.in_loop else network)
+    return in_a_loop(network) if drawn.in_loop else tf.autograph.experimental.do_not_convert(network)
 
 
 def _question(function: Any, made: Pattern, size: int, random: np.random.Generator) -> beside.Question:
