@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrt_runtime.convert.rewrites.graph_defs import Graph, become
+from tftrt_runtime.convert.rewrites.graph_defs import Graph, attribute, become
 from tftrt_runtime.convert.rewrites.rewrite import Rewrite
 
 
@@ -31,9 +31,9 @@ class Equation:
     @staticmethod
     def of(node: Any) -> Equation | None:
         """The equation of a node; None where it is another operation or a more general equation."""
-        if node.op != "Einsum" or node.attr["N"].i != 2:
+        if node.op != "Einsum" or attribute(node, "N").i != 2:
             return None
-        operands, _, result = node.attr["equation"].s.decode().partition("->")
+        operands, _, result = attribute(node, "equation").s.decode().partition("->")
         left, _, right = operands.partition(",")
         plain = all(labels.isalpha() and len(set(labels)) == len(labels) for labels in (left, right, result))
         one_sided = set(left) ^ set(right)

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2
 
 # What a loop or a condition becomes when TF-TRT freezes a model: what lies between them has no value of its own.
 CONTROL_FLOW = {"Enter", "Exit", "Merge", "NextIteration", "Switch"}
@@ -125,10 +126,10 @@ class Graph:
                 continue
             copy = part.node.add()
             copy.CopyFrom(self.nodes[operation.name])
-            if operation.type == "Const":  # it is what it is, whatever it waits for
-                del copy.input[:]
-            else:
-                left += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
+            waits_for = [other for other in operation.control_inputs if not _is_of_an_iteration(other)]
+            data = [name for name in copy.input if not name.startswith("^")]
+            copy.input[:] = [*data, *(f"^{other.name}" for other in waits_for)]
+            left += [*(tensor.op for tensor in operation.inputs), *waits_for]
         try:
             with tf.device("CPU"):
                 compute = tf.compat.v1.wrap_function(
@@ -142,6 +143,16 @@ class Graph:
 def producer(tensor: str) -> str:
     """The name of the node that makes a tensor, or that a control input waits for."""
     return tensor.lstrip("^").partition(":")[0]
+
+
+def _is_of_an_iteration(operation: Any) -> bool:
+    """Whether what waits for this does so to be in a loop's iteration, or in a branch, and for nothing else."""
+    return operation.type == "Identity" and operation.inputs[0].op.type in CONTROL_FLOW
+
+
+def attribute(node: Any, name: str) -> Any:
+    """An attribute of a node, empty where it has none: to look for it in `node.attr` would make one, of no type."""
+    return node.attr[name] if name in node.attr else attr_value_pb2.AttrValue()
 
 
 def become(node: Any, operation: str, *inputs: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrt_runtime.convert.rewrites.graph_defs import Graph, become
+from tftrt_runtime.convert.rewrites.graph_defs import Graph, attribute, become
 from tftrt_runtime.convert.rewrites.rewrite import Rewrite
 from tftrt_runtime.convert.rewrites.scaled_rows import Rows
 
@@ -40,12 +40,11 @@ def _find(graph: Graph) -> list[Fused]:
 
 def _normalizes_rows(node: Any) -> bool:
     """Whether this is a batch normalization by the batch's own mean and variance, with channels second."""
-    attributes = node.attr
     return (
         node.op == "FusedBatchNormV3"
-        and attributes["is_training"].b
-        and attributes["data_format"].s == b"NCHW"
-        and attributes["T"].type == tf.float32.as_datatype_enum
+        and attribute(node, "is_training").b
+        and attribute(node, "data_format").s == b"NCHW"
+        and attribute(node, "T").type == tf.float32.as_datatype_enum
         and not any(name.startswith("^") for name in node.input)
     )
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tftrt_runtime.convert.rewrites.graph_defs import Graph
+from tftrt_runtime.convert.rewrites.graph_defs import Graph, attribute
 from tftrt_runtime.convert.rewrites.rewrite import Rewrite
 
 PADS = {"Pad", "PadV2"}
@@ -51,15 +51,15 @@ def is_same(size: int, kernel: int, stride: int, padding: tuple[int, int]) -> bo
 
 def has_channels_last(node: Any) -> bool:
     """Whether a node that knows of layouts has its channels in the last axis."""
-    return node.attr["data_format"].s in {b"", b"NHWC"}
+    return attribute(node, "data_format").s in {b"", b"NHWC"}
 
 
 def pad_before(convolution: Any, graph: Graph) -> Any:
     """The `Pad` that this convolution without padding of its own reads; None for everything else."""
     if convolution.op not in CONVOLUTIONS:
         return None
-    attributes = convolution.attr
-    plain = attributes["padding"].s == b"VALID" and set(attributes["dilations"].list.i) <= {1}
+    dense = set(attribute(convolution, "dilations").list.i) <= {1}
+    plain = dense and attribute(convolution, "padding").s == b"VALID"
     return graph.maker(convolution.input[0], PADS) if plain and has_channels_last(convolution) else None
 
 

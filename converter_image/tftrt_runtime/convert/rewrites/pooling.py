@@ -19,12 +19,13 @@ import numpy as np
 import tensorflow as tf
 
 from tftrt_runtime.convert.rewrites import padding
-from tftrt_runtime.convert.rewrites.graph_defs import Graph
+from tftrt_runtime.convert.rewrites.graph_defs import Graph, attribute
 from tftrt_runtime.convert.rewrites.rewrite import Rewrite
 
 NOT_NEGATIVE = {"Relu", "Relu6"}
+NORMALIZATIONS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
 # What computes each element from the same element of its first input.
-ELEMENTARY = {"BiasAdd", "FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
+ELEMENTARY = {"BiasAdd"} | NORMALIZATIONS
 # What does so with two inputs, as Keras 3 and what comes from ONNX spell out a bias and a batch normalization.
 ELEMENTARY_OF_TWO = {"Add", "AddV2", "Mul", "RealDiv", "Sub"}
 # So many elements along each axis: of TensorFlow's shapes, height and width alone matter here.
@@ -65,7 +66,7 @@ def _find(graph: Graph) -> list[Folded]:
 
 def _pad(pool: Any, graph: Graph) -> Any:
     """The `Pad` that this max pooling without padding of its own reads; None for everything else."""
-    if pool.op != "MaxPool" or pool.attr["padding"].s != b"VALID" or not padding.has_channels_last(pool):
+    if pool.op != "MaxPool" or attribute(pool, "padding").s != b"VALID" or not padding.has_channels_last(pool):
         return None
     return graph.maker(pool.input[0], padding.PADS)
 
@@ -139,7 +140,7 @@ def _padding_to_widen(source: Any, more: Sizes, graph: Graph) -> dict[str, Any] 
 def _input_of_elements(node: Any, graph: Graph) -> str | None:
     """The input that a node computes each of its elements from, with nothing that depends on where that is."""
     if node.op in NOT_NEGATIVE | ELEMENTARY:
-        training = node.op not in NOT_NEGATIVE | {"BiasAdd"} and node.attr["is_training"].b
+        training = node.op in NORMALIZATIONS and not _is_for_inference(node)
         return None if training or not padding.has_channels_last(node) else str(node.input[0])
     if node.op not in ELEMENTARY_OF_TWO:
         return None
@@ -147,6 +148,11 @@ def _input_of_elements(node: Any, graph: Graph) -> str | None:
     if _is_flat(one, graph) == _is_flat(other, graph):
         return None
     return other if _is_flat(one, graph) else one
+
+
+def _is_for_inference(normalization: Any) -> bool:
+    """Whether it is told that it is not training, which is the default."""
+    return "is_training" in normalization.attr and not normalization.attr["is_training"].b
 
 
 def _is_flat(tensor: str, graph: Graph) -> bool:
@@ -167,7 +173,7 @@ def _pointwise_readers(pool: Any, graph: Graph) -> list[Any] | None:
         if node.op != "Conv2D" or not reads_it or not padding.has_channels_last(node):
             return None
         kernel = graph.constant(node.input[1])
-        if kernel is None or kernel.shape[:2] != (1, 1) or node.attr["padding"].s not in {b"SAME", b"VALID"}:
+        if kernel is None or kernel.shape[:2] != (1, 1) or attribute(node, "padding").s not in {b"SAME", b"VALID"}:
             return None
     return readers
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrt_runtime.convert.rewrites.graph_defs import Graph, become
+from tftrt_runtime.convert.rewrites.graph_defs import Graph, attribute, become
 from tftrt_runtime.convert.rewrites.rewrite import HALF_PRECISIONS, Rewrite
 from tftrt_runtime.convert.rewrites.scaled_rows import Rows
 
@@ -66,7 +66,7 @@ class Search:
         return list(found.values())
 
     def _rooted(self, root: Any) -> Rooted | None:
-        if root.op not in {"Rsqrt", "Sqrt"} or root.attr["T"].type != tf.float32.as_datatype_enum:
+        if root.op not in {"Rsqrt", "Sqrt"} or attribute(root, "T").type != tf.float32.as_datatype_enum:
             return None
         for mean_of, number in self._operands(root.input[0], SUMS):
             epsilon, mean = self.graph.constant(number), self._maker(mean_of, {"Mean"})
@@ -76,7 +76,7 @@ class Search:
 
     def _squares(self, root: Any, mean: Any, epsilon: float) -> Rooted | None:
         axes = self.graph.constant(mean.input[1])
-        if epsilon < SMALLEST_EPSILON or not mean.attr["keep_dims"].b or axes is None:
+        if epsilon < SMALLEST_EPSILON or not attribute(mean, "keep_dims").b or axes is None:
             return None
         shape, along = self.graph.shape(mean.input[0]), {int(axis) for axis in axes.flat}
         rank = shape.rank
