@@ -337,5 +337,5 @@ PATTERNS: dict[str, Callable[[Draw], Pattern]] = {
     "pooling": pooling,
     "convolution": convolution,
 }
-# Two of these in each eight graphs, for fewer of them have what is looked for.
-OFTEN = ("pooling", "convolution")
+# Two of these in each nine graphs, for fewer of them have what is looked for.
+OFTEN = ("fused normalization", "pooling", "convolution")
