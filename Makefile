@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: bench performance-results siege nodes gateway zero-loss reliability bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness bench-connections audit test-gpu setup clean
+.PHONY: bench random-graphs performance-results siege nodes gateway zero-loss reliability bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness bench-connections audit test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -50,6 +50,9 @@ reliability: setup ## Faults between operator and API server and kill -9, in eve
 bad-requests: setup ## Every wrong request, 500 and more of each kind, at a server beside honest ones; writes benchmarks/results
 	cd converter_image && .venv/bin/python -m tests.bad_requests
 	.venv/bin/python -m benchmarks.reliability
+
+random-graphs: setup ## 5,000 random graphs round the patterns that are rewritten before TensorRT; writes benchmarks/results
+	cd converter_image && .venv/bin/python -m tests.random_graphs --count 5000
 
 converter-test: setup ## The converter image's own tests, on the CPU
 	@$(SUITES) converter

@@ -24,7 +24,19 @@ CONVERTER = ROOT / "converter_image"
 # What compares floating numbers that TensorFlow computed in the test's own process: they depend on the processor.
 NUMERICAL = tuple(
     f"tests/test_{name}.py"
-    for name in ("rounding", "pooling", "padding", "normalization", "reshapes", "einsum", "quick_call", "engines")
+    for name in (
+        "rounding",
+        "pooling",
+        "padding",
+        "normalization",
+        "spelled_out",
+        "reshapes",
+        "einsum",
+        "rewrites",
+        "random_graphs",
+        "quick_call",
+        "engines",
+    )
 )
 # What changes which kernel TensorFlow takes, and so how it rounds.
 SETTINGS = {

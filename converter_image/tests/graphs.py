@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -12,6 +12,8 @@ from tensorflow.python.framework import convert_to_constants
 from tensorflow.python.grappler import cluster, tf_optimizer
 from tensorflow.python.training import saver
 
+from tftrt_runtime.convert.rewrites.rewrite import Rewrite
+
 
 def frozen(network: Callable[..., Any], *shapes: list[int | None]) -> Any:
     """The function of a network with inputs of these shapes, with variables made constants."""
@@ -19,12 +21,46 @@ def frozen(network: Callable[..., Any], *shapes: list[int | None]) -> Any:
     return convert_to_constants.convert_variables_to_constants_v2(function.get_concrete_function())
 
 
-def rewritten(function: Any, rewrite: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """What the rewriting of the function's graph returned, and the function of the new graph."""
+def rewritten(function: Any, rewrite: Rewrite[Any], inner: Iterable[str] = ()) -> tuple[int, Any]:
+    """In how many places the function's graph was rewritten, and the function of the new graph.
+
+    It answers with its outputs and with these tensors inside, which are fetched as the outputs are.
+    """
     graph = function.graph.as_graph_def()
-    told = rewrite(graph)
-    names = [tensor.name for tensor in function.inputs], [function.outputs[0].name]
-    return told, tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), []).prune(*names)
+    fetched = [*(tensor.name for tensor in function.outputs), *inner]
+    count = rewrite.apply(graph, fetched)
+    fed = [tensor.name for tensor in function.inputs]
+    return count, tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), []).prune(fed, fetched)
+
+
+def only(function: Any, operation: str) -> Any:
+    """The only operation of this kind in a function's graph."""
+    (found,) = (one for one in function.graph.get_operations() if one.type == operation)
+    return found
+
+
+def stays(graph: Any, rewrite: Rewrite[Any], fetched: Iterable[str] = ()) -> bool:
+    """Whether a rewrite finds nothing in a GraphDef, and leaves it as it is."""
+    before = graph.SerializeToString(deterministic=True)
+    return not rewrite.apply(graph, fetched) and graph.SerializeToString(deterministic=True) == before
+
+
+def in_a_loop(network: Callable[..., Any], times: int = 2) -> Callable[..., Any]:
+    """What answers so often in a loop, each time to its inputs times a larger number; the answers one behind the other.
+
+    Frozen, a loop is `Enter`, `Merge`, `Switch`, `NextIteration` and `Exit` round what it does, as TF-TRT sees it.
+    """
+
+    def looped(*inputs: Any) -> Any:
+        def body(step: Any, answers: Any) -> Any:
+            factor = tf.cast(step + 1, tf.float32)
+            # What comes into a loop has lost its shape; a network of Keras knows it by its layers.
+            return step + 1, answers.write(step, network(*[tf.ensure_shape(x * factor, x.shape) for x in inputs]))
+
+        answers = tf.TensorArray(tf.float32, times)
+        return tf.while_loop(lambda step, _: step < times, body, (0, answers))[1].stack()
+
+    return tf.autograph.experimental.do_not_convert(looped)
 
 
 def on_a_gpu(function: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tftrt_runtime.contract.artifact import (
     Verification,
     Versions,
 )
-from tftrt_runtime.report.data import Comparison, EngineLayers, Findings, Graph, Layer, Node, Report
+from tftrt_runtime.report.data import Comparison, EngineLayers, Findings, Graph, Layer, Node, Report, Rewritten
 
 BATCH_SIZES = (1, 8, 32, 128)
 # Items a second one call at a time from the device, by batch size.
@@ -105,6 +105,26 @@ def layers() -> tuple[EngineLayers, ...]:
     )
 
 
+def rewrites() -> tuple[Rewritten, ...]:
+    """One that was kept, one that was not, and one of which nobody knows."""
+    kept = Rewritten(name="padding as a part of max pooling", reason="TensorRT does not fuse it", places=1, questions=3)
+    dropped = Rewritten(
+        name="einsum as matrix products",
+        reason="TensorRT answers some wrongly",
+        places=2,
+        questions=0,
+        dropped="Identity:0 differs by 0.5 where its largest value is 2",
+    )
+    unknown = Rewritten(
+        name="padding as a part of convolutions",
+        reason="a Pad is a layer of its own",
+        places=4,
+        questions=0,
+        notCompared="No OpKernel was registered to support Op 'CudnnRNN'",
+    )
+    return kept, dropped, unknown
+
+
 def on_gpu() -> Report:
     """The report."""
     timed = measurements()
@@ -162,5 +182,6 @@ def on_gpu() -> Report:
             before=resnet(),
             after=converted(),
             layers=layers(),
+            rewrites=rewrites(),
         ),
     )

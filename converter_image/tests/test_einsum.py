@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.graphs import frozen, rewritten
+from tests.graphs import frozen, in_a_loop, rewritten
 from tests.rounding import assert_rounded_alike
 from tftrt_runtime.convert.rewrites import einsum
 
@@ -65,7 +65,7 @@ def same_answers(function: Any, other: Any, asked: list[Any]) -> None:
 )
 def test_a_batch_of_matrix_products_answers_the_same_without_einsum(equation: str, transpositions: int) -> None:
     function, asked = of(equation)
-    count, other = rewritten(function, einsum.rewrite)
+    count, other = rewritten(function, einsum.PRODUCTS)
     assert count == 1
     assert operations(other) == ["AddV2", "BatchMatMulV2", *["Transpose"] * transpositions]
     same_answers(function, other, asked)
@@ -82,7 +82,7 @@ def test_a_batch_of_matrix_products_answers_the_same_without_einsum(equation: st
 )
 def test_another_equation_answers_the_same_with_the_batch_first(equation: str, written: str) -> None:
     function, asked = of(equation)
-    count, other = rewritten(function, einsum.rewrite)
+    count, other = rewritten(function, einsum.PRODUCTS)
     assert count == 1
     assert equations(other) == [written]
     assert operations(other) == ["AddV2", "Einsum", "Transpose"]
@@ -105,7 +105,7 @@ def test_another_equation_answers_the_same_with_the_batch_first(equation: str, w
 def test_any_other_equation_stays(equation: str) -> None:
     function, _ = of(equation)
     before = equations(function)
-    count, other = rewritten(function, einsum.rewrite)
+    count, other = rewritten(function, einsum.PRODUCTS)
     assert count == 0
     assert equations(other) == before
 
@@ -117,7 +117,7 @@ def test_attention_of_keras_answers_the_same(length: int) -> None:
     layer(x, x)
     function = frozen(lambda x: layer(x, x), [None, None, 6])
     assert len(equations(function)) == 6
-    count, other = rewritten(function, einsum.rewrite)
+    count, other = rewritten(function, einsum.PRODUCTS)
     assert count == 2
     assert len(equations(other)) == 4
     same_answers(function, other, [x])
@@ -131,13 +131,25 @@ def test_what_waits_for_something_else_goes_on_waiting() -> None:
     function = frozen(network, [2, 3, 4], [2, 4, 5])
     waits = [operation for operation in function.graph.get_operations() if operation.type == "Einsum"]
     assert waits[0].control_inputs
-    _, other = rewritten(function, einsum.rewrite)
+    _, other = rewritten(function, einsum.PRODUCTS)
     (product,) = (one for one in other.graph.get_operations() if one.name == waits[0].name)
     assert product.type == "Transpose"
     assert [one.name for one in product.control_inputs] == [one.name for one in waits[0].control_inputs]
 
 
+@pytest.mark.parametrize("equation", ["acbe,aecd->abcd", "abc,cde->adbe", "acb,adc->abd"])
+def test_an_equation_in_a_loop_answers_the_same(equation: str) -> None:
+    operands = equation.partition("->")[0].split(",")
+    function = frozen(
+        in_a_loop(lambda *x: tf.einsum(equation, *x)), *([SIZES[label] for label in labels] for labels in operands)
+    )
+    assert "Enter" in {operation.type for operation in function.graph.get_operations()}
+    count, other = rewritten(function, einsum.PRODUCTS)
+    assert count == 1
+    same_answers(function, other, of(equation)[1])
+
+
 def test_a_graph_is_rewritten_once() -> None:
     function, _ = of("acbe,aecd->abcd")
     graph = function.graph.as_graph_def()
-    assert [einsum.rewrite(graph) for _ in range(2)] == [1, 0]
+    assert [einsum.PRODUCTS.apply(graph) for _ in range(2)] == [1, 0]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.graphs import frozen, rewritten
+from tests.graphs import frozen, in_a_loop, only, rewritten, stays
 from tests.rounding import assert_rounded_alike
 from tftrt_runtime.convert.rewrites import normalization
 
@@ -24,7 +24,7 @@ def terms(row: int) -> int:
 
 def taken_apart(function: Any) -> tuple[int, Any]:
     """How many normalizations were replaced, and the function of the new graph."""
-    return rewritten(function, normalization.take_apart)
+    return rewritten(function, normalization.FUSED)
 
 
 def in_half_precision(function: Any) -> Any:
@@ -154,9 +154,7 @@ def test_each_of_many_layers_is_taken_apart() -> None:
 )
 def test_other_batch_normalization_stays(network: Callable[[Any], Any]) -> None:
     graph = frozen(network, [2, 3, 8]).graph.as_graph_def()
-    before = graph.SerializeToString(deterministic=True)
-    assert normalization.take_apart(graph) == 0
-    assert graph.SerializeToString(deterministic=True) == before
+    assert stays(graph, normalization.FUSED)
 
 
 def test_a_graph_that_asserts_its_sizes_is_left_alone() -> None:
@@ -168,7 +166,7 @@ def test_a_graph_that_asserts_its_sizes_is_left_alone() -> None:
 
     function = frozen(network, [None, 3, 8])
     assert {FUSED, "Assert"} <= operations(function)
-    assert normalization.take_apart(function.graph.as_graph_def()) == 0
+    assert stays(function.graph.as_graph_def(), normalization.FUSED)
 
 
 def test_what_also_reads_the_batchs_mean_keeps_its_normalization() -> None:
@@ -177,9 +175,34 @@ def test_what_also_reads_the_batchs_mean_keeps_its_normalization() -> None:
         found, mean, _ = tf.compat.v1.nn.fused_batch_norm(channels, tf.ones(6), tf.zeros(6), data_format="NCHW")
         return tf.reshape(found, [2, 3, 8]) + mean[0]
 
-    assert normalization.take_apart(frozen(network, [2, 3, 8]).graph.as_graph_def()) == 0
+    assert stays(frozen(network, [2, 3, 8]).graph.as_graph_def(), normalization.FUSED)
 
 
 def test_a_graph_without_any_is_left_alone() -> None:
     graph = frozen(lambda x: x + 1, [None, 3]).graph.as_graph_def()
-    assert normalization.take_apart(graph) == 0
+    assert stays(graph, normalization.FUSED)
+
+
+def test_a_layer_in_a_loop_answers_the_same() -> None:
+    layer = tf.keras.layers.LayerNormalization(epsilon=0.01)
+    layer.build([None, 5, 48])
+    function = frozen(in_a_loop(layer), [None, 5, 48])
+    assert FUSED in operations(function)
+    count, other = taken_apart(function)
+    assert count == 1
+    assert FUSED not in operations(other)
+    x = tf.constant(np.random.default_rng(3).normal(5, 3, (2, 5, 48)).astype(np.float32))
+    assert_rounded_alike(other(x)[0].numpy(), function(x)[0].numpy(), terms(48))
+
+
+def test_what_is_fetched_behind_a_layer_answers_the_same_and_a_batch_normalization_that_is_fetched_stays() -> None:
+    function = frozen(lambda x: normalized(x) + 1.0, [2, 3, 8])
+    fused = only(function, FUSED)
+    (behind,) = fused.outputs[0].consumers()
+    x = tf.constant(np.random.default_rng(3).normal(5, 3, (2, 3, 8)).astype(np.float32))
+    count, other = rewritten(function, normalization.FUSED, [behind.outputs[0].name])
+    assert count == 1
+    answer, inner = other(x)
+    assert_rounded_alike(answer.numpy(), function(x)[0].numpy(), terms(8))
+    np.testing.assert_array_equal(inner.numpy() + 1, answer.numpy())
+    assert stays(function.graph.as_graph_def(), normalization.FUSED, [fused.outputs[0].name])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.graphs import before, frozen, on_a_gpu, rewritten
+from tests.graphs import before, frozen, in_a_loop, on_a_gpu, only, rewritten, stays
 from tests.rounding import assert_rounded_alike
 from tftrt_runtime.convert.rewrites import padding
 
@@ -54,7 +54,9 @@ def terms(network: dict[str, Any]) -> int:
 
 def folded(function: Any) -> tuple[tuple[int, int], Any]:
     """How many were folded and left for TensorRT, and the function of the folded graph."""
-    return rewritten(function, padding.fold)
+    same, other = rewritten(function, padding.SAME)
+    moved, other = rewritten(other, padding.MOVED)
+    return (same, moved), other
 
 
 def batch(function: Any, size: int) -> Any:
@@ -109,7 +111,8 @@ def test_padv2_of_zeros_becomes_a_pad_which_tf_trt_knows() -> None:
     zero.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(0.0))
     pad.op = "PadV2"
     pad.input.append("zero")
-    assert padding.fold(graph) == (0, 1)
+    assert not padding.SAME.apply(graph)
+    assert padding.MOVED.apply(graph) == 1
     assert [(node.op, len(node.input)) for node in graph.node if node.op.startswith("Pad")] == [("Pad", 2)]
 
 
@@ -122,9 +125,8 @@ def test_padv2_of_zeros_becomes_a_pad_which_tf_trt_knows() -> None:
 )
 def test_other_padding_stays(network: dict[str, Any]) -> None:
     graph = padded(**network).graph.as_graph_def()
-    before = graph.SerializeToString(deterministic=True)
-    assert padding.fold(graph) == (0, 0)
-    assert graph.SerializeToString(deterministic=True) == before
+    assert stays(graph, padding.SAME)
+    assert stays(graph, padding.MOVED)
 
 
 @pytest.mark.parametrize(
@@ -144,3 +146,53 @@ def test_same_is_one_padding_for_each_size(
     size: int, kernel: int, stride: int, pads: tuple[int, int], same: bool
 ) -> None:
     assert padding.is_same(size, kernel, stride, pads) == same
+
+
+def in_loop(pads: tuple[tuple[int, int], tuple[int, int]]) -> Any:
+    weights = np.random.default_rng(5).normal(size=(3, 3, 4, 4)).astype(np.float32)
+
+    def network(x: Any) -> Any:
+        return tf.nn.conv2d(tf.pad(x, [(0, 0), *pads, (0, 0)]), weights, 2, "VALID")
+
+    return frozen(in_a_loop(network), [None, 8, 8, 4])
+
+
+@pytest.mark.parametrize(
+    ("pads", "counts"), [(((0, 1), (0, 1)), (1, 0)), (((1, 1), (1, 1)), (0, 1))], ids=["SAME", "another padding"]
+)
+def test_padding_in_a_loop_answers_the_same(
+    pads: tuple[tuple[int, int], tuple[int, int]], counts: tuple[int, int]
+) -> None:
+    function = in_loop(pads)
+    count, other = folded(function)
+    assert count == counts
+    assert_rounded_alike(other(batch(function, 8))[0].numpy(), function(batch(function, 8))[0].numpy(), 3 * 3 * 4)
+
+
+def test_a_padding_that_is_fetched_is_what_it_was() -> None:
+    function = padded(**FIRST_LAYER)
+    pad = only(function, "Pad").outputs[0].name
+    assert stays(function.graph.as_graph_def(), padding.MOVED, [pad])
+    function = padded(**DEPTHWISE)
+    pad, x = only(function, "Pad").outputs[0].name, batch(function, 56)
+    count, other = rewritten(function, padding.SAME, [pad])
+    assert count == 1
+    answer, inner = other(x)
+    assert_rounded_alike(answer.numpy(), function(x)[0].numpy(), terms(DEPTHWISE))
+    np.testing.assert_array_equal(inner.numpy(), tf.pad(x, [(0, 0), (0, 1), (0, 1), (0, 0)]).numpy())
+
+
+@pytest.mark.parametrize(("kind", "half"), [("float32", False), ("float16", True)])
+def test_a_kernel_need_only_have_a_known_size(kind: str, half: bool) -> None:
+    """Mixed precision casts it, and a loop gets it from outside."""
+    weights = tf.Variable(tf.random.stateless_normal((3, 3, 4, 4), [1, 2]))
+
+    def network(x: Any) -> Any:
+        x = tf.pad(tf.cast(x, kind), [(0, 0), (0, 1), (0, 1), (0, 0)])
+        return tf.cast(tf.nn.conv2d(x, tf.cast(weights, kind), 2, "VALID"), tf.float32)
+
+    function = frozen(network, [None, 8, 8, 4])
+    count, other = rewritten(function, padding.SAME)
+    assert count == 1
+    x = tf.ones((2, 8, 8, 4))
+    np.testing.assert_allclose(other(x)[0].numpy(), function(x)[0].numpy(), atol=0.05 if half else 1e-4)

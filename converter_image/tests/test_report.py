@@ -268,3 +268,16 @@ def test_a_graph_that_runs_in_a_circle_is_drawn() -> None:
     picture = layout.picture(Graph(operations=3, nodes=nodes))
     assert len(picture.boxes) == 3
     assert len(picture.paths) == 3
+
+
+def test_the_page_tells_what_was_rewritten_what_was_dropped_and_what_nobody_compared(
+    converted: Callable[..., Box],
+) -> None:
+    html = page.render(reports.on_gpu())
+    section = re.sub(
+        r"<[^>]*>", "", html[html.index('<section id="rewrites">') : html.index('<section id="segments">')]
+    )
+    assert "Kept: 3 batches are answered alike" in section
+    assert "Dropped: Identity:0 differs by 0.5 where its largest value is 2" in section
+    assert "not compared, for a CPU does not run this graph: No OpKernel was registered" in section
+    assert '<section id="rewrites">' not in (converted("cnn").published / REPORT).read_text()

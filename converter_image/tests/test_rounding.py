@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +14,8 @@ import tensorflow as tf
 from tests import test_normalization, test_padding, test_pooling
 from tests.graphs import frozen, rewritten
 from tests.rounding import UNIT, assert_rounded_alike, relative_bound
-from tftrt_runtime.convert.rewrites import einsum, normalization, padding, pooling, reshapes
-
-Rewrite = Callable[[Any], Any]
+from tftrt_runtime.convert.rewrites import einsum, normalization, padding, pooling, reshapes, scaled_rows, spelled_out
+from tftrt_runtime.convert.rewrites.rewrite import Rewrite
 
 
 def stem(**changes: Any) -> Any:
@@ -32,6 +30,14 @@ def normalized() -> Any:
     layer = tf.keras.layers.LayerNormalization(epsilon=0.01)
     layer.build([None, 48])
     return frozen(layer, [None, 48])
+
+
+def spelled() -> Any:
+    def network(x: Any) -> Any:
+        mean, variance = tf.nn.moments(x, [1], keepdims=True)
+        return tf.nn.batch_normalization(x, mean, variance, tf.ones(48), tf.ones(48), 0.01)
+
+    return frozen(network, [None, 48])
 
 
 def attention() -> Any:
@@ -58,7 +64,7 @@ def transposed_otherwise(graph: Any, node: Any, tensor: str, labels: str, wanted
     [
         pytest.param(
             stem,
-            pooling.fold,
+            pooling.FOLDED,
             pooling,
             "np",
             SimpleNamespace(pad=padded_at_the_front),
@@ -67,7 +73,7 @@ def transposed_otherwise(graph: Any, node: Any, tensor: str, labels: str, wanted
         ),
         pytest.param(
             lambda: stem(activation=tf.nn.elu),
-            pooling.fold,
+            pooling.FOLDED,
             pooling,
             "NOT_NEGATIVE",
             {"Elu"},
@@ -76,7 +82,7 @@ def transposed_otherwise(graph: Any, node: Any, tensor: str, labels: str, wanted
         ),
         pytest.param(
             lambda: padded(pads=((3, 2), (2, 3))),
-            padding.fold,
+            padding.SAME,
             padding,
             "is_same",
             lambda *_: True,
@@ -85,7 +91,7 @@ def transposed_otherwise(graph: Any, node: Any, tensor: str, labels: str, wanted
         ),
         pytest.param(
             padded,
-            padding.fold,
+            padding.MOVED,
             padding,
             "np",
             SimpleNamespace(zeros=lambda shape, *dtype: np.full(shape, int(shape != ()), *dtype)),
@@ -94,16 +100,25 @@ def transposed_otherwise(graph: Any, node: Any, tensor: str, labels: str, wanted
         ),
         pytest.param(
             normalized,
-            normalization.take_apart,
-            normalization,
+            normalization.FUSED,
+            scaled_rows,
             "math",
-            SimpleNamespace(sqrt=float, prod=math.prod),
+            SimpleNamespace(sqrt=float),
             test_normalization.terms(48),
             id="normalization: epsilon in place of its root",
         ),
         pytest.param(
+            spelled,
+            spelled_out.SPELLED_OUT,
+            scaled_rows,
+            "math",
+            SimpleNamespace(sqrt=float),
+            test_normalization.terms(48),
+            id="spelled out normalization: epsilon in place of its root",
+        ),
+        pytest.param(
             attention,
-            einsum.rewrite,
+            einsum.PRODUCTS,
             einsum,
             "_transpose",
             transposed_otherwise,
@@ -111,13 +126,13 @@ def transposed_otherwise(graph: Any, node: Any, tensor: str, labels: str, wanted
             id="einsum: axes in another order",
         ),
         pytest.param(
-            reshaped, reshapes.close, reshapes, "_inner", lambda *_: [12, 2], 1, id="reshapes: sizes in another order"
+            reshaped, reshapes.CLOSED, reshapes, "_inner", lambda *_: [12, 2], 1, id="reshapes: sizes in another order"
         ),
     ],
 )
 def test_a_wrong_rewrite_is_no_rounding(
     network: Callable[[], Any],
-    rewrite: Rewrite,
+    rewrite: Rewrite[Any],
     module: Any,
     part: str,
     wrong: Any,

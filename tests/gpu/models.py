@@ -158,6 +158,44 @@ class Normalized(tf.Module):
         return {"scores": tf.nn.softmax(tf.reduce_mean(x, axis=1))}
 
 
+class SpelledOut(tf.Module):
+    """The same, with the layer normalization of BERT: elementary operations, and an epsilon that is nearly nothing."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(12)
+        self.weights = [tf.Variable(random.normal(0, 0.5, size).astype(np.float32)) for size in ((8, 32), (32, 4))]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 8], tf.float32, name="steps")])
+    def __call__(self, steps: Any) -> dict[str, Any]:
+        x = steps
+        for weights in self.weights:
+            mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+            x = tf.nn.relu(tf.matmul(tf.nn.batch_normalization(x, mean, variance, 0.1, 1.5, 1e-12), weights))
+        return {"scores": tf.nn.softmax(tf.reduce_mean(x, axis=1))}
+
+
+class Repeated(tf.Module):
+    """Three times the same block in a loop: attention whose products are rewritten, and dense layers round it."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(14)
+        self.first, self.inner, self.last = (
+            tf.Variable(random.normal(0, 0.4, size).astype(np.float32)) for size in ((8, 16), (16, 16), (16, 4))
+        )
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 10, 8], tf.float32, name="steps")])
+    def __call__(self, steps: Any) -> dict[str, Any]:
+        def block(count: Any, x: Any) -> Any:
+            heads = tf.reshape(tf.matmul(x, self.inner), tf.stack([tf.shape(x)[0], 10, 2, 8]))
+            weights = tf.nn.softmax(tf.einsum("aecd,abcd->acbe", heads, heads))
+            values = tf.einsum("acbe,aecd->abcd", weights, heads)
+            return count + 1, tf.ensure_shape(tf.nn.relu(tf.reshape(values, tf.shape(x))), [None, 10, 16])
+
+        x = tf.nn.relu(tf.nn.relu(tf.matmul(steps, self.first)) + 0.5)
+        _, x = tf.while_loop(lambda count, _: count < 3, block, (0, x))
+        return {"scores": tf.nn.softmax(tf.nn.relu(tf.matmul(tf.reduce_mean(x, axis=1), self.last)) + 0.1)}
+
+
 class Attended(tf.Module):
     """Keras' attention over a row of any length, and its vectors taken to heads by an equation."""
 
@@ -222,6 +260,8 @@ def main(folder: Path) -> None:
         "text": Text,
         "sequence": Sequence,
         "normalized": Normalized,
+        "spelled-out": SpelledOut,
+        "repeated": Repeated,
         "attended": Attended,
         "excited": Excited,
         "vocabulary": lambda: Vocabulary(folder / "vocabulary.txt"),
@@ -236,8 +276,11 @@ def main(folder: Path) -> None:
     steps = np.random.default_rng(11).normal(size=(3, 10, 8)).astype(np.float32)
     save_answers(folder, "sequence", steps=steps)
     save_answers(folder, "attended", steps=steps)
+    save_answers(folder, "repeated", steps=steps)
     # FP16 ends at 65,504, and the squares of the second are larger.
-    save_answers(folder, "normalized", steps=steps * np.float32([1, 500, 0])[:, None, None])
+    large = steps * np.float32([1, 500, 0])[:, None, None]
+    save_answers(folder, "normalized", steps=large)
+    save_answers(folder, "spelled-out", steps=large)
 
 
 if __name__ == "__main__":

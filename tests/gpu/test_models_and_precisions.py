@@ -139,6 +139,30 @@ def test_layer_normalization_is_a_part_of_the_engine(new_box: Callable[..., Any]
     assert running.stop().code == 0
 
 
+def test_spelled_out_layer_normalization_has_no_rows_of_zeros(new_box: Callable[..., Any], models: Path) -> None:
+    box = new_box("spelled-out", precision="FP16", dynamicShapes="Range", inputShapes=STEPS)
+    assert published(box)["engines"] == 1
+    running = served(box)
+    inputs, outputs = answers(models, "spelled-out")
+    np.testing.assert_allclose(ask(running, "spelled-out", inputs, "scores"), outputs["scores"], atol=0.02)
+    assert running.stop().code == 0
+
+
+def test_what_is_rewritten_in_a_loop_is_converted_and_answers_the_same(
+    new_box: Callable[..., Any], models: Path
+) -> None:
+    box = new_box("repeated", precision="FP16", batchSizes=[1, 4])
+    ended = converted(box)
+    assert ended.code == 0, ended.log
+    assert "Dropped a rewrite" not in ended.log
+    assert box.run("publish").code == 0
+    assert box.manifest["summary"]["engines"] >= 1
+    running = served(box)
+    inputs, outputs = answers(models, "repeated")
+    np.testing.assert_allclose(ask(running, "repeated", inputs, "scores"), outputs["scores"], atol=0.02)
+    assert running.stop().code == 0
+
+
 def test_attention_is_answered_rightly_by_one_engine(new_box: Callable[..., Any], models: Path) -> None:
     box = new_box("attended", precision="FP16", dynamicShapes="Range", inputShapes=STEPS)
     summary = published(box)

@@ -13,11 +13,12 @@ from tensorflow.python.compiler.tensorrt import trt_convert
 
 from tftrt_runtime import log
 from tftrt_runtime.contract.errors import NothingConvertible
-from tftrt_runtime.convert import segments
+from tftrt_runtime.convert import rewrites, segments
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
-from tftrt_runtime.convert.rewrites import einsum, normalization, padding, pooling, reshapes
+from tftrt_runtime.convert.rewrites import beside
 from tftrt_runtime.model import data, samples
 from tftrt_runtime.processes import child
+from tftrt_runtime.report.data import Rewritten
 
 REPORT = "TF_TRT_SHOW_DETAILED_REPORT"  # a path: TF-TRT writes there which operations it did not take, and why
 TOLD_REASONS = 5
@@ -55,34 +56,49 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
         converted_ops=converted_ops,
         total_ops=total_ops,
         segments=segments.left_to_tensorflow(graph, why),
+        rewrites=converter.rewritten,
     )
 
 
 class Converter(trt_convert.TrtGraphConverterV2):  # type: ignore[misc]  # TensorFlow has no types
     """TF-TRT's converter, with what it lacks done to the frozen graph before it looks for segments."""
 
+    def __init__(self, request: EnginesRequest, **options: Any) -> None:
+        super().__init__(
+            input_saved_model_dir=request.source,
+            input_saved_model_signature_key=request.signature,
+            precision_mode=request.precision,
+            **options,
+        )
+        self._request = request
+        self.rewritten: tuple[Rewritten, ...] = ()
+
     def _run_conversion(self, meta_graph_def: Any) -> Any:
-        taken_apart = normalization.take_apart(meta_graph_def.graph_def)
-        log.event("convert", "Took layer normalization apart", layers=taken_apart)
-        written = einsum.rewrite(meta_graph_def.graph_def)
-        log.event("convert", "Wrote einsum as matrix products", equations=written)
-        closed = reshapes.close(meta_graph_def.graph_def)
-        log.event("convert", "Made constants of shapes that keep the batch", reshapes=closed)
-        pooled = pooling.fold(meta_graph_def.graph_def)
-        log.event("convert", "Folded padding into max pooling", folded=pooled)
-        folded, left = padding.fold(meta_graph_def.graph_def)
-        log.event("convert", "Folded padding into convolutions", folded=folded, left_to_tensorrt=left)
+        # TF-TRT tells Grappler there what is fed and fetched.
+        fetched = list(meta_graph_def.collection_def["train_op"].node_list.value)
+        with log.timed("convert", "Rewrote the graph for TF-TRT"):
+            graph, precision = meta_graph_def.graph_def, self._request.precision
+            self.rewritten = rewrites.apply(graph, fetched, self._questions, precision)
         return super()._run_conversion(meta_graph_def)
+
+    def _questions(self) -> list[beside.Question]:
+        """What the frozen graph is asked: made-up input, and the tables beside it, which keep their names in it."""
+        function = self._saved_model.signatures[self._input_saved_model_signature_key]
+        names = [tensor.name for tensor in function.inputs]
+        handles = {
+            inner.name: outer for outer, inner in function.graph.captures if outer.dtype in {tf.resource, tf.variant}
+        }
+        # The signature's inputs come first, in the order of their sorted names.
+        by_input = dict(zip(sorted(function.structured_input_signature[1]), names, strict=False))
+        return beside.made_up(self._request.inputs, self._request.samples, by_input, handles)
 
 
 def new_converter(request: EnginesRequest) -> Any:
     """TF-TRT's converter, with all that the request says."""
     converter = Converter(
-        input_saved_model_dir=request.source,
-        input_saved_model_signature_key=request.signature,
+        request,
         use_dynamic_shape=request.dynamic_shapes is not None,
         dynamic_shape_profile_strategy=request.dynamic_shapes,
-        precision_mode=request.precision,
         max_workspace_size_bytes=request.max_workspace_size_bytes,
         minimum_segment_size=request.minimum_segment_size,
         # One more shape than this, and the oldest engine is thrown away. One engine holds all profiles.

@@ -143,6 +143,7 @@ def convert(
         before=model.graph,
         after=checked.graph,
         layers=layers,
+        rewrites=built.rewrites,
     )
 
 

@@ -150,7 +150,7 @@ def as_function(frozen: Frozen, function: Any) -> Any:
     """The frozen graph, which this uses up, as a function with the original signature's names, types and shapes."""
     specs = function.structured_input_signature[1]
     graph = frozen.graph  # changed in place, for a copy would hold all weights once more
-    _rename_functions(graph, "_frozen")
+    rename_functions(graph, "_frozen")
     placeholders = {tensor.partition(":")[0] for tensor in (*frozen.inputs.values(), *frozen.tables)}
     for node in graph.node:
         if node.name in placeholders:
@@ -183,7 +183,7 @@ def save(frozen: Frozen, function: Any, target: str, signature: str) -> None:
     tf.saved_model.save(root, target, signatures={signature: root.converted})
 
 
-def _rename_functions(graph: Any, suffix: str) -> None:
+def rename_functions(graph: Any, suffix: str) -> None:
     """Give the graph's functions new names: this process has those of the unfrozen model under the old ones."""
     names = {function.signature.name: function.signature.name + suffix for function in graph.library.function}
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]

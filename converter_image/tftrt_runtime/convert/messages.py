@@ -5,6 +5,7 @@ from typing import Optional
 from tftrt_runtime.contract.artifact import Sample, Segment, Tensor
 from tftrt_runtime.contract.spec import ShapeRange
 from tftrt_runtime.processes.message import Message
+from tftrt_runtime.report.data import Rewritten
 from tftrt_runtime.verification.messages import ReferenceAnswer, ReferenceRequest
 
 
@@ -105,9 +106,10 @@ class EnginesRequest(Message):
 
 
 class EnginesAnswer(Message):
-    """How much of the graph lies in engines, and what was left to TensorFlow."""
+    """How much of the graph lies in engines, what was left to TensorFlow, and what was rewritten before."""
 
     engines: int
     converted_ops: int
     total_ops: int
     segments: tuple[Segment, ...]
+    rewrites: tuple[Rewritten, ...]

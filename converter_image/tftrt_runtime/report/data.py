@@ -68,6 +68,21 @@ class EngineLayers(Frozen):
     layers: tuple[Layer, ...]
 
 
+class Rewritten(Frozen):
+    """What one kind of rewrite came to before TF-TRT saw the graph: in how many places it was done, and why it is.
+
+    `questions` were answered by the graph before and behind it alike. It is dropped where they were not, and kept where
+    nothing could be compared.
+    """
+
+    name: str
+    reason: str
+    places: int
+    questions: int
+    dropped: Optional[str] = None  # how the answers differed
+    notCompared: Optional[str] = None  # why
+
+
 class Findings(Frozen):
     """What the conversion found out; the summary is a part of it."""
 
@@ -77,6 +92,7 @@ class Findings(Frozen):
     before: Graph
     after: Graph
     layers: tuple[EngineLayers, ...] = ()
+    rewrites: tuple[Rewritten, ...] = ()
 
 
 class Report(Frozen):

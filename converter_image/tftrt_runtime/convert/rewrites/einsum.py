@@ -16,7 +16,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrt_runtime.convert.rewrites import graph_defs
+from tftrt_runtime.convert.rewrites.graph_defs import Graph, attribute, become
+from tftrt_runtime.convert.rewrites.rewrite import Rewrite
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Equation:
     @staticmethod
     def of(node: Any) -> Equation | None:
         """The equation of a node; None where it is another operation or a more general equation."""
-        if node.op != "Einsum" or node.attr["N"].i != 2:
+        if node.op != "Einsum" or attribute(node, "N").i != 2:
             return None
-        operands, _, result = node.attr["equation"].s.decode().partition("->")
+        operands, _, result = attribute(node, "equation").s.decode().partition("->")
         left, _, right = operands.partition(",")
         plain = all(labels.isalpha() and len(set(labels)) == len(labels) for labels in (left, right, result))
         one_sided = set(left) ^ set(right)
@@ -71,37 +72,33 @@ class Equation:
         return self.result in (self.batch + self.rows + self.columns, self.batch + self.columns + self.rows)
 
 
-def rewrite(graph: Any) -> int:
-    """Rewrite what can be answered wrongly, and every product of matrices, in this GraphDef of a frozen graph.
-
-    Returns how many equations that were.
-    """
-    found = [(node, equation) for node in graph.node if (equation := Equation.of(node))]
-    rewritten = [
+def _find(graph: Graph) -> list[tuple[Any, Equation]]:
+    """What can be answered wrongly, and every product of matrices."""
+    found = [(node, equation) for node in graph.definition.node if (equation := Equation.of(node))]
+    return [
         (node, equation) for node, equation in found if equation.multiplies_matrices or not equation.has_batch_first
     ]
-    for node, equation in rewritten:
-        _replace(graph, node, equation)
-    return len(rewritten)
 
 
-def _replace(graph: Any, node: Any, equation: Equation) -> None:
-    left, right = node.input[:2]
+def _replace(graph: Graph, match: tuple[Any, Equation]) -> list[str]:
+    node, equation = match
     made = equation.batch + equation.rows + equation.columns
     product = node
     if equation.result != made:
-        product = graph.node.add(name=f"{node.name}/product", device=node.device)
+        product = graph.add(f"{node.name}/product", "Einsum", node.input[:2], node.device)
         product.attr["T"].CopyFrom(node.attr["T"])
         _transpose(graph, node, product.name, made, equation.result)
+    left, right = product.input[:2]
     if equation.multiplies_matrices:
         _multiply(graph, product, left, right, equation)
     else:
-        _become(product, "Einsum", left, right)
+        become(product, "Einsum", left, right)
         product.attr["N"].i = 2
         product.attr["equation"].s = f"{equation.left},{equation.right}->{made}".encode()
+    return [node.name]
 
 
-def _multiply(graph: Any, product: Any, left: str, right: str, equation: Equation) -> None:
+def _multiply(graph: Graph, product: Any, left: str, right: str, equation: Equation) -> None:
     """Make this node the product, whose operands are transposed where it cannot turn their last two axes itself."""
     batch, rows, columns, contracted = equation.batch, equation.rows, equation.columns, equation.contracted
     turned_left = equation.left == batch + contracted + rows
@@ -114,30 +111,27 @@ def _multiply(graph: Any, product: Any, left: str, right: str, equation: Equatio
         ("right", right, equation.right, wanted_right),
     ):
         if labels != wanted:
-            transposed = graph.node.add(name=f"{product.name}/{side}", device=product.device)
+            transposed = graph.add(f"{product.name}/{side}", "Transpose", [tensor], product.device)
             transposed.attr["T"].CopyFrom(product.attr["T"])
             _transpose(graph, transposed, tensor, labels, wanted)
             tensor = transposed.name
         operands.append(tensor)
-    _become(product, "BatchMatMulV2", *operands)
+    become(product, "BatchMatMulV2", *operands)
     product.attr["adj_x"].b = turned_left
     product.attr["adj_y"].b = turned_right
 
 
-def _transpose(graph: Any, node: Any, tensor: str, labels: str, wanted: str) -> None:
+def _transpose(graph: Graph, node: Any, tensor: str, labels: str, wanted: str) -> None:
     """Make this node a transposition of the tensor, whose axes have these labels."""
     order = [labels.index(label) for label in wanted]
-    name = graph_defs.add_constant(graph, f"{node.name}/order", order, tf.int32, node.device)
-    _become(node, "Transpose", tensor, name)
+    name = graph.add_constant(f"{node.name}/order", order, tf.int32, tensor, node.device)
+    become(node, "Transpose", tensor, name)
     node.attr["Tperm"].type = tf.int32.as_datatype_enum
 
 
-def _become(node: Any, operation: str, *inputs: str) -> None:
-    """Give a node another operation and inputs; it keeps its name, its type, and what it waits for."""
-    waits_for = [name for name in node.input if name.startswith("^")]
-    value_type = node.attr["T"].type
-    node.op = operation
-    node.input[:] = [*inputs, *waits_for]
-    for name in list(node.attr):
-        del node.attr[name]
-    node.attr["T"].type = value_type
+PRODUCTS = Rewrite(
+    name="einsum as matrix products",
+    reason="TensorRT answers some equations wrongly, whatever the precision, and says nothing",
+    find=_find,
+    replace=_replace,
+)

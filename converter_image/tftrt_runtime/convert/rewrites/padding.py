@@ -15,11 +15,13 @@ costs nothing. There are two ways to get there, neither of which changes what th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tftrt_runtime.convert.rewrites import graph_defs
+from tftrt_runtime.convert.rewrites.graph_defs import Graph, attribute
+from tftrt_runtime.convert.rewrites.rewrite import Rewrite
 
 PADS = {"Pad", "PadV2"}
 CONVOLUTIONS = {"Conv2D", "DepthwiseConv2dNative"}
@@ -27,19 +29,12 @@ SPATIAL = (1, 2)  # axes of NHWC
 CHANNELS = 3
 
 
-def fold(graph: Any) -> tuple[int, int]:
-    """Prepare every `Pad` before a convolution in this GraphDef of a frozen graph.
+@dataclass(frozen=True)
+class Padded:
+    """A convolution, and the `Pad` before it."""
 
-    Returns how many became `SAME`, and how many were left for TensorRT to fuse.
-    """
-    nodes = {node.name: node for node in graph.node}
-    convolutions = [node for node in graph.node if pad_before(node, nodes) is not None]
-    if not convolutions:
-        return 0, 0
-    shapes = graph_defs.with_shapes(graph)
-    folded = [_fold(node, nodes, shapes) for node in convolutions]
-    left = {pad_before(node, nodes).name for node, done in zip(convolutions, folded, strict=True) if not done}
-    return sum(folded), sum(_move(graph, nodes[name], nodes, shapes) for name in sorted(left))
+    convolution: Any
+    pad: Any
 
 
 def same(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -54,52 +49,95 @@ def is_same(size: int, kernel: int, stride: int, padding: tuple[int, int]) -> bo
     return same(size, kernel, stride) == ((size + before + after - kernel) // stride + 1, before)
 
 
-def pad_before(convolution: Any, nodes: dict[str, Any]) -> Any:
+def has_channels_last(node: Any) -> bool:
+    """Whether a node that knows of layouts has its channels in the last axis."""
+    return attribute(node, "data_format").s in {b"", b"NHWC"}
+
+
+def pad_before(convolution: Any, graph: Graph) -> Any:
     """The `Pad` that this convolution without padding of its own reads; None for everything else."""
     if convolution.op not in CONVOLUTIONS:
         return None
-    attributes = convolution.attr
-    plain = attributes["padding"].s == b"VALID" and set(attributes["dilations"].list.i) <= {1}
-    if not plain or attributes["data_format"].s not in {b"", b"NHWC"}:
-        return None
-    return graph_defs.made_by(convolution.input[0], nodes, PADS)
+    dense = set(attribute(convolution, "dilations").list.i) <= {1}
+    plain = dense and attribute(convolution, "padding").s == b"VALID"
+    return graph.maker(convolution.input[0], PADS) if plain and has_channels_last(convolution) else None
 
 
-def _fold(convolution: Any, nodes: dict[str, Any], shapes: Any) -> bool:
-    """Fold the convolution's padding; whether that was possible."""
-    pad = pad_before(convolution, nodes)
-    paddings, kernel = spatial_zeros(pad, nodes), graph_defs.constant(convolution.input[1], nodes)
-    shape = shapes.get_operation_by_name(pad.name).inputs[0].shape
+def kernel_sizes(convolution: Any, graph: Graph) -> dict[int, int] | None:
+    """The height and width of a convolution's kernel by the axes that it moves along; None where one is not known."""
+    shape = graph.shape(convolution.input[1])
+    sizes = None if shape.rank is None else {axis: shape[axis - 1] for axis in SPATIAL}
+    return None if sizes is None or None in sizes.values() else sizes
+
+
+def spatial_zeros(pad: Any, graph: Graph) -> Any:
+    """How many zeros a `Pad` adds along each axis, if only along height and width and if only zeros; None otherwise."""
+    paddings = graph.constant(pad.input[1])
+    value = graph.constant(pad.input[2]) if len(pad.input) > 2 else np.zeros(())
+    return None if paddings is None or value is None or value != 0 or paddings[[0, CHANNELS]].any() else paddings
+
+
+def _padded(graph: Graph) -> list[Padded]:
+    return [Padded(node, pad) for node in graph.definition.node if (pad := pad_before(node, graph)) is not None]
+
+
+def _find_same(graph: Graph) -> list[Padded]:
+    return [padded for padded in _padded(graph) if _pads_as_same(padded, graph)]
+
+
+def _pads_as_same(padded: Padded, graph: Graph) -> bool:
+    paddings, kernel = spatial_zeros(padded.pad, graph), kernel_sizes(padded.convolution, graph)
+    shape = graph.shape(padded.pad.input[0])
     if paddings is None or kernel is None or shape.rank is None or None in [shape[axis] for axis in SPATIAL]:
         return False
-    strides = convolution.attr["strides"].list.i
-    if not all(is_same(shape[axis], kernel.shape[axis - 1], strides[axis], tuple(paddings[axis])) for axis in SPATIAL):
-        return False
-    convolution.input[0] = pad.input[0]
-    convolution.attr["padding"].s = b"SAME"
-    return True
+    strides = padded.convolution.attr["strides"].list.i
+    return all(is_same(shape[axis], kernel[axis], strides[axis], tuple(paddings[axis])) for axis in SPATIAL)
 
 
-def _move(graph: Any, pad: Any, nodes: dict[str, Any], shapes: Any) -> bool:
-    """Have the layout optimizer move this `Pad` along with its convolution; whether that was possible."""
-    source = shapes.get_operation_by_name(pad.name).inputs[0]
-    if spatial_zeros(pad, nodes) is None or source.shape.rank is None or source.shape[CHANNELS] is None:
+def _fold(_: Graph, padded: Padded) -> list[str]:
+    padded.convolution.input[0] = padded.pad.input[0]
+    padded.convolution.attr["padding"].s = b"SAME"
+    return [padded.convolution.name]
+
+
+def _find_movable(graph: Graph) -> list[Any]:
+    """Every `Pad` of zeros before a convolution that the layout optimizer can take along."""
+    pads = {padded.pad.name: padded.pad for padded in _padded(graph)}
+    return [pads[name] for name in sorted(pads) if _is_movable(pads[name], graph)]
+
+
+def _is_movable(pad: Any, graph: Graph) -> bool:
+    # What is fetched stays in its layout, and so would be transposed once more.
+    if pad.name in graph.fetched or spatial_zeros(pad, graph) is None:
         return False
+    shape = graph.shape(pad.input[0])
+    return shape.rank is not None and shape[CHANNELS] is not None
+
+
+def _move(graph: Graph, pad: Any) -> list[str]:
+    """Have the layout optimizer move this `Pad` along with its convolution."""
+    source = graph.shapes.get_operation_by_name(pad.name).inputs[0]
     # TF-TRT has no `PadV2`, which with zeros is a `Pad`.
     pad.op = "Pad"
     del pad.input[2:]
     value = np.zeros(source.shape[CHANNELS], source.dtype.as_numpy_dtype)
-    zeros = graph_defs.add_constant(graph, f"{pad.name}/layout/zeros", value, source.dtype, pad.device)
-    bias = graph.node.add(name=f"{pad.name}/layout", op="BiasAdd", device=pad.device)
+    zeros = graph.add_constant(f"{pad.name}/layout/zeros", value, source.dtype, pad.input[0], pad.device)
+    bias = graph.add(f"{pad.name}/layout", "BiasAdd", [pad.input[0], zeros], pad.device)
     bias.attr["T"].type = source.dtype.as_datatype_enum
     bias.attr["data_format"].s = b"NHWC"
-    bias.input.extend((pad.input[0], zeros))
     pad.input[0] = bias.name
-    return True
+    return [pad.name]
 
 
-def spatial_zeros(pad: Any, nodes: dict[str, Any]) -> Any:
-    """How many zeros a `Pad` adds along each axis, if only along height and width and if only zeros; None otherwise."""
-    paddings = graph_defs.constant(pad.input[1], nodes)
-    value = graph_defs.constant(pad.input[2], nodes) if len(pad.input) > 2 else np.zeros(())
-    return None if paddings is None or value is None or value != 0 or paddings[[0, CHANNELS]].any() else paddings
+SAME = Rewrite(
+    name="padding as a part of convolutions",
+    reason="TF-TRT makes a layer of its own of a Pad, which reads and writes the whole tensor",
+    find=_find_same,
+    replace=_fold,
+)
+MOVED = Rewrite(
+    name="padding in the layout of its convolution",
+    reason="TensorRT fuses a Pad with the convolution behind it where no transposition lies between them",
+    find=_find_movable,
+    replace=_move,
+)

@@ -11,50 +11,36 @@ convolutions of 1 x 1 behind it: their kernels become 2 x 2, of which the first 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tftrt_runtime.convert.rewrites import graph_defs, padding
+from tftrt_runtime.convert.rewrites import padding
+from tftrt_runtime.convert.rewrites.graph_defs import Graph, attribute
+from tftrt_runtime.convert.rewrites.rewrite import Rewrite
 
 NOT_NEGATIVE = {"Relu", "Relu6"}
-ELEMENTARY = {"BiasAdd", "FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
+NORMALIZATIONS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
+# What computes each element from the same element of its first input.
+ELEMENTARY = {"BiasAdd"} | NORMALIZATIONS
+# What does so with two inputs, as Keras 3 and what comes from ONNX spell out a bias and a batch normalization.
+ELEMENTARY_OF_TWO = {"Add", "AddV2", "Mul", "RealDiv", "Sub"}
 # So many elements along each axis: of TensorFlow's shapes, height and width alone matter here.
-Sizes = dict[int, int]
+Sizes = Mapping[int, int]
 
 
-class Nodes:
-    """A GraphDef's nodes, who reads them, and their shapes."""
+@dataclass(frozen=True)
+class Folded:
+    """A pooling that is to pad by itself what makes its padding superfluous."""
 
-    def __init__(self, graph: Any) -> None:
-        self.graph = graph
-        self.by_name = {node.name: node for node in graph.node}
-        self.readers: dict[str, list[Any]] = defaultdict(list)  # a node that reads another twice is there twice
-        for node in graph.node:
-            for name in node.input:
-                self.readers[name.lstrip("^").partition(":")[0]].append(node)
-
-    @cached_property
-    def shapes(self) -> Any:
-        """The graph with shapes, as it was before anything became a part of anything."""
-        return graph_defs.with_shapes(self.graph)
-
-    def sizes(self, name: str) -> Sizes | None:
-        """The height and width that a node makes, if both are known."""
-        shape = self.shapes.get_operation_by_name(name).outputs[0].shape
-        if shape.rank is None or None in [shape[axis] for axis in padding.SPATIAL]:
-            return None
-        return {axis: shape[axis] for axis in padding.SPATIAL}
-
-
-def fold(graph: Any) -> int:
-    """Fold every `Pad` before max pooling in this GraphDef of a frozen graph, where possible; returns how many were."""
-    nodes = Nodes(graph)
-    padded = [node for node in graph.node if _pad(node, nodes) is not None]
-    return sum(_fold(node, nodes) for node in padded)
+    pool: Any
+    source: str  # what it reads in place of the `Pad`
+    wider: Mapping[str, Any]  # what the `Pad` of the convolution before must pad, by its name
+    readers: Sequence[Any]  # the convolutions that leave out what is too much
+    left_over: Sizes
 
 
 def more_rows(size: int, kernel: int, stride: int, pads: tuple[int, int]) -> int | None:
@@ -72,94 +58,146 @@ def more_rows(size: int, kernel: int, stride: int, pads: tuple[int, int]) -> int
     return None
 
 
-def _pad(pool: Any, nodes: Nodes) -> Any:
+def _find(graph: Graph) -> list[Folded]:
+    """Every max pooling with zeros before it that can pad by itself."""
+    padded = [(node, pad) for node in graph.definition.node if (pad := _pad(node, graph)) is not None]
+    return [folded for pool, pad in padded if (folded := _folded(pool, pad, graph)) is not None]
+
+
+def _pad(pool: Any, graph: Graph) -> Any:
     """The `Pad` that this max pooling without padding of its own reads; None for everything else."""
-    if pool.op != "MaxPool" or pool.attr["padding"].s != b"VALID" or pool.attr["data_format"].s not in {b"", b"NHWC"}:
+    if pool.op != "MaxPool" or attribute(pool, "padding").s != b"VALID" or not padding.has_channels_last(pool):
         return None
-    return graph_defs.made_by(pool.input[0], nodes.by_name, padding.PADS)
+    return graph.maker(pool.input[0], padding.PADS)
 
 
-def _fold(pool: Any, nodes: Nodes) -> bool:
-    """Fold the padding of this pooling; whether that was possible."""
-    pad = _pad(pool, nodes)
-    pads = padding.spatial_zeros(pad, nodes.by_name)
-    source = graph_defs.made_by(pad.input[0], nodes.by_name, NOT_NEGATIVE)
+def _folded(pool: Any, pad: Any, graph: Graph) -> Folded | None:
+    pads = padding.spatial_zeros(pad, graph)
+    source = graph.maker(pad.input[0], NOT_NEGATIVE)
     if pads is None or source is None:
-        return False
-    given, pooled = nodes.sizes(source.name), nodes.sizes(pool.name)
+        return None
+    given, pooled = _sizes(source.name, graph), _sizes(pool.name, graph)
     if given is None or pooled is None:
-        return False
+        return None
     kernel, strides = pool.attr["ksize"].list.i, pool.attr["strides"].list.i
     more, left_over = {}, {}
     for axis, size in given.items():
         rows = more_rows(size, kernel[axis], strides[axis], tuple(pads[axis]))
         if rows is None:
-            return False
+            return None
         more[axis] = rows
         left_over[axis] = padding.same(size + rows, kernel[axis], strides[axis])[0] - pooled[axis]
-    widened = _padding_to_widen(source, more, nodes) if any(more.values()) else {}
-    readers = _pointwise_readers(pool, nodes) if any(left_over.values()) else []
-    if widened is None or readers is None or (any(more.values()) and len(nodes.readers[pad.name]) != 1):
-        return False
-    for name, wider in widened.items():
-        _set_padding(name, wider, nodes)
-    for reader in readers:
-        _leave_out(reader, left_over, nodes)
-    pool.attr["padding"].s = b"SAME"
-    pool.input[0] = source.name
-    return True
+    wider = _padding_to_widen(source, more, graph) if any(more.values()) else {}
+    readers = _pointwise_readers(pool, graph) if any(left_over.values()) else []
+    if wider is None or readers is None or (any(more.values()) and not graph.is_read_once(pad.name)):
+        return None
+    return Folded(pool, source.name, wider, readers, left_over)
 
 
-def _padding_to_widen(source: Any, more: Sizes, nodes: Nodes) -> dict[str, Any] | None:
+def _replace(graph: Graph, folded: Folded) -> list[str]:
+    for name, wider in folded.wider.items():
+        _set_padding(graph, name, wider)
+    for reader in folded.readers:
+        _leave_out(graph, reader, folded.left_over)
+    folded.pool.attr["padding"].s = b"SAME"
+    folded.pool.input[0] = folded.source
+    return [reader.name for reader in folded.readers] if any(folded.left_over.values()) else [folded.pool.name]
+
+
+def _sizes(tensor: str, graph: Graph) -> Sizes | None:
+    """The height and width of a tensor, if both are known."""
+    shape = graph.shape(tensor)
+    if shape.rank is None or None in [shape[axis] for axis in padding.SPATIAL]:
+        return None
+    return {axis: shape[axis] for axis in padding.SPATIAL}
+
+
+def _padding_to_widen(source: Any, more: Sizes, graph: Graph) -> dict[str, Any] | None:
     """The `Pad` of the convolution behind whose element-wise operations this is, and what it must pad for so much more.
 
     None if there is none, or if somebody else reads what becomes larger.
     """
     node = source
-    while node is not None and node.op in NOT_NEGATIVE | ELEMENTARY:
-        training = node.op != "BiasAdd" and node.op in ELEMENTARY and node.attr["is_training"].b
-        if training or len(nodes.readers[node.name]) != 1:
+    while node is not None and node.op not in padding.CONVOLUTIONS:
+        before = _input_of_elements(node, graph)
+        if before is None or not graph.is_read_once(node.name):
             return None
-        node = nodes.by_name.get(node.input[0].removesuffix(":0"))
-    pad = None if node is None else padding.pad_before(node, nodes.by_name)
-    if pad is None or len(nodes.readers[node.name]) != 1 or len(nodes.readers[pad.name]) != 1:
+        node = graph.nodes.get(before.removesuffix(":0"))
+    pad = None if node is None else padding.pad_before(node, graph)
+    if pad is None or not graph.is_read_once(node.name) or not graph.is_read_once(pad.name):
         return None
-    pads, kernel = padding.spatial_zeros(pad, nodes.by_name), graph_defs.constant(node.input[1], nodes.by_name)
-    size, made = nodes.sizes(pad.name), nodes.sizes(node.name)
+    pads, kernel = padding.spatial_zeros(pad, graph), padding.kernel_sizes(node, graph)
+    size, made = _sizes(pad.name, graph), _sizes(node.name, graph)
     if pads is None or kernel is None or size is None or made is None:
         return None
     pads, strides = pads.copy(), node.attr["strides"].list.i
     for axis, rows in more.items():
-        needed = (made[axis] + rows - 1) * strides[axis] + kernel.shape[axis - 1]
+        needed = (made[axis] + rows - 1) * strides[axis] + kernel[axis]
         pads[axis, 1] += max(needed - size[axis], 0)
     return {pad.name: pads}
 
 
-def _pointwise_readers(pool: Any, nodes: Nodes) -> list[Any] | None:
+def _input_of_elements(node: Any, graph: Graph) -> str | None:
+    """The input that a node computes each of its elements from, with nothing that depends on where that is."""
+    if node.op in NOT_NEGATIVE | ELEMENTARY:
+        training = node.op in NORMALIZATIONS and not _is_for_inference(node)
+        return None if training or not padding.has_channels_last(node) else str(node.input[0])
+    if node.op not in ELEMENTARY_OF_TWO:
+        return None
+    one, other = map(str, node.input[:2])
+    if _is_flat(one, graph) == _is_flat(other, graph):
+        return None
+    return other if _is_flat(one, graph) else one
+
+
+def _is_for_inference(normalization: Any) -> bool:
+    """Whether it is told that it is not training, which is the default."""
+    return "is_training" in normalization.attr and not normalization.attr["is_training"].b
+
+
+def _is_flat(tensor: str, graph: Graph) -> bool:
+    """Whether a tensor is the same for all places of a picture that it is combined with."""
+    shape = graph.shape(tensor)
+    if shape.rank is None or shape.rank > len("NHWC"):
+        return False
+    return all(size == 1 for size in shape.as_list()[-3:-1])
+
+
+def _pointwise_readers(pool: Any, graph: Graph) -> list[Any] | None:
     """All that read this pooling, if each is a convolution of 1 x 1 with a constant kernel; else None."""
-    readers = nodes.readers[pool.name]
+    if pool.name in graph.fetched:
+        return None
+    readers = graph.readers(pool.name)
     for node in readers:
         reads_it = node.input[0].removesuffix(":0") == pool.name
-        if node.op != "Conv2D" or not reads_it or node.attr["data_format"].s not in {b"", b"NHWC"}:
+        if node.op != "Conv2D" or not reads_it or not padding.has_channels_last(node):
             return None
-        kernel = graph_defs.constant(node.input[1], nodes.by_name)
-        if kernel is None or kernel.shape[:2] != (1, 1) or node.attr["padding"].s not in {b"SAME", b"VALID"}:
+        kernel = graph.constant(node.input[1])
+        if kernel is None or kernel.shape[:2] != (1, 1) or attribute(node, "padding").s not in {b"SAME", b"VALID"}:
             return None
     return readers
 
 
-def _set_padding(name: str, pads: Any, nodes: Nodes) -> None:
-    pad = nodes.by_name[name]
-    pad.input[1] = graph_defs.add_constant(nodes.graph, f"{name}/wider", pads, tf.int32, pad.device)
+def _set_padding(graph: Graph, name: str, pads: Any) -> None:
+    pad = graph.nodes[name]
+    dtype = tf.as_dtype(pads.dtype)
+    pad.input[1] = graph.add_constant(f"{name}/wider", pads, dtype, pad.input[0], pad.device)
 
 
-def _leave_out(convolution: Any, left_over: Sizes, nodes: Nodes) -> None:
+def _leave_out(graph: Graph, convolution: Any, left_over: Sizes) -> None:
     """Have a convolution of 1 x 1 leave out the last elements: as many along each axis."""
-    kernel = graph_defs.constant(convolution.input[1], nodes.by_name)
+    kernel = graph.constant(convolution.input[1])
     wider = np.pad(kernel, [*((0, left_over[axis]) for axis in padding.SPATIAL), (0, 0), (0, 0)])
-    name = f"{convolution.name}/wider"
-    dtype = tf.as_dtype(kernel.dtype)
-    convolution.input[1] = graph_defs.add_constant(nodes.graph, name, wider, dtype, convolution.device)
+    name, dtype = f"{convolution.name}/wider", tf.as_dtype(kernel.dtype)
+    convolution.input[1] = graph.add_constant(name, wider, dtype, convolution.input[0], convolution.device)
     convolution.attr["padding"].s = b"VALID"
     # Dilation has no meaning for 1 x 1, and would have one now.
     convolution.attr["dilations"].list.i[:] = [1, 1, 1, 1]
+
+
+FOLDED = Rewrite(
+    name="padding as a part of max pooling",
+    reason="TF-TRT makes a layer of its own of a Pad, and TensorRT does not fuse it with pooling",
+    find=_find,
+    replace=_replace,
+)

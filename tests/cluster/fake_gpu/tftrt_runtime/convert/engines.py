@@ -15,7 +15,7 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
     frozen = freeze.freeze(loaded, function)
     freeze.save(frozen, function, request.target, request.signature)
     operations = freeze.count(frozen.graph)
-    return EnginesAnswer(engines=1, converted_ops=operations, total_ops=operations, segments=())
+    return EnginesAnswer(engines=1, converted_ops=operations, total_ops=operations, segments=(), rewrites=())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,247 @@
+"""Runs two graphs beside each other on the CPU, to see whether a rewrite changed an answer. Imports TensorFlow.
+
+Equal is what differs by rounding alone, as each is free to add in another order:
+
+* float32 and float64: by at most 2 l sqrt(n) u of the tensor's largest value (decision 19), for l = 4 and n = 2 ** 16
+  roundings one after the other, more than ResNet-50 has; with u = 2 ** -24 in float32 that is 1.2e-4.
+* float16 and bfloat16, and all that a graph computes which has them inside: by at most 16 spacings at 1 of the coarsest
+  of them, 1.6e-2 and 0.13, as in decision 32.
+* integers and truths: all but one in 1,000, for they come from comparing what is rounded, the classes of pixels say; of
+  fewer than 1,000, none may differ.
+* text: nothing may differ. Infinity and what is no number must be where they were.
+
+TensorFlow's optimizations are off: what runs is the graph, and nothing that they make of it. A CPU has no kernels for
+channels first; where the graph does not run, TensorFlow's own layout optimizer puts the channels last in both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Union
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, device_properties_pb2, meta_graph_pb2, rewriter_config_pb2
+from tensorflow.python.grappler import cluster, tf_optimizer
+
+from tftrt_runtime.contract.artifact import Sample, Tensor
+from tftrt_runtime.convert import freeze
+from tftrt_runtime.convert.rewrites import graph_defs
+from tftrt_runtime.convert.rewrites.graph_defs import CONTROL_FLOW, producer
+from tftrt_runtime.model import samples
+from tftrt_runtime.processes.child import one_line
+
+ROUNDINGS, DEVIATIONS = 2**16, 4
+HALF_ROUNDINGS = 16
+SPACINGS = {tf.float16: 2.0**-10, tf.bfloat16: 2.0**-7}  # at 1
+MOST_UNEQUAL = 1e-3  # as a share, of integers
+CPU = "/job:localhost/replica:0/task:0/device:CPU:0"
+
+SIGNED_ITEMS = 3
+SIGNED_SPAN = 6.0  # of values of both signs, about as far as normalized ones lie
+
+Question = Mapping[str, Any]  # by the name of a tensor that is fed: an array, or a handle of a table
+Answer = Union[Sequence[Any], Exception]  # one array for each tensor, or why there is none
+Way = Callable[[Any, Sequence[str]], tuple[Any, Sequence[str]]]  # a GraphDef, and where in it the tensors are
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How many questions both graphs answered alike, or how they differ, or why there was nothing to compare."""
+
+    questions: int = 0
+    differs: str | None = None
+    not_compared: str | None = None
+
+
+def made_up(
+    inputs: Sequence[Tensor], every: Sequence[Sample], names: Mapping[str, str], handles: Question
+) -> list[Question]:
+    """Questions for a graph: one item and two of each sample, and three whose numbers have both signs.
+
+    `names` has the graph's tensors by the inputs' names; `handles` are fed in every question.
+    """
+    asked = [samples.batch(inputs, size, sample) for sample in every for size in (1, 2)]
+    if every:
+        signed = samples.batch(inputs, SIGNED_ITEMS, every[0])
+        asked.append({name: _signed(values) for name, values in signed.items()})
+    return [{**{names[name]: values for name, values in batch.items()}, **handles} for batch in asked]
+
+
+def _signed(values: Any) -> Any:
+    return ((values - 0.5) * SIGNED_SPAN).astype(values.dtype) if values.dtype.kind == "f" else values
+
+
+def compare(
+    before: Any, after: Any, fetched: Sequence[str], places: Sequence[str], questions: Sequence[Question]
+) -> Verdict:
+    """Whether the GraphDef `after` answers as `before` does: in what is fetched, and in the rewritten nodes."""
+    inputs = {node.name for node in before.node if node.op == "Placeholder"}
+    answers = [tensor for tensor in fetched if producer(tensor) not in inputs]
+    tensors = list(dict.fromkeys([*answers, *(f"{name}:0" for name in places if _has_values(before))]))
+    why = "there is no question to ask"
+    for way in (_as_it_is, _with_channels_last):
+        asked = _ask(before, way, tensors, questions)
+        answered = [(question, answer) for question, answer in asked if not isinstance(answer, Exception)]
+        if answered:
+            found = _ask(after, way, tensors, [question for question, _ in answered])
+            return _verdict(tensors, [answer for _, answer in answered], found, _half_rounding(before))
+        why = next((one_line(error) for _, error in asked if isinstance(error, Exception)), why)
+    return Verdict(not_compared=why)
+
+
+def _verdict(
+    tensors: Sequence[str], expected: Sequence[Sequence[Any]], found: Sequence[tuple[Question, Answer]], half: float
+) -> Verdict:
+    for wanted, (_, answer) in zip(expected, found):
+        if isinstance(answer, Exception):
+            return Verdict(differs=f"the graph does not run any more: {one_line(answer)}")
+        for tensor, one, other in zip(tensors, answer, wanted):
+            how = difference(one, other, half)
+            if how is not None:
+                return Verdict(differs=f"{tensor} {how}")
+    return Verdict(questions=len(expected))
+
+
+def difference(found: Any, expected: Any, half: float = 0.0) -> str | None:
+    """How an array differs from another by more than rounding; None where it does not.
+
+    `half` is what the half precision inside of the graph allows, relative to the largest value.
+    """
+    if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+        return f"became {found.dtype}{list(found.shape)}, and was {expected.dtype}{list(expected.shape)}"
+    if not expected.size:
+        return None
+    if np.iscomplexobj(expected):
+        found, expected = (np.stack([array.real, array.imag]) for array in (found, expected))
+    if not _is_float(expected.dtype):
+        unequal = float(np.mean(found != expected))
+        allowed = 0.0 if expected.dtype == np.object_ else MOST_UNEQUAL
+        return f"has other values: {unequal:.2%} of them" if unequal > allowed else None
+    one, other = found.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(other)
+    if not np.array_equal(one[~finite], other[~finite], equal_nan=True) or not np.isfinite(one[finite]).all():
+        return "is infinite, or no number, in other places"
+    largest = float(np.max(np.abs(other[finite]), initial=0.0))
+    most = float(np.max(np.abs(one[finite] - other[finite]), initial=0.0))
+    if most <= max(half, _rounding(expected.dtype)) * largest:
+        return None
+    return f"differs by {most:.3g} where its largest value is {largest:.3g}"
+
+
+def _is_float(dtype: Any) -> bool:
+    return bool(np.issubdtype(dtype, np.floating)) or tf.as_dtype(dtype) == tf.bfloat16
+
+
+def _rounding(dtype: Any) -> float:
+    """What rounding makes of a value of this type, relative to the largest one."""
+    kind = tf.as_dtype(dtype)
+    if kind in SPACINGS:
+        return HALF_ROUNDINGS * SPACINGS[kind]
+    return 2 * DEVIATIONS * math.sqrt(ROUNDINGS) * float(np.finfo(dtype).eps) / 2
+
+
+def _half_rounding(definition: Any) -> float:
+    """The same of the coarsest half precision that the graph computes in; 0 where it computes in none."""
+    nodes = [*definition.node, *(node for part in definition.library.function for node in part.node_def)]
+    # What only takes, passes on or converts a value does not round an intermediate one.
+    kinds = {
+        attribute.type
+        for node in nodes
+        if node.op not in {"Placeholder", "Cast", "Identity", "Const"}
+        for attribute in node.attr.values()
+    }
+    found = [spacing for kind, spacing in SPACINGS.items() if kind.as_datatype_enum in kinds]
+    return HALF_ROUNDINGS * max(found, default=0.0)
+
+
+def _has_values(definition: Any) -> bool:
+    """Whether every tensor has one value for a question: in loops they have several, in branches perhaps none."""
+    return not any(node.op in CONTROL_FLOW for node in definition.node)
+
+
+def _ask(
+    definition: Any, way: Way, tensors: Sequence[str], questions: Sequence[Question]
+) -> list[tuple[Question, Answer]]:
+    """What the graph answers to each question: a size that it does not take, or a kernel that is not there, is one."""
+    with _without_optimizations():
+        try:
+            ask = _function(*way(definition, tensors), questions)
+        except Exception as error:  # TensorFlow raises nearly every kind here
+            return [(question, error) for question in questions]
+        return [(question, _answer(ask, question)) for question in questions]
+
+
+def _answer(ask: Callable[[Question], Sequence[Any]], question: Question) -> Answer:
+    try:
+        return ask(question)
+    except Exception as error:  # TensorFlow raises nearly every kind here
+        return error
+
+
+def _function(
+    definition: Any, tensors: Sequence[str], questions: Sequence[Question]
+) -> Callable[[Question], Sequence[Any]]:
+    """What runs a graph on the CPU."""
+    graph = tf.compat.v1.GraphDef()
+    graph.CopyFrom(definition)
+    # The model that this is made of may be loaded in this process: its functions have these names.
+    freeze.rename_functions(graph, "_beside")
+    for node in (*graph.node, *(node for part in graph.library.function for node in part.node_def)):
+        node.device = ""
+    placeholders = {node.name for node in graph.node if node.op == "Placeholder"}
+    fed = sorted({name for question in questions for name in question if producer(name) in placeholders})
+    with tf.device("CPU:0"):
+        whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
+    graph.Clear()  # all weights, which `whole` has
+    function = whole.prune(fed, list(tensors))
+
+    def ask(question: Question) -> Sequence[Any]:
+        with tf.device("CPU:0"):
+            answers = function(*(tf.convert_to_tensor(question[name]) for name in fed))
+        return [np.asarray(answer.numpy()) for answer in answers]
+
+    return ask
+
+
+@contextmanager
+def _without_optimizations() -> Iterator[None]:
+    switch = "disable_meta_optimizer"
+    before = tf.config.optimizer.get_experimental_options().get(switch, False)
+    tf.config.optimizer.set_experimental_options({switch: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({switch: before})
+
+
+def _as_it_is(definition: Any, tensors: Sequence[str]) -> tuple[Any, Sequence[str]]:
+    return definition, tensors
+
+
+def _with_channels_last(definition: Any, tensors: Sequence[str]) -> tuple[Any, Sequence[str]]:
+    """The same graph in the layout that a CPU has kernels for; what is fetched passes on the tensors as they were."""
+    meta_graph = meta_graph_pb2.MetaGraphDef()
+    meta_graph.graph_def.CopyFrom(definition)
+    types = graph_defs.Graph(definition).shapes
+    fetched = []
+    for number, tensor in enumerate(tensors):
+        passed_on = meta_graph.graph_def.node.add(name=f"beside/{number}", op="Identity", input=[tensor])
+        passed_on.attr["T"].type = types.get_tensor_by_name(tensor).dtype.as_datatype_enum
+        fetched.append(f"{passed_on.name}:0")
+    for node in meta_graph.graph_def.node:
+        node.device = CPU
+    kept = [*fetched, *(f"{node.name}:0" for node in definition.node if node.op == "Placeholder")]
+    meta_graph.collection_def["train_op"].node_list.value.extend(kept)
+    config = config_pb2.ConfigProto()
+    options = config.graph_options.rewrite_options
+    options.optimizers.append("layout")
+    options.cpu_layout_conversion = rewriter_config_pb2.RewriterConfig.NCHW_TO_NHWC
+    options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
+    options.min_graph_nodes = -1
+    device = device_properties_pb2.NamedDevice(name=CPU)
+    device.properties.type = "CPU"
+    return tf_optimizer.OptimizeGraph(config, meta_graph, cluster=cluster.Cluster(devices=[device])), fetched
