@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tftrt_runtime.contract.spec import JobSpec
 from tftrt_runtime.convert.messages import (
+    BindAnswer,
+    BindRequest,
     CalibrationAnswer,
     CalibrationData,
     CalibrationRequest,
@@ -20,22 +22,40 @@ NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def saved_model(spec: JobSpec, source: Path, target: Path) -> Path:
-    """The SavedModel's folder: the source itself, or `target`, where one is made of a frozen graph.
+    """The SavedModel's folder: the source itself, or `target`, where one is made of a frozen graph or of bound inputs.
 
     Raises:
         NotAModel, SignatureNotFound: it is no frozen graph, or has not the tensors that the spec names.
     """
     if spec.source.format == "SavedModel":
-        return source
+        return bound(spec, source, target) if spec.source.values else source
     request = ImportRequest(
         uri=spec.source.uri,
         source=str(source),
         inputs=spec.source.inputs,
         outputs=spec.source.outputs,
+        values=spec.source.values,
         signature=spec.source.signature,
         target=str(target),
     )
     child.run("tftrt_runtime.convert.frozen_graph", request, ImportAnswer, "convert", NO_GPU)
+    return target
+
+
+def bound(spec: JobSpec, source: Path, target: Path) -> Path:
+    """The folder `target`, with the SavedModel in which inputs with `source.values` are constants.
+
+    Raises:
+        NotAModel, SignatureNotFound: it has no such inputs, or they take other values.
+    """
+    request = BindRequest(
+        uri=spec.source.uri,
+        source=str(source),
+        signature=spec.source.signature,
+        values=spec.source.values,
+        target=str(target),
+    )
+    child.run("tftrt_runtime.convert.bound", request, BindAnswer, "convert", NO_GPU)
     return target
 
 

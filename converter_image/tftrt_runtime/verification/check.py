@@ -39,7 +39,8 @@ def check(request: CheckRequest) -> CheckAnswer:
         )
     function = loaded.signatures[request.signature]
     _expect_names("inputs", function.structured_input_signature[1], [tensor.name for tensor in request.inputs])
-    _expect_names("outputs", function.structured_outputs, [tensor.name for tensor in request.outputs])
+    names = [*(tensor.name for tensor in request.outputs), *request.left_out]
+    _expect_names("outputs", function.structured_outputs, names)
     if request.engines:
         _expect_engines(request, function.graph.as_graph_def())
     graph = graphs.show(function, Path(request.events))
@@ -63,7 +64,7 @@ def _expect_finite(call: Call, request: CheckRequest) -> None:
     for batch in comparisons.made_up(request.inputs, request.batch_sizes, request.samples):
         for name, answer in _answers(call, batch).items():
             if name in request.finite and not np.isfinite(answer).all():
-                raise _not_finite(name, comparisons.size(batch))
+                raise _not_finite(name, comparisons.size(batch, None if request.batched else request.batch_sizes[0]))
 
 
 def _compare(call: Call, request: CheckRequest) -> tuple[tuple[Comparison, ...], dict[int, int] | None]:
@@ -71,17 +72,21 @@ def _compare(call: Call, request: CheckRequest) -> tuple[tuple[Comparison, ...],
     deviations: dict[tuple[int, str], Deviation] = defaultdict(Deviation)
     agreeing: dict[int, int] | None = defaultdict(int)
     asked: dict[int, int] = defaultdict(int)
-    batches = comparisons.batches(request.inputs, request.batch_sizes, request.samples, request.data)
+    batches = comparisons.batches(request.inputs, request.batch_sizes, request.samples, request.data, request.batched)
     for number, batch in enumerate(batches if request.compared else ()):
         reference = Path(request.references, REFERENCE.format(number))
         if not reference.exists():
             continue
-        size = comparisons.size(batch)
-        found = _answers(call, batch)
+        size = comparisons.size(batch, None if request.batched else request.batch_sizes[0])
+        answers = _answers(call, batch)
         with np.load(reference, allow_pickle=True) as references:
-            expected = {name: references[f"output{index}"] for index, name in enumerate(found)}
+            every = {name: references[f"output{index}"] for index, name in enumerate(answers)}
+        found = {name: answers[name] for name in answers if name not in request.left_out}
+        expected = {name: every[name] for name in found}
         asked[size] += size
-        same = top1_agreements(list(found.values()), list(expected.values()))
+        # Without batches an answer's rows may be of anything.
+        of_items = all(value.ndim > 0 and len(value) == size for value in expected.values())
+        same = top1_agreements(list(found.values()), list(expected.values())) if of_items else None
         if same is None or agreeing is None:
             agreeing = None
         else:

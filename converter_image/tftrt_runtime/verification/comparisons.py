@@ -16,16 +16,22 @@ FEW_SAMPLES = 128
 
 
 def batches(
-    inputs: Sequence[Tensor], batch_sizes: Sequence[int], made: Sequence[Sample], given: ComparisonData | None
+    inputs: Sequence[Tensor],
+    batch_sizes: Sequence[int],
+    made: Sequence[Sample],
+    given: ComparisonData | None,
+    batched: bool = True,
 ) -> Iterator[samples.Batch]:
     """Batches of the user's data where it is given, else those of the samples `made` up; none without either.
 
-    The sizes ascend.
+    The sizes ascend. Of a model that takes no batches it is one call for each sample.
 
     Raises:
         CalibrationDataUnfit: the data does not fit the inputs, or is not enough for the smallest batch.
     """
-    if given is not None:
+    if given is not None and not batched:
+        yield from data.calls(Path(given.folder), inputs, None, WHAT)
+    elif given is not None:
         yield from _of_data(inputs, batch_sizes, Path(given.folder))
     else:
         yield from made_up(inputs, batch_sizes, made)
@@ -72,6 +78,6 @@ def _there(inputs: Sequence[Tensor], batch_sizes: Sequence[int], folder: Path) -
     return sum(1 for _ in data.batches(folder, inputs, 1, max(batch_sizes), WHAT))
 
 
-def size(batch: samples.Batch) -> int:
-    """How many samples are in a batch."""
-    return len(next(iter(batch.values())))
+def size(batch: samples.Batch, call: int | None = None) -> int:
+    """How many samples are in a batch: `call` where the model takes no batches and has so many in each call."""
+    return len(next(iter(batch.values()))) if call is None else call

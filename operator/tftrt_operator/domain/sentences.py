@@ -2,6 +2,7 @@
 
 from .record import Summary
 from .told_uri import told_uri
+from .words import quote
 
 
 def engines(summary: Summary) -> str:
@@ -13,6 +14,14 @@ def engines(summary: Summary) -> str:
     share = 100 * summary.converted_ops / max(summary.total_ops, 1)
     engines = "1 engine holds" if summary.engines == 1 else f"{summary.engines} engines hold"
     return f"{engines} {summary.converted_ops} of {summary.total_ops} operations ({share:.1f} %)"
+
+
+def left_out(summary: Summary) -> str:
+    """Return which outputs of the model are not served, "" where all are."""
+    if summary.left_out == ():
+        return ""
+    names = "some outputs" if summary.left_out is None else ", ".join(map(repr, summary.left_out))
+    return f"; not of an item, and so not served where maxBatchSize is more than 1: {quote(names)}"
 
 
 def measured(summary: Summary) -> str:
