@@ -86,7 +86,7 @@ def expect_answers(server: Server, models: Path, name: str, inputs: Arrays | Non
         ("ragged", "inputs 'tokens', 'tokens_1' are the parts of one ragged tensor, whose first dimensions differ"),
         ("rows", "inputs 'values', 'row_splits' are the parts of one ragged tensor, whose first dimensions differ"),
         ("sparse", "inputs 'features', 'features_1', 'features_2' are the parts of one sparse tensor"),
-        ("mean", "output 'mean' has the shape [4] for an item, and not an answer for each item"),
+        ("mean", "output 'mean' has the shape [4], and not an answer for each item"),
     ],
 )
 def test_a_model_that_takes_no_batches_is_served_a_request_at_a_time(

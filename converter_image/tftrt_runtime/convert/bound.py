@@ -1,6 +1,7 @@
 """A child process that gives inputs of a SavedModel's signature one value for all requests, which then lack them.
 
-Every other step then finds a SavedModel that never had these inputs.
+Every other step then finds a SavedModel that never had these inputs. And it gives inputs of any rank the one that they
+are asked with, for TF-TRT takes nothing whose rank it does not know.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def save(request: BindRequest) -> BindAnswer:
         loaded = saved_model.load(Path(request.source), request.uri)
         function = saved_model.signature(loaded, request.signature, request.uri)
         specs = function.structured_input_signature[1]
-        values.expect_known(request.values, sorted(specs), request.uri)
+        if request.values:
+            values.expect_known(request.values, sorted(specs), request.uri)
         bound = {name: values.array(name, value, specs[name], request.uri) for name, value in request.values.items()}
 
         def serve(**tensors: Any) -> dict[str, Any]:
@@ -37,8 +39,9 @@ def save(request: BindRequest) -> BindAnswer:
 
         root = tf.Module()
         root.loaded = loaded  # its variables and tables
+        shapes = {name: request.shapes.get(name, specs[name].shape) for name in specs if name not in bound}
         root.serve = tf.function(serve, autograph=False).get_concrete_function(
-            **{name: tf.TensorSpec(specs[name].shape, specs[name].dtype, name) for name in specs if name not in bound}
+            **{name: tf.TensorSpec(shape, specs[name].dtype, name) for name, shape in shapes.items()}
         )
         tf.saved_model.save(root, request.target, signatures={request.signature: root.serve})
     return BindAnswer()

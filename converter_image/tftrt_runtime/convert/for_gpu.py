@@ -100,7 +100,12 @@ def convert(
             "checked by running it. Export the numeric part of it alone."
         )
     shapes.expect_closed(model.inputs, model.input_shapes, spec.source.uri, model.batched)
-    numeric = sources.frozen(spec, source, references.parent / "frozen") if model.tables else source
+    numeric = source
+    if model.unranked:
+        unranked = [tensor for tensor in model.inputs if tensor.name in model.unranked]
+        numeric = sources.ranked(spec, numeric, references.parent / "ranked", unranked)
+    if model.tables:
+        numeric = sources.frozen(spec, numeric, references.parent / "frozen")
     built, layers = _build(spec, model, calibration, numeric, target)
     checked = _check(spec, model, target, references, events / "after", data)
     memory = _measure(model, target)

@@ -25,12 +25,16 @@ class ImportAnswer(Message):
 
 
 class BindRequest(Message):
-    """Make a SavedModel in `target` of that in `source`, whose inputs with `values` are constants."""
+    """Make a SavedModel in `target` of that in `source`, whose inputs with `values` are constants.
+
+    Inputs of any rank have these `shapes`, None for an open dimension.
+    """
 
     uri: str
     source: str
     signature: str
     values: dict[str, Value]
+    shapes: dict[str, tuple[Optional[int], ...]]
     target: str
 
 

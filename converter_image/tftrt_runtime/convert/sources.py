@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.contract.spec import JobSpec
 from tftrt_runtime.convert.messages import (
     BindAnswer,
@@ -53,6 +55,21 @@ def bound(spec: JobSpec, source: Path, target: Path) -> Path:
         source=str(source),
         signature=spec.source.signature,
         values=spec.source.values,
+        shapes={},
+        target=str(target),
+    )
+    child.run("tftrt_runtime.convert.bound", request, BindAnswer, "convert", NO_GPU)
+    return target
+
+
+def ranked(spec: JobSpec, source: Path, target: Path, unranked: Sequence[Tensor]) -> Path:
+    """The folder `target`, with the SavedModel in which these inputs, of any rank in `source`, have their shapes."""
+    request = BindRequest(
+        uri=spec.source.uri,
+        source=str(source),
+        signature=spec.source.signature,
+        values={},
+        shapes={tensor.name: tuple(None if size < 0 else size for size in tensor.shape) for tensor in unranked},
         target=str(target),
     )
     child.run("tftrt_runtime.convert.bound", request, BindAnswer, "convert", NO_GPU)

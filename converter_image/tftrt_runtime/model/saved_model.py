@@ -87,9 +87,9 @@ def outputs(function: Any, uri: str) -> tuple[Tensor, ...]:
     return tuple(_tensor("output", name, specs[name], uri) for name in sorted(specs))
 
 
-def unranked(function: Any) -> set[str]:
-    """The outputs of which TensorFlow does not know how many dimensions they have."""
-    return {name for name, spec in function.structured_outputs.items() if spec.shape.rank is None}
+def unranked(specs: Mapping[str, Any]) -> set[str]:
+    """The tensors of which TensorFlow does not know how many dimensions they have."""
+    return {name for name, spec in specs.items() if spec.shape.rank is None}
 
 
 def _ranked(name: str, spec: Any, uri: str, given: Mapping[str, ShapeRange]) -> Any:

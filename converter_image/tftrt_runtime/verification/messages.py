@@ -46,7 +46,8 @@ class ReferenceAnswer(Message):
     tables, which stay beside a frozen graph. `batching` is None where the largest batch is one item.
 
     Of a model that is not `batched` the `batch_sizes` are the one number of items of each call, and `input_shapes` have
-    all dimensions; else both are as they were asked for. `left_out` are outputs that are not of an item.
+    all dimensions; else both are as they were asked for. `left_out` are outputs that are not of an item, and `unranked`
+    inputs that may have any number of dimensions in the signature.
     """
 
     tensorflow: str
@@ -56,6 +57,7 @@ class ReferenceAnswer(Message):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     left_out: tuple[str, ...]
+    unranked: tuple[str, ...]
     sample: Optional[Sample]
     samples: tuple[Sample, ...]
     compared: int

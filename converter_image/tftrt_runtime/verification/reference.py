@@ -79,10 +79,11 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
         inputs=inputs,
         outputs=_ranked(
             [tensor for tensor in outputs if tensor.name not in how.left_out],
-            saved_model.unranked(function),
+            saved_model.unranked(function.structured_outputs),
             asked.first if asked else {},
         ),
         left_out=how.left_out,
+        unranked=tuple(sorted(saved_model.unranked(function.structured_input_signature[1]))),
         sample=sample,
         samples=every,
         compared=asked.compared if asked else 0,
@@ -164,7 +165,7 @@ def _of_no_item(
     Raises:
         SignatureNotFound, CalibrationDataUnfit: the model does not take a batch.
     """
-    odd = calls.of_no_item(outputs, saved_model.unranked(function))
+    odd = calls.of_no_item(outputs, saved_model.unranked(function.structured_outputs))
     made = () if sample is None else (sample,)
     batches = comparisons.batches(inputs, request.batch_sizes, made, request.data)
     firsts = [next(of_size) for _, of_size in itertools.groupby(batches, comparisons.size)]
