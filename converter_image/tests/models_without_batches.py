@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-WIDE = 200
+WIDE, LONG = 200, 256
 GENERATOR = np.random.default_rng(7)
 
 
@@ -128,16 +128,15 @@ def mean(folder: Path) -> None:
 
 def wide(folder: Path) -> None:
     """As many inputs as a ranking model's, whose names alone are longer than a termination message."""
-    specs = {
-        f"feature_of_the_customer_{index}": spec(f"feature_of_the_customer_{index}", [None, 1]) for index in range(WIDE)
-    }
+    names = [f"feature_of_the_customer_{index}" for index in range(WIDE)]
     made = tf.Module()
 
     def serve(**features: Any) -> dict[str, Any]:
-        both = tf.concat([features[name] for name in specs], axis=1)
-        return {"score": tf.nn.sigmoid(tf.reduce_sum(both, axis=1, keepdims=True)), "features": both}
+        return {"features": tf.concat([features[name] for name in names], axis=1)}
 
-    made.serve = tf.function(serve, autograph=False).get_concrete_function(**specs)
+    made.serve = tf.function(serve, autograph=False).get_concrete_function(
+        **{name: spec(name, [None, LONG]) for name in names}
+    )
     tf.saved_model.save(made, str(folder), signatures={"serving_default": made.serve})
 
 
@@ -174,7 +173,6 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     },
     "version": {"x": numbers(3, 4)},
     "mean": {"x": numbers(3, 4)},
-    "wide": {f"feature_of_the_customer_{index}": numbers(4, 1) for index in range(WIDE)},
 }
 MADE = {
     "detector": detector,

@@ -7,9 +7,11 @@ that are not of an item.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -252,17 +254,36 @@ def test_a_largest_batch_of_one_item_has_all_outputs(converted_odd: Convert, odd
 
 
 def test_a_model_of_200_inputs_is_converted_and_served_at_its_largest_batch(
-    converted_odd: Convert, odd_models: Path, tmp_path: Path
+    converted_odd: Convert,
 ) -> None:
-    box = converted_odd("wide")
+    """In shared memory as large as the operator makes it of what the termination message tells."""
+    box = converted_odd("wide", conversion={"batchSizes": [1, 64]})
     ended = box.run("publish")
     told = ended.termination
     assert ended.code == 0
     assert len((box.root / "termination").read_bytes()) <= 2000
     assert told["inputs"] is told["outputs"] is None
-    assert told["signature"] == {"sampleBytes": (200 + 1 + 200) * 4, "texts": False}
-    server = served(box)
-    expect_answers(server, odd_models, "wide")
+    assert told["signature"] == {"sampleBytes": 2 * 200 * 256 * 4, "texts": False}
+    room = 6 * 64 * told["signature"]["sampleBytes"]
+    server = Server(box, shared_memory=str(room) if os.geteuid() == 0 else None)
+    server.wait_until_ready()
+    found: list[bool] = []
+
+    def one(seed: int) -> None:
+        generator = np.random.default_rng(seed)
+        inputs = {
+            f"feature_of_the_customer_{index}": generator.random((64, 256)).astype(np.float32) for index in range(200)
+        }
+        module, client = clients(server)[1]
+        answer = ask(module, client, "wide", inputs, ["features"])["features"]
+        found.append(bool(np.array_equal(answer, np.concatenate(list(inputs.values()), axis=1))))
+
+    threads = [threading.Thread(target=one, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 8, server.log.read_text()
     assert server.stop().code == 0
 
 

@@ -38,19 +38,34 @@ def converter() -> Any:
         sys.path.remove(str(CONVERTER))
 
 
-texts = st.text(st.characters(exclude_categories=["C", "Zl", "Zp", "Zs"]), max_size=1024)
-names = st.text(st.characters(exclude_categories=["C", "Zl", "Zp", "Zs"]), min_size=1, max_size=300)
+letters = st.characters(exclude_categories=["C", "Zl", "Zp", "Zs"])
+
+
+def repeated(longest: int, shortest: int = 0) -> st.SearchStrategy[str]:
+    """Texts up to this length, of a few letters that come again and again: drawn one by one there would be too many."""
+    return st.builds(
+        lambda some, times: (some * times)[:longest],
+        st.text(letters, min_size=shortest, max_size=8),
+        st.integers(shortest, longest),
+    )
+
+
+texts, names = repeated(1024), repeated(300, 1)
 counts = st.integers(0, 2**60)
 words = st.from_regex(r"[A-Za-z0-9][-A-Za-z0-9_.+]{0,63}", fullmatch=True)
 decimals = st.sampled_from(["0", "1", "0.0001234", "0." + "0" * 323 + "4941", "1" + "0" * 308, "inf", "NaN"])
-tensors = st.lists(
-    st.builds(
-        lambda name, dtype, shape: {"name": name, "dtype": dtype, "shape": shape},
-        names,
-        st.sampled_from(["FP32", "BYTES", "INT64", "BOOL"]),
-        st.lists(st.sampled_from([-1, 1, 7, 224, 2**31 - 1]), min_size=1, max_size=8),
+tensors = st.builds(
+    lambda some, times: some * times,
+    st.lists(
+        st.builds(
+            lambda name, dtype, shape: {"name": name, "dtype": dtype, "shape": shape},
+            names,
+            st.sampled_from(["FP32", "BYTES", "INT64", "BOOL"]),
+            st.lists(st.sampled_from([-1, 1, 7, 224, 2**31 - 1]), min_size=1, max_size=8),
+        ),
+        max_size=4,
     ),
-    max_size=60,
+    st.integers(0, 60),
 )
 
 
@@ -58,7 +73,7 @@ tensors = st.lists(
 def summaries(draw: st.DrawFn) -> dict[str, Any]:
     """What any conversion of this engine may have found out."""
     store, product = draw(texts), draw(st.from_regex(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,254}", fullmatch=True))
-    artifact = f"pvc://{store}/default/{KEY.fingerprint}/{product}"
+    artifact = f"pvc://models/{store}/default/{KEY.fingerprint}/{product}"
     told: dict[str, Any] = {
         "result": draw(st.sampled_from(["Published", "Reused"])),
         "fingerprint": KEY.fingerprint,
@@ -80,7 +95,7 @@ def summaries(draw: st.DrawFn) -> dict[str, Any]:
         "batched": draw(st.booleans()),
         "inputs": draw(tensors),
         "outputs": draw(tensors),
-        "leftOut": draw(st.lists(names, max_size=20)),
+        "leftOut": draw(st.lists(names, max_size=3)),
         "artifactBytes": draw(counts),
         "startedAt": "2026-01-01T00:00:00.000Z",
         "finishedAt": "2026-01-01T00:03:00.000Z",
@@ -155,7 +170,10 @@ def test_any_summary_fits_and_the_operator_reads_what_it_needs(converter: Any, t
 
 
 @settings(max_examples=200, deadline=None)
-@given(message=st.text(max_size=20_000), kind=st.sampled_from(["SourceNotFound", "Internal", "SignatureNotFound"]))
+@given(
+    message=st.text(max_size=40).flatmap(lambda some: st.integers(0, 500).map(lambda times: some * times)),
+    kind=st.sampled_from(["SourceNotFound", "Internal", "SignatureNotFound"]),
+)
 def test_any_failure_fits_and_keeps_its_reason_and_both_ends(converter: Any, message: str, kind: str) -> None:
     errors = importlib.import_module("tftrt_runtime.contract.errors")
     written = converter.of_failure(getattr(errors, kind)(message))
