@@ -85,9 +85,9 @@ def expect_answers(server: Server, models: Path, name: str, inputs: Arrays | Non
         ("vector", "the first dimension of input 'x', [8], has a fixed size"),
         ("dropout", "input 'keep_prob' is a scalar; bound in spec.source.values it is no input any more"),
         ("table", "the first dimension of input 'table', [7, 4], has a fixed size"),
-        ("ragged", "inputs 'tokens', 'tokens_1' are the parts of one ragged tensor, whose first dimensions differ"),
+        ("ragged", "inputs 'args_0', 'args_0_1' are the parts of one ragged tensor, whose first dimensions differ"),
         ("rows", "inputs 'values', 'row_splits' are the parts of one ragged tensor, whose first dimensions differ"),
-        ("sparse", "inputs 'features', 'features_1', 'features_2' are the parts of one sparse tensor"),
+        ("sparse", "inputs 'args_0', 'args_0_1', 'args_0_2' are the parts of one sparse tensor"),
         ("mean", "output 'mean' has the shape [4], and not an answer for each item"),
     ],
 )
