@@ -154,6 +154,7 @@ def test_scalars_that_are_bound_are_no_inputs_and_requests_are_put_together(
     summary = box.manifest["summary"]
     assert (summary["batched"], summary["batching"]["mode"]) == (True, "Dynamic")
     assert [tensor["name"] for tensor in summary["inputs"]] == ["x"]
+    assert "<code>phase_train</code> bound to false" in (box.published / "report.html").read_text()
     inputs, _ = reference(odd_models, "dropout")
     server = served(box)
     expect_answers(server, odd_models, "dropout", {"x": inputs["x"]})
