@@ -249,7 +249,7 @@ def test_a_largest_batch_of_one_item_has_all_outputs(converted_odd: Convert, odd
     assert found["version"].tolist() == [b"1.2"]
     assert found["largest"].tolist() == [0.25]
     assert found["anchors"].shape == (7, 4)
-    with pytest.raises(InferenceServerException, match=r"the engines take 'x' with the sizes \[1, 4\], not \[2, 4\]"):
+    with pytest.raises(InferenceServerException, match="unexpected shape for input 'x'"):
         ask(module, client, "version", {"x": np.ones((2, 4), np.float32)}, ["scores"])
     assert server.stop().code == 0
 

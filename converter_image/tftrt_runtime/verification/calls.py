@@ -24,9 +24,11 @@ class Calls:
     """How the model is called.
 
     Without batches (`why_no_batches` says so) `batch_sizes` is the number of items of each call, and `input_shapes`
-    have all dimensions. `left_out` are outputs that are not of an item.
+    have all dimensions. `inputs` are the signature's, but of one item where no batch may have more. `left_out` are
+    outputs that are not of an item.
     """
 
+    inputs: tuple[Tensor, ...]
     why_no_batches: str | None
     batch_sizes: tuple[int, ...]
     input_shapes: dict[str, ShapeRange]
@@ -39,7 +41,7 @@ class Calls:
         return self.why_no_batches is None
 
 
-BATCHES = Calls(None, (), {}, None)
+BATCHES = Calls((), None, (), {}, None)
 
 
 def why_no_batches(inputs: Sequence[Tensor], composites: Sequence[Composite]) -> str | None:
@@ -62,10 +64,9 @@ def fixed_batch(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> int:
     return size if len(sizes) == 1 and answered <= sizes and 1 <= size <= MOST_ITEMS else 1
 
 
-def of_one_item(inputs: Sequence[Tensor]) -> dict[str, ShapeRange]:
-    """The shapes of a batch of one, for inputs whose other dimensions are known."""
-    shapes = {tensor.name: (1, *tensor.shape[1:]) for tensor in inputs if -1 not in tensor.shape[1:]}
-    return {name: ShapeRange(min=shape, opt=shape, max=shape) for name, shape in shapes.items()}
+def of_one_item(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The inputs for a batch of one item."""
+    return tuple(tensor.model_copy(update={"shape": (1, *tensor.shape[1:])}) for tensor in inputs)
 
 
 def of_another_number(answers: Mapping[str, Any], items: int) -> dict[str, str]:

@@ -62,7 +62,7 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     with log.timed("convert", "Asked the unconverted model"):
         how = _calls(loaded, function, inputs, outputs, request)
         request = request.model_copy(update={"batch_sizes": how.batch_sizes, "input_shapes": how.input_shapes})
-        sample = how.sample
+        inputs, sample = how.inputs, how.sample
         every = () if sample is None else shapes.distinct(sample, request.input_shapes)
         asked = _ask(function, inputs, every, request, how)
         if asked is None:
@@ -105,7 +105,6 @@ def _calls(
         SignatureNotFound: `inputShapes` do not fit its inputs.
     """
     why = calls.why_no_batches(inputs, composites.found(loaded, inputs, 1))
-    given = dict(shapes.of_calls(inputs, request.input_shapes))
     if why is None:
         shapes.expect_fit(inputs, request.input_shapes, request.uri)
         sample = _sample(function, inputs, request, [()])
@@ -115,15 +114,16 @@ def _calls(
         odd = _of_no_item(function, inputs, outputs, sample, request)
         of_items = len(odd) < len(outputs)
         if not odd or (of_items and max(request.batch_sizes) > 1):
-            return Calls(None, request.batch_sizes, request.input_shapes, sample, tuple(sorted(odd)))
+            return Calls(inputs, None, request.batch_sizes, request.input_shapes, sample, tuple(sorted(odd)))
         why = f"{odd[min(odd)]}, and not an answer for each item"
         if of_items:
             why += "; the others are served in batches where spec.conversion.maxBatchSize is more than 1"
-            given = {**calls.of_one_item(inputs), **given}
+            inputs = calls.of_one_item(inputs)
+    given = dict(shapes.of_calls(inputs, request.input_shapes))
     shapes.expect_fit(inputs, given, request.uri, batched=False)
     sizes = (calls.fixed_batch(inputs, outputs),)
     asked = request.model_copy(update={"input_shapes": given, "batch_sizes": sizes})
-    return Calls(why, sizes, given, _sample_of_a_call(loaded, function, inputs, asked))
+    return Calls(inputs, why, sizes, given, _sample_of_a_call(loaded, function, inputs, asked))
 
 
 def _ragged(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest) -> Calls | None:
@@ -133,7 +133,7 @@ def _ragged(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest
     for composite in composites.guessed(inputs, OPEN_DIMENSIONS[0]):
         sample = _sample(function, inputs, asked, [(composite,)], batched=False)
         if sample is not None:
-            return Calls(f"{composite}, whose first dimensions differ", (1,), given, sample)
+            return Calls(inputs, f"{composite}, whose first dimensions differ", (1,), given, sample)
     return None
 
 
