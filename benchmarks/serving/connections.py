@@ -123,7 +123,7 @@ def running(work: Path, name: str, with_library: bool) -> Iterator[Server]:
     ports = tritonserver.Ports(*_free_ports(3))
     with connections.shared(ports.http), (folder / "log").open("wb") as log:
         environment = tritonserver.environment(
-            os.environ, folder / "model", folder / "failure", folder / "lifeline", ports
+            os.environ, folder / "model", folder / "failure", folder / "lifeline", ports, batched=True
         )
         if not with_library:
             del environment["LD_PRELOAD"]

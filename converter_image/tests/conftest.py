@@ -25,7 +25,6 @@ MODELS = (
     "picky",
     "hungry",
     "reader",
-    "scalar",
     "frozen",
     "written",
     "vocabulary",

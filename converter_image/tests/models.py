@@ -230,14 +230,6 @@ class Hungry(tf.Module):
         return {"y": x + tf.reduce_sum(tf.random.stateless_uniform(shape, [1, 2]), axis=1, keepdims=True)}
 
 
-class Scalar(tf.Module):
-    """Has no batch dimension."""
-
-    @tf.function(input_signature=[tf.TensorSpec([3], tf.float32, name="x")])
-    def __call__(self, x: Any) -> dict[str, Any]:
-        return {"y": x}
-
-
 def frozen(folder: Path) -> None:
     """A graph of TensorFlow 1; a node with two outputs, and a variable that its outputs do not need."""
     with tf.Graph().as_default() as graph:
@@ -315,7 +307,6 @@ def main(folder: Path, names: list[str]) -> None:
         "picky": lambda path: save(Picky(), path),
         "reader": lambda path: save(Reader(folder / "reader.files"), path),
         "hungry": lambda path: save(Hungry(), path),
-        "scalar": lambda path: save(Scalar(), path),
         "frozen": frozen,
     }
     for name in names:

@@ -245,6 +245,15 @@ def test_shapes_are_one_size_or_a_range() -> None:
     assert options.shapes("ids=1,128,512") == ("ids", {"min": (1,), "opt": (128,), "max": (512,)})
 
 
+def test_values_are_json_or_a_text() -> None:
+    assert options.value("phase_train=false") == ("phase_train", False)
+    assert options.value("keep_prob=0.5") == ("keep_prob", 0.5)
+    assert options.value("language=en=us") == ("language", "en=us")
+    assert options.value('code="1"') == ("code", "1")
+    with pytest.raises(UsageError, match="is no value of an input"):
+        options.value("phase_train")
+
+
 @pytest.mark.parametrize("text", ["ids", "ids=", "ids=1,2", "=1", "ids=axb", "ids=1,2,3,4"])
 def test_what_is_no_shape_is_told(text: str) -> None:
     with pytest.raises(UsageError, match="is no shape of an input"):
@@ -258,6 +267,7 @@ def made(**changes: object) -> options.ConvertOptions:
         "signature": "serving_default",
         "inputs": (),
         "outputs": (),
+        "values": (),
         "precision": "FP32",
         "batch_sizes": (8, 1, 8),
         "max_workspace_size": "1Gi",
@@ -304,6 +314,7 @@ def test_the_model_is_called_as_its_file_is(source: str, name: str) -> None:
         ({"precision": "INT8"}, "INT8 needs calibration"),
         ({"calibration_data": "data"}, "calibration is for INT8"),
         ({"inputs": ("x:0",)}, "needs inputs and outputs"),
+        ({"values": ("x=[1, 2]",)}, "valid"),
         ({"input_shapes": ("ids=1,2,3",)}, "need dynamicShapes"),
     ],
 )

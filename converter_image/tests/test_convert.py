@@ -106,12 +106,6 @@ def test_a_missing_signature_is_refused_with_those_that_there_are(cnn: Box) -> N
     assert "it has serve" in ended.message
 
 
-def test_a_signature_without_a_batch_dimension_is_refused(tmp_path: Path, models: Path) -> None:
-    ended = fetched(Box(tmp_path, name="scalar", models=models)).run("convert")
-    assert (ended.code, ended.termination["reason"]) == (14, "SignatureNotFound")
-    assert "first dimension must be open" in ended.message
-
-
 def test_an_input_that_tensorflow_cannot_name_again_is_refused(tmp_path: Path, models: Path) -> None:
     ended = fetched(Box(tmp_path, name="unnamable", models=models)).run("convert")
     assert (ended.code, ended.termination["reason"]) == (14, "SignatureNotFound")

@@ -346,3 +346,27 @@ def test_texts_of_fixed_width_that_a_model_does_not_take_are_told_to_end_in_no_n
 def test_a_pickle_is_never_run(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([b"text"], dtype=object), allow_pickle=True)
     assert "save texts as arrays of fixed-width strings" in refusal(tmp_path, WORDS)
+
+
+def test_without_batches_each_sample_is_a_call_of_whole_tensors(tmp_path: Path) -> None:
+    scalar = Tensor(name="rate", dtype="FP32", shape=())
+    picture = Tensor(name="image", dtype="FP32", shape=(2, 3))
+    np.savez(tmp_path / "samples.npz", rate=np.arange(3, dtype=np.float32), image=images(3))
+    calls = list(data.calls(tmp_path, [scalar, picture]))
+    assert [(call["rate"].shape, call["image"].shape) for call in calls] == [((), (2, 3))] * 3
+    assert [float(call["rate"]) for call in calls] == [0, 1, 2]
+    assert len(list(data.calls(tmp_path, [scalar, picture], 2))) == 2
+
+
+def test_without_batches_samples_may_have_different_lengths(tmp_path: Path) -> None:
+    values = Tensor(name="values", dtype="FP32", shape=(-1,))
+    rows = Tensor(name="rows", dtype="INT64", shape=(-1,))
+    write(tmp_path / "a.tfrecord", example(values=[1.0, 2.0], rows=[0, 2]), example(values=[3.0], rows=[0, 0, 1]))
+    calls = [{name: value.tolist() for name, value in call.items()} for call in data.calls(tmp_path, [values, rows])]
+    assert calls == [{"values": [1, 2], "rows": [0, 2]}, {"values": [3], "rows": [0, 0, 1]}]
+
+
+def test_without_batches_there_must_be_a_sample(tmp_path: Path) -> None:
+    np.save(tmp_path / "none.npy", np.zeros((0, 2, 3), np.float32))
+    with pytest.raises(CalibrationDataUnfit, match="has no sample: give at least one"):
+        list(data.calls(tmp_path, [Tensor(name="image", dtype="FP32", shape=(2, 3))]))

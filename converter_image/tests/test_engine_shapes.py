@@ -100,3 +100,16 @@ def test_a_server_fills_batches_up_and_refuses_other_sizes_in_a_sentence(
         np.testing.assert_array_equal(total(rows, 5), np.broadcast_to(expected, (rows, 3)))
     with pytest.raises(InferenceServerException, match=r"exactly the sizes 'ids' \[3\] or 'ids' \[5\]"):
         total(1, 4)
+
+
+@pytest.mark.parametrize("strategy", ["Range", "Optimal"])
+def test_a_call_without_a_batch_is_held_to_all_its_sizes_and_never_filled(strategy: str) -> None:
+    shapes = EngineShapes(strategy, (1,), {"ids": given(2, 4, 8)}, batched=False)
+    for length in (2, 4, 8):
+        asked = {"ids": np.zeros(length, np.int32)}
+        assert shapes.refusal(asked) is None
+        assert shapes.filled(asked) is asked
+    assert "'ids'" in str(shapes.refusal({"ids": np.zeros(9, np.int32)}))
+    fixed = {"ids": np.zeros((8, 3), np.int32)}
+    assert EngineShapes(strategy, (8,), {}, batched=False).refusal(fixed) is None
+    assert EngineShapes(strategy, (8,), {}, batched=False).filled(fixed) is fixed

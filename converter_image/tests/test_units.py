@@ -11,7 +11,17 @@ import pytest
 
 from tests.test_publish import DIGEST
 from tftrt_runtime.contract import termination
-from tftrt_runtime.contract.artifact import Batching, Device, File, Manifest, Summary, Tensor, Versions, stricter
+from tftrt_runtime.contract.artifact import (
+    Batching,
+    Device,
+    File,
+    Manifest,
+    Summary,
+    Tensor,
+    Verification,
+    Versions,
+    stricter,
+)
 from tftrt_runtime.contract.errors import GPUUnfit, InsufficientGPUMemory, Internal, SourceNotFound, failure
 from tftrt_runtime.contract.spec import Artifacts, ModelName, Runtime, ServerSpec
 from tftrt_runtime.convert import for_gpu
@@ -96,17 +106,47 @@ class TestMemory:
 
 
 class TestTermination:
-    def test_a_long_sentence_is_shortened_to_what_the_kubelet_keeps(self) -> None:
-        text = termination.of_failure(SourceNotFound("ä" * 5000))
-        assert len(text.encode()) <= 4095
-        assert json.loads(text)["reason"] == "SourceNotFound"
+    """Any summary and any failure, and what the operator reads of them: tests/unit/test_summary.py."""
+
+    def test_of_a_long_sentence_both_ends_are_kept(self) -> None:
+        text = termination.of_failure(SourceNotFound(f"Nothing is here: {'ä' * 5000}. Correct the URI."))
+        assert len(text.encode()) <= 2000
+        told = json.loads(text)
+        assert told["reason"] == "SourceNotFound"
+        assert told["message"].startswith("Nothing is here: ")
+        assert told["message"].endswith(". Correct the URI.")
 
     def test_a_summary_of_hundreds_of_tensors_leaves_them_to_the_manifest(self) -> None:
-        short = json.loads(termination.of_summary(summary(1).model_dump()))
+        short = json.loads(termination.of_summary(summary(1)))
         assert short["inputs"][0]["name"] == "tensor 0"
-        long = termination.of_summary(summary(200).model_dump())
-        assert len(long.encode()) <= 4095
-        assert json.loads(long)["inputs"] is None
+        assert "signature" not in short
+        long = termination.of_summary(summary(200))
+        assert len(long.encode()) <= 2000
+        told = json.loads(long)
+        assert told["inputs"] is told["outputs"] is None
+        # Texts of a guessed length, and half-precision numbers of a guessed number.
+        assert told["signature"] == {"sampleBytes": 200 * 1024 + 256 * 3 * 2, "texts": True}
+
+    @pytest.mark.parametrize("length", [1, 100, 500, 1024])
+    @pytest.mark.parametrize("character", ["a", "ä", "😀"])
+    def test_uris_of_any_length_fit(self, length: int, character: str) -> None:
+        artifact = f"pvc://{character * length}/default/{'0' * 32}/cpu"
+        measured = Verification(samples=1, top1Agreement=None, maxRelativeError="0", uri=f"s3://{character * length}")
+        made = summary(40).model_copy(
+            update={
+                "artifact": artifact,
+                "reportUri": f"{artifact}/builds/b/report.html",
+                "verification": measured,
+                "batching": Batching(mode="Dynamic", reason="ItemsIndependent", message=character * 60),
+            }
+        )
+        text = termination.of_summary(made)
+        assert len(text.encode()) <= 2000
+        told = json.loads(text)
+        assert told["artifact"] in {artifact, None}
+        assert told["reportUri"] in {made.reportUri, "builds/b/report.html"}
+        assert told["verification"]["uri"].startswith("s3://")
+        assert told["batching"]["reason"] == "ItemsIndependent"
 
 
 class TestOutOfMemory:
@@ -234,6 +274,22 @@ def test_the_triton_configuration_says_the_signature_the_batches_and_the_delay()
     assert 'name: "tensor 0" data_type: TYPE_STRING dims: [ 1 ] }' in text
     assert r'name: "odd \"name\"\n" data_type: TYPE_FP16 dims: [ -1, 3 ]' in text
     assert "queue_policy" not in text, "it makes the batcher miss requests for half a second: docs/decisions/0007"
+
+
+def test_the_triton_configuration_of_a_model_without_batches_has_tensors_as_they_are() -> None:
+    inputs = (
+        Tensor(name="x", dtype="FP32", shape=(1, -1, 3)),
+        Tensor(name="values", dtype="FP32", shape=(-1,)),
+        Tensor(name="keep_prob", dtype="FP32", shape=()),
+    )
+    made = summary().model_copy(update={"inputs": inputs, "batched": False, "batchSizes": (1,)})
+    text = repository.config(
+        server_spec(), Manifest(build="b", sourceDigest=DIGEST, summary=made, sample=None, files=())
+    )
+    assert "max_batch_size: 0" in text
+    assert "dynamic_batching" not in text
+    for name, dims in {"x": "1, -1, 3", "values": "-1", "keep_prob": "1"}.items():
+        assert f'name: "{name}" data_type: TYPE_FP32 dims: [ {dims} ] }}' in text
 
 
 @pytest.mark.parametrize(

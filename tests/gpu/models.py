@@ -31,6 +31,27 @@ class CNN(Network):
         return {"classes": tf.nn.softmax(self.features(image))}
 
 
+class OfOne(Network):
+    """A batch of one picture and no other, as exporters of object detection write it."""
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 32, 32, 3], tf.float32, name="image")])
+    def __call__(self, image: Any) -> dict[str, Any]:
+        return {"classes": tf.nn.softmax(self.features(image))}
+
+
+class Kept(Network):
+    """A scalar beside the batch: what training keeps of the features."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, 32, 32, 3], tf.float32, name="image"),
+            tf.TensorSpec([], tf.float32, name="keep_prob"),
+        ]
+    )
+    def __call__(self, image: Any, keep_prob: Any) -> dict[str, Any]:
+        return {"classes": tf.nn.softmax(self.features(image) * keep_prob)}
+
+
 class Refusing(Network):
     """Refuses bright images, by an operation that TensorFlow computes on the host."""
 
@@ -232,6 +253,8 @@ def calibration(folder: Path) -> None:
         (folder / name).mkdir(parents=True)
         images = np.random.default_rng(9).random((70, size, size, 3)).astype(np.float32)
         np.savez(folder / name / "images.npz", image=images, label=np.zeros(70))
+    (folder / "one").mkdir()
+    np.savez(folder / "one/images.npz", image=np.random.default_rng(9).random((70, 1, 32, 32, 3)).astype(np.float32))
     (folder / "steps").mkdir()
     steps = np.random.default_rng(10).normal(size=(70, 10, 8)).astype(np.float32)
     np.save(folder / "steps/steps.npy", steps)
@@ -252,6 +275,8 @@ def main(folder: Path) -> None:
     calibration(folder / "calibration")
     made = {
         "cnn": CNN,
+        "of-one": OfOne,
+        "kept": Kept,
         "refusing": Refusing,
         "wide": lambda: Wide((0.27, 0.04, 0.04, 0.04)),
         # Behind its layers the mean value is 110, 27,500, 6.5e6 and 1.8e7. FP16 ends at 65,504.
@@ -272,6 +297,8 @@ def main(folder: Path) -> None:
     image = np.random.default_rng(5).random((3, 32, 32, 3)).astype(np.float32)
     answer = tf.saved_model.load(str(folder / "cnn")).signatures["serving_default"](image=tf.constant(image))
     np.savez(folder / "cnn.npz", image=image, classes=answer["classes"].numpy())
+    save_answers(folder, "of-one", image=image[:1])
+    save_answers(folder, "kept", image=image, keep_prob=np.float32(0.5))
     save_answers(folder, "vocabulary", words=np.array([[b"sample 2", b"unknown", b"sample 3"], [b"", b"x", b"y"]]))
     steps = np.random.default_rng(11).normal(size=(3, 10, 8)).astype(np.float32)
     save_answers(folder, "sequence", steps=steps)

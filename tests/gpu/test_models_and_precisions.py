@@ -128,6 +128,49 @@ def test_open_dimensions_become_one_engine_for_all_shapes(
     assert running.stop().code == 0
 
 
+def test_a_fixed_batch_becomes_an_engine_and_is_served_a_request_at_a_time(
+    new_box: Callable[..., Any], models: Path
+) -> None:
+    box = new_box("of-one", precision="FP16")
+    summary = published(box)
+    assert (summary["engines"], summary["batched"], summary["batchSizes"]) == (1, False, [1])
+    running = served(box)
+    inputs, outputs = answers(models, "of-one")
+    np.testing.assert_allclose(ask(running, "of-one", inputs, "classes"), outputs["classes"], atol=0.01)
+    assert running.stop().code == 0
+
+
+def test_a_fixed_batch_is_calibrated_with_one_call_after_the_other(new_box: Callable[..., Any]) -> None:
+    unfit = {**FIT, "batchSize": 1}  # samples of the whole shape [1, 32, 32, 3], which these are not
+    ended = converted(new_box("of-one", precision="INT8", calibration=unfit))
+    assert (ended.code, ended.termination["reason"]) == (15, "CalibrationDataUnfit")
+    summary = published(new_box("of-one", precision="INT8", calibration={**FIT, "uri": "pvc://models/calibration/one"}))
+    assert (summary["engines"], summary["batched"]) == (1, False)
+
+
+def test_a_scalar_beside_the_batch_has_an_engine_for_given_sizes_or_is_bound(
+    new_box: Callable[..., Any], models: Path
+) -> None:
+    inputs, outputs = answers(models, "kept")
+    sizes = {"image": {"min": [3, 32, 32, 3], "opt": [3, 32, 32, 3], "max": [3, 32, 32, 3]}}
+    apart = new_box("kept", precision="FP16", inputShapes=sizes)
+    assert published(apart)["batched"] is False
+    running = served(apart)
+    found = ask(running, "kept", {**inputs, "keep_prob": inputs["keep_prob"].reshape(1)}, "classes")
+    np.testing.assert_allclose(found, outputs["classes"], atol=0.01)
+    assert running.stop().code == 0
+
+    bound = new_box("kept", precision="FP16")
+    bound.spec["source"]["values"] = {"keep_prob": 0.5}
+    summary = published(bound)
+    assert (summary["engines"], summary["batched"]) == (1, True)
+    running = served(bound)
+    np.testing.assert_allclose(
+        ask(running, "kept", {"image": inputs["image"]}, "classes"), outputs["classes"], atol=0.01
+    )
+    assert running.stop().code == 0
+
+
 def test_layer_normalization_is_a_part_of_the_engine(new_box: Callable[..., Any], models: Path) -> None:
     box = new_box("normalized", precision="FP16", dynamicShapes="Range", inputShapes=STEPS)
     assert published(box)["engines"] == 1

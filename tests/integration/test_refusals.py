@@ -49,6 +49,10 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"source": {"uri": "s3://models/a", "secretName": "Keys!"}}, "spec.source.secretName"),
     ({"source": {"uri": "s3://models/a", "digest": "md5:1"}}, "spec.source.digest"),
+    ({"source": {"uri": "s3://models/a", "values": {"x": {"a": 1}}}}, "spec.source.values.x"),
+    ({"source": {"uri": "s3://models/a", "values": {"x": [1]}}}, "spec.source.values.x"),
+    ({"source": {"uri": "s3://models/a", "values": {"x": "a" * 1025}}}, "spec.source.values.x"),
+    ({"source": {"uri": "s3://models/a", "values": {f"x{n}": n for n in range(17)}}}, "spec.source.values"),
     ({"source": {"uri": "s3://models/a", "format": "ONNX"}}, 'supported values: "SavedModel", "FrozenGraph"'),
     ({"source": {"uri": "s3://models/a.pb", "format": "FrozenGraph"}}, "a FrozenGraph needs inputs and outputs"),
     (
@@ -322,6 +326,7 @@ def test_a_name_that_children_could_not_be_named_after_is_refused(bare_api: Api,
         {"source": {"uri": "az://models/a.pb", "format": "FrozenGraph", "inputs": ["a:0"], "outputs": ["b/c:0"]}},
         {"conversion": {"precision": "INT8", "calibration": {"uri": "gs://data/calibration"}}},
         {"conversion": {"inputShapes": {"tokens": {"min": [64], "opt": [64], "max": [64]}}}},
+        {"source": {"uri": "s3://models/a", "values": {"phase_train": False, "keep_prob": 0.5, "n": 3, "code": "a"}}},
         {
             "conversion": {
                 "dynamicShapes": "Range+Optimal",

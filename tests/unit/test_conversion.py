@@ -554,3 +554,18 @@ def test_a_job_of_our_own_name_that_another_model_began_is_waited_for_and_no_fai
     made = planned(model, jobs=(old,))
     assert made.writes.creates == ()
     assert conditions(made)["Reconciling"] == ("True", "ConversionPending")
+
+
+def test_the_task_says_what_inputs_are_bound_to_and_nothing_where_none_is() -> None:
+    """Other Jobs keep their names."""
+
+    def source(**values: Any) -> dict[str, Any]:
+        model = trtmodel(source={"uri": "pvc://models/resnet50", "values": values})
+        wanted = target(model)
+        body = conversion_job(model, wanted.runtime, wanted.key).body
+        task = json.loads(body["spec"]["template"]["metadata"]["annotations"]["tftrt.dev/spec"])
+        found: dict[str, Any] = task["source"]
+        return found
+
+    assert source(phase_train=False, keep_prob=0.5)["values"] == {"phase_train": False, "keep_prob": 0.5}
+    assert "values" not in source()

@@ -249,6 +249,6 @@ def test_the_played_pod_ends_with_a_summary_that_the_operator_takes() -> None:
     assert request.path.startswith("/api/v1/namespaces/home/pods/job-00000/status")
     status = json.loads(request.body)["status"]
     assert status["phase"] == "Succeeded"
-    summary = parse_summary(status["containerStatuses"][0]["state"]["terminated"]["message"])
+    summary = parse_summary(status["containerStatuses"][0]["state"]["terminated"]["message"], "")
     assert summary is not None
     assert summary.fingerprint == "f" * 32

@@ -96,6 +96,32 @@ def test_what_means_the_same_engine_has_the_same_fingerprint(one: dict[str, Any]
     assert fingerprint(first) == fingerprint(second)
 
 
+def bound(**values: Any) -> dict[str, Any]:
+    return {"source": {"uri": "pvc://models/resnet50", "values": values}}
+
+
+@pytest.mark.parametrize(
+    "values", [{"keep_prob": 1}, {"keep_prob": 0.5}, {"keep_prob": True}, {"keep_prob": "1"}, {"keep": 1}]
+)
+def test_what_an_input_is_bound_to_is_part_of_an_engine_and_nothing_is_where_none_is(values: dict[str, Any]) -> None:
+    """Of another type is another value."""
+    every = [{}, {"keep_prob": 1}, {"keep_prob": 0.5}, {"keep_prob": True}, {"keep_prob": "1"}, {"keep": 1}]
+    made = fingerprint(engine_inputs(trtmodel(**bound(**values)).spec, TRITON))
+    others = [fingerprint(engine_inputs(trtmodel(**bound(**other)).spec, TRITON)) for other in every]
+    assert others.count(made) == 1
+    assert others[0] == fingerprint(engine_inputs(trtmodel().spec, TRITON))
+
+
+def test_values_have_no_order() -> None:
+    one, other = bound(a=1, b="x"), bound(b="x", a=1)
+    assert engine_inputs(trtmodel(**one).spec, TRITON) == engine_inputs(trtmodel(**other).spec, TRITON)
+
+
+def test_a_record_gives_back_the_values_that_it_was_written_with() -> None:
+    record = engine_record(trtmodel(**bound(phase_train=False, keep_prob=0.5)))
+    assert parse_record(record_text(record)) == record
+
+
 def test_the_runtime_is_part_of_an_engine() -> None:
     spec = trtmodel().spec
     assert fingerprint(engine_inputs(spec, CPU)) != fingerprint(engine_inputs(spec, TRITON))

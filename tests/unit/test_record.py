@@ -13,6 +13,7 @@ from .builders import TRITON, engine_record, summary, trtmodel
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 MODEL = trtmodel()
+FOLDER = "pvc://models/tftrt/default/engine"
 VERIFICATION = {"samples": 9, "top1Agreement": "1.0000", "maxRelativeError": "0.0001"}
 BENCHMARK = {"batchSize": 8, "convertedP50Microseconds": 2000, "nativeP50Microseconds": 5000, "speedup": "2.5"}
 TENSOR = {"name": "x", "dtype": "FP32", "shape": [-1, 224]}
@@ -75,8 +76,8 @@ def message(**changes: Any) -> dict[str, Any]:
     ids=lambda changes: json.dumps(changes)[:60],
 )
 def test_a_summary_that_no_converter_makes_is_none(changes: dict[str, Any]) -> None:
-    assert parse_summary(json.dumps(message())) == summary(MODEL)
-    assert parse_summary(json.dumps(message(**changes))) is None
+    assert parse_summary(json.dumps(message()), FOLDER) == summary(MODEL)
+    assert parse_summary(json.dumps(message(**changes)), FOLDER) is None
     with pytest.raises(ValueError, match=r"^not an engine record: [^\x1b\n]{1,300}$"):
         parse_record(json.dumps(written(summary=message(**changes))))
 
@@ -85,7 +86,7 @@ def test_a_summary_that_no_converter_makes_is_none(changes: dict[str, Any]) -> N
     "error", ["0", "0.00012", "1e-07", "1E+3", "inf", "Infinity", "NaN", "nan", "0." + "0" * 323 + "4941"]
 )
 def test_every_number_that_a_converter_writes_is_read(error: str) -> None:
-    found = parse_summary(json.dumps(message(verification=VERIFICATION | {"maxRelativeError": error})))
+    found = parse_summary(json.dumps(message(verification=VERIFICATION | {"maxRelativeError": error})), FOLDER)
     assert found is not None
     assert found.verification is not None
     assert found.verification.max_relative_error == error
@@ -96,7 +97,7 @@ def test_the_summaries_of_real_conversions_are_read() -> None:
     found = [text["summary"] for text in texts if "summary" in text]
     assert found
     for one in found:
-        assert parse_summary(json.dumps(one)) is not None, one
+        assert parse_summary(json.dumps(one), FOLDER) is not None, one
 
 
 @pytest.mark.parametrize(
@@ -151,3 +152,36 @@ def test_the_memory_of_a_server_is_a_quantity_whatever_the_signature() -> None:
     body = deployment(MODEL, TRITON, record, None, 1).body
     limits = body["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert int(limits["memory"]) < 2**63
+
+
+def test_what_a_message_leaves_out_follows_from_the_rest_of_it() -> None:
+    whole = summary(MODEL, reportUri=f"{summary(MODEL).artifact}/builds/job-uid/report.html")
+    folder = whole.artifact.removesuffix(f"/{whole.product}")
+    left = message(artifact=None, reportUri="builds/job-uid/report.html", device=DEVICE | {"name": ""})
+    found = parse_summary(json.dumps(left), folder)
+    assert found is not None
+    assert (found.artifact, found.report_uri) == (whole.artifact, whole.report_uri)
+    assert found.device.name == whole.product
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "7", '"a"', '{"device": 7, "reportUri": 7}'])
+def test_what_is_no_summary_is_none(text: str) -> None:
+    assert parse_summary(text, FOLDER) is None
+
+
+def test_a_long_signature_leaves_the_bytes_of_its_tensors_for_shared_memory() -> None:
+    """200 inputs of 1 KiB and as many answers, 128 at a time."""
+    tensors = [{"name": f"x{index}", "dtype": "FP32", "shape": [-1, 256]} for index in range(200)]
+    model = trtmodel(conversion={"maxBatchSize": 128})
+    told = engine_record(model, inputs=tensors, outputs=tensors)
+    sent = engine_record(model, inputs=None, outputs=None, signature={"sampleBytes": 400 * 1024, "texts": False})
+    assert shared_memory_bytes(sent) == shared_memory_bytes(told) == 6 * 128 * 400 * 1024
+
+
+def test_shared_memory_of_a_model_without_batches_holds_calls() -> None:
+    """A fixed batch of 8 is no 8 of them."""
+    pictures = [{"name": "image", "dtype": "FP32", "shape": [8, 1024, 1024, 3]}]
+    record = engine_record(MODEL, inputs=pictures, outputs=[], batched=False, batchSizes=[8])
+    assert shared_memory_bytes(record) == 6 * 8 * 1024 * 1024 * 3 * 4
+    scalar = [{"name": "keep_prob", "dtype": "FP32", "shape": []}]
+    assert shared_memory_bytes(engine_record(MODEL, inputs=scalar, outputs=[], batched=False)) == 64 * 2**20

@@ -25,6 +25,7 @@ from .test_fingerprint import BASE
         ({"source_format": "FrozenGraph"}, "FormatChanged"),
         ({"graph_inputs": ("input:0",)}, "TensorsChanged"),
         ({"graph_outputs": ("softmax:0",)}, "TensorsChanged"),
+        ({"source_values": (("phase_train", "false"),)}, "ValuesChanged"),
         ({"dynamic_shapes": "Range"}, "ShapesChanged"),
         ({"input_shapes": (("tokens", (1,), (64,), (128,)),)}, "ShapesChanged"),
         ({"calibration": ("s3://data/calibration", 512, 8)}, "CalibrationChanged"),

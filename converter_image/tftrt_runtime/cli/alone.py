@@ -63,6 +63,8 @@ def benchmark(folder: Path, source: str | None, batch_sizes: tuple[int, ...]) ->
         raise NothingConvertible(f"The model in {folder} takes no made-up input: there is nothing to time it with.")
     sizes = batch_sizes or conversion.batchSizes
     missing = sorted(set(sizes) - set(conversion.batchSizes))
+    if missing and not conversion.batched:
+        raise UsageError(f"The model in {folder} takes no batches: it is timed with a call as it is, without a size.")
     if missing and conversion.engines:
         raise UsageError(
             f"{folder} has no engine for the batch size {missing[0]}, only for "
@@ -93,7 +95,7 @@ def verify(folder: Path, source: str | None, samples: str | None, top1_output: s
     with _fetched(report, source, folder, uri) as (unconverted, workspace):
         compared = None if uri is None else ComparisonData(uri=told_uri(uri), folder=str(workspace.verification))
         places = (unconverted, folder / MODEL)
-        tensors = (conversion.inputs, conversion.outputs)
+        tensors = (conversion.inputs, conversion.outputs, conversion.leftOut)
         spec = report.spec
         if top1_output is not None:
             named = spec.verification.model_copy(update={"top1Output": top1_output})

@@ -85,6 +85,13 @@ def cli() -> None:
 @click.option("--signature", default="serving_default", show_default=True, help="Of the SavedModel.")
 @click.option("--input", "inputs", multiple=True, metavar="TENSOR", help="Of a frozen graph: input:0. Several times.")
 @click.option("--output", "outputs", multiple=True, metavar="TENSOR", help="Of a frozen graph. Several times.")
+@click.option(
+    "--value",
+    "values",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of an input with one value for all requests: phase_train=false. Several times.",
+)
 @click.option("--precision", type=click.Choice(["FP32", "FP16", "INT8"]), default="FP32", show_default=True)
 @click.option(
     "--batch-size",
@@ -175,7 +182,11 @@ def convert(
     console.converted(report)
     click.echo(f"\n{target / 'model'} is the converted model, {target / 'report.html'} tells more.")
     conversion = report.findings.conversion
-    if conversion.engines:
+    if conversion.leftOut:
+        click.echo(f"Not of an item, and so not served with batches: {', '.join(conversion.leftOut)}.")
+    if not conversion.batched and conversion.batching is not None:
+        click.echo(f"It takes no batches, for {conversion.batching.message}.")
+    elif conversion.engines:
         click.echo(
             f"Its engines take batches up to {max(conversion.batchSizes)}; a larger one runs without TensorRT, or "
             "fails with TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION=False in the environment."
@@ -323,7 +334,7 @@ def publish(spec_path: Path, workspace_path: Path) -> None:
     from tftrt_runtime.steps import publish
 
     summary = publish.run(spec.read(spec_path, spec.JobSpec).told(), Workspace(workspace_path))
-    text = termination.of_summary(summary.model_dump())
+    text = termination.of_summary(summary)
     termination.write(text)
     click.echo(text)
 

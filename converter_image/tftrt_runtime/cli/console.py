@@ -34,6 +34,7 @@ OPTIONS = {
     "spec.source.signature": "--signature",
     "spec.source.inputs": "--input",
     "spec.source.outputs": "--output",
+    "spec.source.values": "--value",
     "spec.conversion.precision": "--precision",
     "spec.conversion.maxBatchSize": "--batch-size",
     "spec.conversion.batchSizes": "--batch-size",

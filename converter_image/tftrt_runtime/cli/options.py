@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -31,6 +32,7 @@ class ConvertOptions:
     signature: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    values: tuple[str, ...]
     precision: str
     batch_sizes: tuple[int, ...]
     max_workspace_size: str
@@ -61,6 +63,7 @@ def spec_of(options: ConvertOptions, runtime: dict[str, str]) -> JobSpec:
             "signature": options.signature,
             "inputs": options.inputs,
             "outputs": options.outputs,
+            "values": dict(map(value, options.values)),
         },
         "conversion": {
             "precision": options.precision,
@@ -112,6 +115,21 @@ def size(text: str) -> int:
     if not found:
         raise UsageError(f"{text!r} is no size: write bytes, or a number with K, M, G, Ki, Mi or Gi, such as 4G.")
     return int(found[1]) * UNITS[found[2] or ""]
+
+
+def value(text: str) -> tuple[str, Any]:
+    """An input's name and what it is bound to, of `phase_train=false`; what is no JSON is a text.
+
+    Raises:
+        UsageError: it is not written so.
+    """
+    name, mark, given = text.partition("=")
+    if not name or not mark:
+        raise UsageError(f"{text!r} is no value of an input: write NAME=VALUE, such as phase_train=false.")
+    try:
+        return name, json.loads(given)
+    except ValueError:
+        return name, given
 
 
 def shapes(text: str) -> tuple[str, dict[str, tuple[int, ...]]]:

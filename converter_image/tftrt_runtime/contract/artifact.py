@@ -51,11 +51,18 @@ class Frozen(BaseModel):
 
 
 class Tensor(Frozen):
-    """An input or output of the signature; -1 is an open dimension, the first of which is the batch's."""
+    """An input or output of the signature; -1 is an open dimension.
+
+    The first one is the batch's, but of a model that is asked without batches: that one has the whole shape of a call.
+    """
 
     name: str
     dtype: str  # as Triton names it on the wire: FP32, INT64, BYTES, ...
     shape: tuple[int, ...]
+
+    def sizes(self, batched: bool) -> tuple[int, ...]:
+        """The dimensions of a sample: all, or all but the batch's."""
+        return self.shape[1:] if batched else self.shape
 
 
 class Device(Frozen):
@@ -75,10 +82,27 @@ class Versions(Frozen):
     runtime: str
 
 
+class Part(Frozen):
+    """An input that says how the values of another one lie, and so takes not any number.
+
+    `Rows`: where the rows of the input `of` begin and end. `Places`: where sparse values lie in a tensor of the sizes
+    `within`. `Sizes`: these sizes.
+    """
+
+    kind: Literal["Rows", "Places", "Sizes"]
+    of: str = ""
+    within: tuple[int, ...] = ()
+
+
 class Sample(Frozen):
-    """How to make an input that the unconverted model has answered: each input's sizes, all but the batch's."""
+    """How to make an input that the unconverted model has answered: each input's sizes, all but the batch's.
+
+    All of them where it is not `batched`. `parts` are inputs that stand for a ragged or a sparse one, by name.
+    """
 
     shapes: dict[str, tuple[int, ...]] = {}
+    batched: bool = True
+    parts: dict[str, Part] = {}
     # In artifacts that were published without shapes: the size of every dimension that the signature leaves open.
     openDimension: Optional[int] = None
 
@@ -132,11 +156,11 @@ class Verification(Frozen):
 class Batching(Frozen):
     """Whether a server puts requests together to one call of the model, and why; the message has no line breaks.
 
-    It must not where an item's answer depends on the others of its batch.
+    It must not where an item's answer depends on the others of its batch, and cannot where the model takes no batches.
     """
 
     mode: Literal["Dynamic", "Disabled"]
-    reason: Literal["ItemsIndependent", "ItemsInteract", "NotChecked"]
+    reason: Literal["ItemsIndependent", "ItemsInteract", "NotChecked", "NoBatches"]
     message: str
 
 
@@ -197,8 +221,12 @@ class Conversion(Frozen):
     convertedOps: int
     totalOps: int
     batchSizes: tuple[int, ...]
+    # Whether the first dimension of every tensor is the batch's. If not, a request is a call of the model as it is, and
+    # `batchSizes` is the number of items that each one has: that of a fixed batch, else 1.
+    batched: bool = True
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    leftOut: tuple[str, ...] = ()  # outputs of the model that are not of an item, and are not served
     sample: Optional[Sample]
     # What the engines were built for: the profile strategy, and the sizes of dimensions that the signature leaves open.
     dynamicShapes: Optional[str] = None
@@ -227,8 +255,10 @@ class Summary(Frozen):
     convertedOps: int
     totalOps: int
     batchSizes: tuple[int, ...]
+    batched: bool = True
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    leftOut: tuple[str, ...] = ()
     artifactBytes: int
     startedAt: str
     finishedAt: str

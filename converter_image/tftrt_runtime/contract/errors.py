@@ -50,7 +50,7 @@ class NotAModel(Failure):
 
 
 class SignatureNotFound(Failure):
-    """The SavedModel has no such signature, or one that cannot be served in batches."""
+    """The SavedModel has no such signature, or one that cannot be served."""
 
     code = 14
 

@@ -6,7 +6,7 @@ say so at once.
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Optional, TypeVar
+from typing import Annotated, Literal, Optional, TypeVar, Union
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -21,6 +21,7 @@ Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_len
 Uri = Annotated[str, Field(min_length=1)]
 TensorName = Annotated[str, Field(pattern=r"^[^:]+:[0-9]+$")]
 Size = Annotated[int, Field(ge=1)]
+Value = Union[bool, int, float, str]
 
 
 def _ascending(sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -57,6 +58,8 @@ class Source(Frozen):
     outputs: tuple[TensorName, ...] = ()
     # `sha256:` and 64 hex digits; other bytes are an error.
     digest: Annotated[Optional[str], Field(pattern=r"^sha256:[0-9a-f]{64}$")] = None
+    # Of inputs that have one value for all requests, by the input's name; of a frozen graph by the tensor's.
+    values: dict[str, Value] = {}
 
     @model_validator(mode="after")
     def _tensors_belong_to_a_frozen_graph(self) -> "Source":

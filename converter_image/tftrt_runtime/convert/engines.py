@@ -131,7 +131,7 @@ def shapes_to_build(request: EnginesRequest) -> Iterator[samples.Batch]:
     larger one none is built. A range begins with a single item, for nothing pads a smaller batch up to it.
     """
     sizes = set(request.batch_sizes)
-    if request.dynamic_shapes and "Range" in request.dynamic_shapes:
+    if request.batched and request.dynamic_shapes and "Range" in request.dynamic_shapes:
         sizes.add(1)
     done = "Built engines" if request.dynamic_shapes is None else "Collected shapes"
     for size in sorted(sizes):
@@ -148,9 +148,11 @@ def _calibration(request: EnginesRequest) -> Batches | None:
 
     def read() -> Iterator[samples.Batch]:
         with log.timed("convert", "Calibrated", samples=calibration.samples, batch_size=calibration.batch_size):
-            yield from data.batches(
-                Path(calibration.folder), request.inputs, calibration.batch_size, calibration.samples
-            )
+            folder = Path(calibration.folder)
+            if request.batched:
+                yield from data.batches(folder, request.inputs, calibration.batch_size, calibration.samples)
+            else:
+                yield from data.calls(folder, request.inputs, calibration.samples)
 
     return read
 

@@ -62,7 +62,9 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path, data: C
         events=str(events / "after"),
         inputs=answer.inputs,
         outputs=answer.outputs,
-        batch_sizes=spec.conversion.batchSizes,
+        left_out=answer.left_out,
+        batched=answer.batched,
+        batch_sizes=answer.batch_sizes,
         samples=answer.samples,
         finite=answer.finite,
         exact=True,
@@ -72,7 +74,7 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path, data: C
     timed = (
         ()
         if answer.sample is None
-        else run.on_cpu(source, target, spec.source.signature, answer.inputs, answer.sample, spec.conversion.batchSizes)
+        else run.on_cpu(source, target, spec.source.signature, answer.inputs, answer.sample, answer.batch_sizes)
     )
     conversion = Conversion(
         device=Device(name=CPU, computeCapability="", memoryBytes=None, driver=""),
@@ -80,9 +82,11 @@ def convert(spec: JobSpec, source: Path, target: Path, references: Path, data: C
         engines=0,
         convertedOps=0,
         totalOps=answer.total_ops,
-        batchSizes=spec.conversion.batchSizes,
+        batchSizes=answer.batch_sizes,
+        batched=answer.batched,
         inputs=answer.inputs,
         outputs=answer.outputs,
+        leftOut=answer.left_out,
         sample=answer.sample,
         startedAt=started,
         verification=checked.verification,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tftrt_runtime import log
 from tftrt_runtime.benchmark import rows, run
-from tftrt_runtime.contract.artifact import Conversion, Device, Memory, Sample, Tensor, Versions
+from tftrt_runtime.contract.artifact import Conversion, Device, Memory, Versions
 from tftrt_runtime.contract.errors import GPUUnfit, NothingConvertible
 from tftrt_runtime.contract.spec import JobSpec, Runtime
 from tftrt_runtime.convert import shapes, sources
@@ -104,18 +104,23 @@ def convert(
             f"{spec.source.uri} takes no made-up input, and engines are built and checked by running it. Export the "
             "numeric part of it alone."
         )
-    shapes.expect_closed(model.inputs, spec.conversion.inputShapes, spec.source.uri)
-    numeric = sources.frozen(spec, source, references.parent / "frozen") if model.tables else source
+    shapes.expect_closed(model.inputs, model.input_shapes, spec.source.uri, model.batched)
+    numeric = source
+    if model.unranked:
+        unranked = [tensor for tensor in model.inputs if tensor.name in model.unranked]
+        numeric = sources.ranked(spec, numeric, references.parent / "ranked", unranked)
+    if model.tables:
+        numeric = sources.frozen(spec, numeric, references.parent / "frozen")
     built, layers = _build(spec, model, calibration, numeric, target)
     checked = _check(spec, model, target, references, events / "after", data)
-    memory = _measure(spec, model.inputs, model.samples[-1], target)
+    memory = _measure(model, target)
     found = Device(
         name=device.name,
         computeCapability=device.compute_capability,
         memoryBytes=device.memory_bytes,
         driver=device.driver,
     )
-    sizes = spec.conversion.batchSizes
+    sizes = model.batch_sizes
     timed = run.on_gpu(source, target, spec.source.signature, model.inputs, model.sample, sizes, found, memory)
     conversion = Conversion(
         device=found,
@@ -123,12 +128,14 @@ def convert(
         engines=built.engines,
         convertedOps=built.converted_ops,
         totalOps=built.total_ops,
-        batchSizes=spec.conversion.batchSizes,
+        batchSizes=sizes,
+        batched=model.batched,
         inputs=model.inputs,
         outputs=model.outputs,
+        leftOut=model.left_out,
         sample=model.sample,
-        dynamicShapes=spec.conversion.dynamicShapes,
-        inputShapes=spec.conversion.inputShapes,
+        dynamicShapes=verify.strategy(spec, model.batched),
+        inputShapes=model.input_shapes,
         startedAt=started,
         verification=checked.verification,
         memory=memory,
@@ -170,8 +177,9 @@ def _build(
         precision=spec.conversion.precision,
         max_workspace_size_bytes=spec.conversion.maxWorkspaceSizeBytes,
         minimum_segment_size=spec.conversion.minimumSegmentSize,
-        batch_sizes=spec.conversion.batchSizes,
-        dynamic_shapes=spec.conversion.dynamicShapes,
+        batched=model.batched,
+        batch_sizes=model.batch_sizes,
+        dynamic_shapes=verify.strategy(spec, model.batched),
         calibration=calibration,
     )
     told = LayerLog(request.calibrated)
@@ -204,22 +212,28 @@ def _check(
         events=str(events),
         inputs=model.inputs,
         outputs=model.outputs,
-        batch_sizes=spec.conversion.batchSizes,
+        left_out=model.left_out,
+        batched=model.batched,
+        batch_sizes=model.batch_sizes,
         samples=model.samples,
         finite=model.finite,
         exact=False,
         engines=True,
-        dynamic=spec.conversion.dynamicShapes is not None,
+        dynamic=verify.strategy(spec, model.batched) is not None,
     )
     return verify.check(request)
 
 
-def _measure(spec: JobSpec, inputs: tuple[Tensor, ...], sample: Sample, target: Path) -> Memory:
+def _measure(model: ReferenceAnswer, target: Path) -> Memory:
     """The memory that a server takes."""
 
     def run(limit_mib: int | None) -> server_memory.Measured:
         request = MeasureRequest(
-            model=str(target), inputs=inputs, batch_sizes=spec.conversion.batchSizes, sample=sample, limit_mib=limit_mib
+            model=str(target),
+            inputs=model.inputs,
+            batch_sizes=model.batch_sizes,
+            sample=model.samples[-1],
+            limit_mib=limit_mib,
         )
         module = "tftrt_runtime.device.measure"
         before = free()

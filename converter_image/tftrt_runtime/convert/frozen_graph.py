@@ -17,6 +17,7 @@ from tensorflow.python.ops import op_selector
 
 from tftrt_runtime import log
 from tftrt_runtime.contract.errors import NotAModel, SignatureNotFound
+from tftrt_runtime.convert import values
 from tftrt_runtime.convert.messages import ImportAnswer, ImportRequest
 from tftrt_runtime.convert.shapes import near
 from tftrt_runtime.processes import child
@@ -38,20 +39,26 @@ def save(request: ImportRequest) -> ImportAnswer:
     """
     with tf.device("CPU:0"), log.timed("convert", "Made a SavedModel of the frozen graph"):
         wrapped = _imported(_read(Path(request.source), request.uri), request.uri)
-        feeds = [_tensor(wrapped.graph, name, "inputs", request.uri) for name in request.inputs]
+        given = {name if ":" in name else f"{name}:0": value for name, value in request.values.items()}
+        inputs = [name for name in request.inputs if name not in given]
+        values.expect_known(given, [*inputs, *given], request.uri)
+        feeds = [_tensor(wrapped.graph, name, "inputs", request.uri) for name in inputs]
+        bound = {name: _tensor(wrapped.graph, name, "values", request.uri) for name in given}
+        constants = [(tensor, values.array(name, given[name], tensor, request.uri)) for name, tensor in bound.items()]
         fetches = [_tensor(wrapped.graph, name, "outputs", request.uri) for name in request.outputs]
         try:
-            pruned = wrapped.prune(feeds, fetches)
+            pruned = wrapped.prune([*feeds, *(tensor for tensor, _ in constants)], fetches)
         except op_selector.UnliftableError as error:
             raise SignatureNotFound(
                 f"The outputs {list(request.outputs)} of {request.uri} do not follow from the inputs "
                 f"{list(request.inputs)}: {str(error)[:500]}. Add what is missing to spec.source.inputs."
             ) from error
         _expect_stateless(pruned.graph, request.uri)
-        names, answers = _names(request.inputs, request.uri), _names(request.outputs, request.uri)
+        names, answers = _names(inputs, request.uri), _names(request.outputs, request.uri)
 
         def serve(**tensors: Any) -> dict[str, Any]:
-            return dict(zip(answers, pruned(*(tensors[name] for name in names))))
+            fixed = [tf.constant(value, tensor.dtype) for tensor, value in constants]
+            return dict(zip(answers, pruned(*(tensors[name] for name in names), *fixed)))
 
         root = tf.Module()
         root.pruned = pruned

@@ -3,24 +3,43 @@
 from typing import Optional
 
 from tftrt_runtime.contract.artifact import Sample, Segment, Tensor
-from tftrt_runtime.contract.spec import ShapeRange
+from tftrt_runtime.contract.spec import ShapeRange, Value
 from tftrt_runtime.processes.message import Message
 from tftrt_runtime.report.data import Rewritten
 from tftrt_runtime.verification.messages import ReferenceAnswer, ReferenceRequest
 
 
 class ImportRequest(Message):
-    """Make a SavedModel in `target` of the frozen graph in `source`."""
+    """Make a SavedModel in `target` of the frozen graph in `source`; tensors with `values` are not inputs of it."""
 
     uri: str
     source: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    values: dict[str, Value]
     signature: str
     target: str
 
 
 class ImportAnswer(Message):
+    """It is there."""
+
+
+class BindRequest(Message):
+    """Make a SavedModel in `target` of that in `source`, whose inputs with `values` are constants.
+
+    Inputs of any rank have these `shapes`, None for an open dimension.
+    """
+
+    uri: str
+    source: str
+    signature: str
+    values: dict[str, Value]
+    shapes: dict[str, tuple[Optional[int], ...]]
+    target: str
+
+
+class BindAnswer(Message):
     """It is there."""
 
 
@@ -75,7 +94,8 @@ class EnginesRequest(Message):
     """Convert the SavedModel in `source` with TensorRT to one in `target`.
 
     An engine for every batch size; with `dynamic_shapes`, a profile strategy, one for all batch sizes and all
-    `samples`, of which there is one otherwise. `frozen`: the source has no variables, and tables beside its graph.
+    `samples`, of which there is one otherwise. `frozen`: the source has no variables, and tables beside its graph. Not
+    `batched`: it is called with a sample as it is.
     """
 
     source: str
@@ -87,6 +107,7 @@ class EnginesRequest(Message):
     precision: str
     max_workspace_size_bytes: int
     minimum_segment_size: int
+    batched: bool = True
     batch_sizes: tuple[int, ...]
     dynamic_shapes: Optional[str]
     calibration: Optional[CalibrationData]

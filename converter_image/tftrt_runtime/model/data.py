@@ -59,6 +59,30 @@ def batches(
         )
 
 
+def calls(
+    folder: Path, inputs: Sequence[Tensor], limit: int | None = None, what: str = "calibration"
+) -> Iterator[Batch]:
+    """The samples one by one, each of the whole shape of its input, for a model that takes no batches.
+
+    The files are as for `batches`: there is a dimension in front that counts the samples.
+
+    Raises:
+        CalibrationDataUnfit: as `batches`.
+    """
+    counted = [tensor.model_copy(update={"shape": (-1, *tensor.shape)}) for tensor in inputs]
+    samples = (
+        {name: array[index : index + 1].reshape(array.shape[1:]) for name, array in piece.items()}
+        for _, piece in _pieces(folder, counted, what)
+        for index in range(_samples(piece))
+    )
+    made = 0
+    for sample in islice(samples, limit):
+        made += 1
+        yield sample
+    if not made:
+        raise CalibrationDataUnfit(f"The {what} data has no sample: give at least one.")
+
+
 def _of_size(batch_size: int, pieces: Iterable[tuple[str, Batch]]) -> Iterator[Batch]:
     """The samples in batches of this size; what is left in the end is dropped."""
     waiting: list[Batch] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.contract.errors import NotAModel, SignatureNotFound
+from tftrt_runtime.contract.spec import ShapeRange
 from tftrt_runtime.model.dtypes import TRITON_NAMES
 from tftrt_runtime.processes.child import lacks_gpu_memory, one_line
 
@@ -54,46 +56,58 @@ def signature(loaded: Any, name: str, uri: str) -> Any:
     return loaded.signatures[name]
 
 
-def inputs(function: Any, uri: str) -> tuple[Tensor, ...]:
-    """The signature's inputs by name, each with an open batch dimension.
+def inputs(function: Any, uri: str, given: Mapping[str, ShapeRange]) -> tuple[Tensor, ...]:
+    """The signature's inputs by name.
+
+    Of an input whose rank TensorFlow does not know, `given` has the sizes of a sample, in front of which is a batch.
 
     Raises:
-        SignatureNotFound: one cannot be served in batches.
+        SignatureNotFound: one cannot be served, or it is not known how many dimensions it has.
     """
     specs = function.structured_input_signature[1]
     if not specs:
         raise SignatureNotFound(f"The signature of {uri} takes no input, so there is nothing to serve.")
-    tensors = tuple(_tensor("input", name, specs[name], uri) for name in sorted(specs))
+    tensors = tuple(_tensor("input", name, _ranked(name, specs[name], uri, given), uri) for name in sorted(specs))
     for tensor in tensors:
         if not tensor.name.isidentifier():
             raise SignatureNotFound(
                 f"Input {tensor.name!r} of {uri} has a name that TensorFlow {tf.__version__} cannot save again: export "
                 "the model with names of letters, digits and underscores, or freeze it and use format FrozenGraph."
             )
-        if not specs[tensor.name].shape.rank or tensor.shape[0] != -1:
-            raise SignatureNotFound(
-                f"Input {tensor.name!r} of {uri} has shape {specs[tensor.name].shape}: its first dimension must be "
-                "open (None), for it is the batch that requests are collected in. Export the model with a batch "
-                "dimension."
-            )
     return tensors
 
 
 def outputs(function: Any, uri: str) -> tuple[Tensor, ...]:
-    """The signature's outputs by name; the shape is () where TensorFlow does not know the rank.
+    """The signature's outputs by name; the shape is () also where TensorFlow does not know the rank: see `unranked`.
 
     Raises:
-        SignatureNotFound: one cannot be served in batches.
+        SignatureNotFound: one cannot be served.
     """
     specs = function.structured_outputs
-    tensors = tuple(_tensor("output", name, specs[name], uri) for name in sorted(specs))
-    for tensor in tensors:
-        if specs[tensor.name].shape.rank == 0 or (tensor.shape and tensor.shape[0] != -1):
-            raise SignatureNotFound(
-                f"Output {tensor.name!r} of {uri} has shape {specs[tensor.name].shape}: its first dimension must be "
-                "open (None), so that each request of a batch gets its own part."
-            )
-    return tensors
+    return tuple(_tensor("output", name, specs[name], uri) for name in sorted(specs))
+
+
+def unranked(specs: Mapping[str, Any]) -> set[str]:
+    """The tensors of which TensorFlow does not know how many dimensions they have."""
+    return {name for name, spec in specs.items() if spec.shape.rank is None}
+
+
+def _ranked(name: str, spec: Any, uri: str, given: Mapping[str, ShapeRange]) -> Any:
+    """The spec with as many dimensions as a sample was given, and the batch's.
+
+    Raises:
+        SignatureNotFound: it has no rank of its own, and none was given.
+    """
+    if not isinstance(spec, tf.TensorSpec) or spec.shape.rank is not None:
+        return spec
+    if name not in given:
+        raise SignatureNotFound(
+            f"Input {name!r} of {uri} may have any number of dimensions: say in spec.conversion.inputShapes which, all "
+            "but the batch's, or bind it in spec.source.values where it has one value for all requests."
+        )
+    shape = given[name]
+    sizes = [low if low == high else None for low, high in zip(shape.min, shape.max)]
+    return tf.TensorSpec([None, *sizes], spec.dtype, spec.name)
 
 
 def _tensor(what: str, name: str, spec: Any, uri: str) -> Tensor:

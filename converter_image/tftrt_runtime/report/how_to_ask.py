@@ -23,7 +23,7 @@ MOST_VALUES = 64
 
 @dataclass(frozen=True)
 class Field:
-    """A tensor of a request or an answer; `shape` is as it travels, the batch first and -1 for any size."""
+    """A tensor of a request or an answer; `shape` is as it travels, the batch first if it has one; -1 is any size."""
 
     name: str
     datatype: str
@@ -49,35 +49,35 @@ def how_to_ask(model: ModelName, conversion: Conversion) -> HowToAsk:
     """How clients in the cluster ask the model."""
     sent = _inputs(conversion)
     zeros = sum(tensor["parameters"]["binary_data_size"] for tensor in sent if "parameters" in tensor)
-    outputs = tuple(map(_field, conversion.outputs))
+    outputs = tuple(_field(tensor, conversion.batched) for tensor in conversion.outputs)
     request: dict[str, Any] = {"inputs": sent}
     binary_answer = any(field.binary_only for field in outputs)
     if binary_answer:
         request["parameters"] = {"binary_data_output": True}
     return HowToAsk(
-        inputs=tuple(map(_field, conversion.inputs)),
+        inputs=tuple(_field(tensor, conversion.batched) for tensor in conversion.inputs),
         outputs=outputs,
         command=_command(model, request, zeros, binary_answer),
         zeros=zeros > 0,
     )
 
 
-def _field(tensor: Tensor) -> Field:
-    return Field(name=tensor.name, datatype=tensor.dtype, shape=_on_the_wire(tensor.shape))
+def _field(tensor: Tensor, batched: bool) -> Field:
+    return Field(name=tensor.name, datatype=tensor.dtype, shape=_on_the_wire(tensor.shape, batched))
 
 
-def _on_the_wire(shape: Sequence[int]) -> tuple[int, ...]:
-    """Triton has no tensor of the batch alone: a vector is a column."""
-    return (*shape, 1) if len(shape) == 1 else tuple(shape)
+def _on_the_wire(shape: Sequence[int], batched: bool) -> tuple[int, ...]:
+    """Triton has no tensor of the batch alone: a vector is a column. Without batches a scalar is a vector of one."""
+    return (*shape, 1) if len(shape) == (1 if batched else 0) else tuple(shape)
 
 
 def _inputs(conversion: Conversion) -> list[dict[str, Any]]:
-    """One item of what the unconverted model has answered; large tensors by their number of bytes."""
-    made = samples.batch(conversion.inputs, 1, conversion.sample or Sample(openDimension=1))
+    """One item of what the unconverted model has answered, or a call; large tensors by their number of bytes."""
+    made = samples.batch(conversion.inputs, 1, conversion.sample or Sample(openDimension=1, batched=conversion.batched))
     found = []
     for tensor in conversion.inputs:
         values = made[tensor.name]
-        values = values.reshape(_on_the_wire(values.shape))
+        values = values.reshape(_on_the_wire(values.shape, conversion.batched))
         sent: dict[str, Any] = {"name": tensor.name, "datatype": tensor.dtype, "shape": list(values.shape)}
         if tensor.dtype in BINARY_ONLY or (tensor.dtype != "BYTES" and math.prod(values.shape) > MOST_VALUES):
             sent["parameters"] = {"binary_data_size": values.nbytes}

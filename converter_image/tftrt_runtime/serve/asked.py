@@ -76,7 +76,11 @@ class Asked:
         self._metrics.tell(Answered(code, time.monotonic() - self._since))
 
 
-def response_of(answer: Mapping[str, Any]) -> Any:
-    """Arrays by output name, as Triton's response: a vector travels as a column."""
-    columns = {name: array[:, None] if array.ndim == 1 else array for name, array in answer.items()}
+def response_of(answer: Mapping[str, Any], batched: bool) -> Any:
+    """Arrays by output name, as Triton's response: a vector of the batch travels as a column.
+
+    Without batches a scalar travels as a vector of one.
+    """
+    bare = 1 if batched else 0
+    columns = {name: array[..., None] if array.ndim == bare else array for name, array in answer.items()}
     return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in columns.items()])

@@ -10,8 +10,15 @@
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { INVALID_ARGUMENT = 3 }; /* TRITONSERVER_ERROR_INVALID_ARG of tritonserver.h */
+
+/* Whether the model has a batch in front; tftrt_runtime/serve/tritonserver.py says so. */
+static int batched(void) {
+    const char *told = getenv("TFTRT_BATCHED");
+    return !told || *told != '0';
+}
 
 typedef void *add_input(void *request, const char *name, int datatype, const int64_t *shape, uint64_t dimensions);
 typedef void *new_error(int code, const char *message);
@@ -30,10 +37,9 @@ __attribute__((visibility("default"))) void *TRITONSERVER_InferenceRequestAddInp
     void *request, const char *name, int datatype, const int64_t *shape, uint64_t dimensions) {
     char why[512] = "";
     uint64_t declared = elements(shape, dimensions);
-    /* Every model here has a batch in front. */
-    if (dimensions && !shape[0])
+    if (dimensions && !shape[0] && batched())
         snprintf(why, sizeof why, "it has no item: the first dimension of '%.64s' is 0", name);
-    else if (dimensions && shape[0] > INT32_MAX) /* Triton takes the batch as 32 bits */
+    else if (dimensions && shape[0] > INT32_MAX && batched()) /* Triton takes the batch as 32 bits */
         snprintf(why, sizeof why, "the first dimension of '%.64s' is %lld, which no batch is", name, (long long)shape[0]);
     else if (declared == UINT64_MAX || !can_be_held(declared))
         snprintf(why, sizeof why, "the shape of '%.64s' has more elements than the request can hold", name);

@@ -26,14 +26,15 @@ class EngineShapes:
     batch_sizes: Sequence[int]
     input_shapes: Mapping[str, ShapeRange]
     may_fill: bool = True
+    batched: bool = True  # if not, each input has all of its dimensions in `input_shapes`
 
     def refusal(self, inputs: Arrays) -> str | None:
         """Why the engines do not take a request of these inputs; None where they do."""
-        found = {name: tuple(inputs[name].shape[1:]) for name in self.input_shapes}
+        found = {name: tuple(inputs[name].shape[self.batched :]) for name in self.input_shapes}
         if self.strategy == "Optimal":
             built = self._exact()
             if found in built:
-                return self._size_refusal(batch_size(inputs))
+                return self._size_refusal(batch_size(inputs)) if self.batched else None
             return f"the engines take exactly the sizes {' or '.join(map(_told, built))}, not {_told(found)}"
         for name, shape in self.input_shapes.items():
             if not all(low <= size <= high for low, size, high in zip(shape.min, found[name], shape.max)):
@@ -51,8 +52,10 @@ class EngineShapes:
 
     def filled(self, inputs: Arrays) -> Arrays:
         """The batch as the engines take it: filled up with copies of its last item where the size must be exact."""
+        if self.strategy != "Optimal" or not self.batched:
+            return inputs
         size = batch_size(inputs)
-        if self.strategy != "Optimal" or size in self.batch_sizes:
+        if size in self.batch_sizes:
             return inputs
         missing = min(built for built in self.batch_sizes if built > size) - size
         # An item that the model has seen in this batch anyway: zeros may be none that it takes.
@@ -62,7 +65,7 @@ class EngineShapes:
         """The samples of all sizes that the engines were built for, each once, the usual one first."""
         if not self.input_shapes:
             return [usual]
-        made = [usual, *(Sample(shapes={**usual.shapes, **sizes}) for sizes in self._exact())]
+        made = [usual, *(usual.model_copy(update={"shapes": {**usual.shapes, **sizes}}) for sizes in self._exact())]
         return [sample for index, sample in enumerate(made) if sample not in made[:index]]
 
     def _exact(self) -> list[dict[str, Any]]:

@@ -16,6 +16,8 @@ class Served(BaseModel):
     saved_model: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    # Whether tensors have the batch in front.
+    batched: bool
     batch_sizes: tuple[int, ...]
     sample: Optional[Sample]
     # What the engines were built for.

@@ -14,6 +14,8 @@ from queue import SimpleQueue
 from threading import Barrier, Semaphore
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 # The backend's own module, which only exists in its process.
 import triton_python_backend_utils as pb_utils
 
@@ -85,7 +87,11 @@ class TritonPythonModel:
         self._aborted_calls = aborted_calls.AbortedCalls()
         self._served = served
         self._shapes = EngineShapes(
-            served.dynamic_shapes, served.batch_sizes, served.input_shapes, may_fill=served.may_fill
+            served.dynamic_shapes,
+            served.batch_sizes,
+            served.input_shapes,
+            may_fill=served.may_fill,
+            batched=served.batched,
         )
         with log.timed("serve", "Loaded the artifact", model=served.saved_model):
             self._streams = streams.load(Path(served.saved_model), devices)
@@ -144,7 +150,8 @@ class TritonPythonModel:
     def _answer_each(self, asked: Sequence[Asked], stream: Stream) -> None:
         taken = [(one, inputs) for one in asked if (inputs := self._taken(one)) is not None]
         try:
-            for together in same_shapes([inputs for _, inputs in taken]):
+            apart = [[index] for index in range(len(taken))]
+            for together in same_shapes([inputs for _, inputs in taken]) if self._served.batched else apart:
                 self._respond([taken[index] for index in together], stream)
         except Unanswerable:
             raise
@@ -168,7 +175,7 @@ class TritonPythonModel:
         return None
 
     def _respond(self, taken: Sequence[tuple[Asked, Arrays]], stream: Stream) -> None:
-        """Answer requests with inputs of the same shapes by one call of the model."""
+        """Answer requests with inputs of the same shapes by one call of the model; one where it takes no batches."""
         try:
             responses = self._responses([inputs for _, inputs in taken], stream)
         except Exception as error:
@@ -187,9 +194,12 @@ class TritonPythonModel:
             asked.answer(response)
 
     def _responses(self, inputs: Sequence[Arrays], stream: Stream) -> list[Any]:
+        if not self._served.batched:
+            self._metrics.tell(Called(self._served.batch_sizes[0]))
+            return [response_of(self._answer(one, stream), batched=False) for one in inputs]
         sizes = [batch_size(one) for one in inputs]
         self._metrics.tell(Called(sum(sizes)))
-        return [response_of(part) for part in split(self._answer(joined(inputs), stream), sizes)]
+        return [response_of(part, batched=True) for part in split(self._answer(joined(inputs), stream), sizes)]
 
     def _expect_to_answer(self, error: Exception, stream: Stream) -> None:
         """End this process where the model no longer answers what it answered when it was loaded.
@@ -210,14 +220,17 @@ class TritonPythonModel:
         arrays = {}
         for tensor in self._served.inputs:
             array = pb_utils.get_input_tensor_by_name(request, tensor.name).as_numpy()
-            arrays[tensor.name] = array[:, 0] if len(tensor.shape) == 1 else array  # a vector travels as a column
+            # A vector of the batch travels as a column, and a scalar as a vector of one.
+            is_bare = len(tensor.shape) == (1 if self._served.batched else 0)
+            arrays[tensor.name] = array[..., 0] if is_bare else array
         return arrays
 
     def _answer(self, inputs: Arrays, stream: Stream) -> Arrays:
         filled = self._shapes.filled(inputs)
         answers = stream({name: self._constant(value) for name, value in filled.items()})
         found = {
-            tensor.name: answers[tensor.name].numpy().astype(numpy_type(tensor.dtype), copy=False)
+            # A scalar is none of numpy's arrays yet.
+            tensor.name: np.asarray(answers[tensor.name].numpy(), numpy_type(tensor.dtype))
             for tensor in self._served.outputs
         }
         if filled is inputs:

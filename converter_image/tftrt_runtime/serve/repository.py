@@ -6,7 +6,7 @@ import importlib.util
 import json
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tftrt_runtime.contract.artifact import Manifest, Tensor
@@ -49,10 +49,12 @@ def are_put_together(spec: ServerSpec, manifest: Manifest) -> bool:
     """Whether several requests may become one call of the model.
 
     Not those with texts: the Python backend takes the texts of a whole batch apart before the model sees them, and
-    where those of one request are malformed it fails all of them, with that one's error (seen with 2.51.0).
+    where those of one request are malformed it fails all of them, with that one's error (seen with 2.51.0). Nor those
+    for a model that takes no batches.
     """
-    has_texts = any(tensor.dtype == "BYTES" for tensor in manifest.summary.inputs)
-    return not has_texts and not may_depend_on_others(spec, manifest)
+    summary = manifest.summary
+    has_texts = any(tensor.dtype == "BYTES" for tensor in summary.inputs)
+    return summary.batched and not has_texts and not may_depend_on_others(spec, manifest)
 
 
 def config(spec: ServerSpec, manifest: Manifest) -> str:
@@ -60,7 +62,7 @@ def config(spec: ServerSpec, manifest: Manifest) -> str:
 
     One instance, for each is a process with a TensorFlow of its own. Requests of different shapes are not put together:
     that is Triton's default where an input has open dimensions. Without `dynamic_batching` no requests are, and each
-    may be as large as `max_batch_size`.
+    may be as large as `max_batch_size`; where that is 0 tensors have no batch in front.
 
     No queue policy: with a bound on size or time Triton's batcher misses wake-ups and sleeps for 500 ms at a time
     (docs/decisions/0007). A client's deadline bounds its wait: a cancelled request is dropped from the queue.
@@ -74,26 +76,27 @@ dynamic_batching {{
     return f"""\
 name: {_quoted(spec.model.name)}
 backend: "python"
-max_batch_size: {max(summary.batchSizes)}
-{_tensors("input", summary.inputs)}{_tensors("output", summary.outputs)}\
+max_batch_size: {max(summary.batchSizes) if summary.batched else 0}
+{_tensors("input", summary.inputs, summary.batched)}{_tensors("output", summary.outputs, summary.batched)}\
 instance_group [ {{ kind: KIND_CPU count: 1 }} ]
 {scheduler if are_put_together(spec, manifest) else ""}"""
 
 
-def _tensors(what: str, tensors: Iterable[Tensor]) -> str:
+def _tensors(what: str, tensors: Iterable[Tensor], batched: bool) -> str:
     return "".join(
-        f"{what} [ {{ name: {_quoted(tensor.name)} data_type: {config_name(tensor.dtype)} {_dims(tensor)} }} ]\n"
+        f"{what} [ {{ name: {_quoted(tensor.name)} data_type: {config_name(tensor.dtype)} "
+        f"{_dims(tensor.sizes(batched))} }} ]\n"
         for tensor in tensors
     )
 
 
-def _dims(tensor: Tensor) -> str:
-    """The dimensions after the batch's. Triton takes no empty list: a vector travels as [batch, 1].
+def _dims(sizes: Sequence[int]) -> str:
+    """The dimensions after the batch's, or all. Triton takes no empty list: a vector travels as [batch, 1].
 
-    It would make a vector of that by itself (`reshape`), in which tritonserver 2.51.0 was seen to crash. So
-    `python_model` does.
+    Where there are no batches, a scalar travels as [1]. It would make vectors and scalars of those by itself
+    (`reshape`), in which tritonserver 2.51.0 was seen to crash. So `python_model` does.
     """
-    return f"dims: [ {', '.join(map(str, tensor.shape[1:] or (1,)))} ]"
+    return f"dims: [ {', '.join(map(str, sizes or (1,)))} ]"
 
 
 def _quoted(text: str) -> str:

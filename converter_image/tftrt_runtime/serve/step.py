@@ -56,6 +56,7 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
             saved_model=str(build / MODEL),
             inputs=manifest.summary.inputs,
             outputs=manifest.summary.outputs,
+            batched=manifest.summary.batched,
             batch_sizes=manifest.summary.batchSizes,
             sample=manifest.sample,
             dynamic_shapes=manifest.dynamicShapes,
@@ -77,7 +78,9 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
         with _shared_memory() as shared_memory, connections.shared(ports.http) as clients:
             _serve(
                 tritonserver.command(work / "models", work / "backends", ports, shared_memory),
-                tritonserver.environment(os.environ, model, failed, backend.path, ports),
+                tritonserver.environment(
+                    os.environ, model, failed, backend.path, ports, batched=manifest.summary.batched
+                ),
                 failed,
                 backend,
                 clients,

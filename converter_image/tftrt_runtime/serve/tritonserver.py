@@ -51,7 +51,7 @@ def command(models: Path, backends: Path, ports: Ports, shared_memory: str) -> l
 
 
 def environment(
-    inherited: Mapping[str, str], model: Path, failure: Path, lifeline: Path, ports: Ports
+    inherited: Mapping[str, str], model: Path, failure: Path, lifeline: Path, ports: Ports, batched: bool
 ) -> dict[str, str]:
     """The environment of tritonserver, which its Python backend inherits but for the preloaded library.
 
@@ -69,6 +69,7 @@ def environment(
         "TFTRT_MODEL": str(model),
         "TFTRT_FAILURE": str(failure),
         "TFTRT_LIFELINE": str(lifeline),
+        "TFTRT_BATCHED": str(int(batched)),
         **connections.environment(inherited, ports.http, ports.grpc),
         **NO_FALLBACK,
         **LAZY_KERNELS,

@@ -105,7 +105,8 @@ def _verify(
         summary = manifest.summary
         data = _data(spec, workspace)
         ranges = workspace.calibration
-        answer, batching = verify.run(spec, source, model, summary.inputs, summary.outputs, data, ranges, Path(made))
+        tensors = (summary.inputs, summary.outputs, summary.leftOut)
+        answer, batching = verify.run(spec, source, model, *tensors, data, ranges, Path(made))
     log.event(
         "convert",
         "Compared the artifact with the unconverted model on other data",

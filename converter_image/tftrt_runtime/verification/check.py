@@ -35,7 +35,8 @@ def check(request: CheckRequest) -> CheckAnswer:
         )
     function = loaded.signatures[request.signature]
     _expect_names("inputs", function.structured_input_signature[1], [tensor.name for tensor in request.inputs])
-    _expect_names("outputs", function.structured_outputs, [tensor.name for tensor in request.outputs])
+    names = [*(tensor.name for tensor in request.outputs), *request.left_out]
+    _expect_names("outputs", function.structured_outputs, names)
     if request.engines:
         _expect_engines(request, function.graph.as_graph_def())
     graph = graphs.show(function, Path(request.events))
@@ -57,21 +58,25 @@ def _expect_finite(call: Call, request: CheckRequest) -> None:
         for name, answer in _answers(call, batch).items():
             gone = int(np.count_nonzero(~np.isfinite(answer))) if name in request.finite else 0
             if gone:
-                raise expectations.not_finite(name, comparisons.size(batch), gone, answer.size, request.precision)
+                size = comparisons.size(batch, None if request.batched else request.batch_sizes[0])
+                raise expectations.not_finite(name, size, gone, answer.size, request.precision)
 
 
 def _compare(call: Call, request: CheckRequest) -> Compared:
     """Each output at each batch size, over all batches of that size whose answers were kept."""
     every: dict[tuple[Asked, str], Seen] = defaultdict(Seen)
     asked: dict[Asked, int] = defaultdict(int)
-    questions = comparisons.questions(request.inputs, request.batch_sizes, request.samples, request.data)
+    questions = comparisons.questions(
+        request.inputs, request.batch_sizes, request.samples, request.data, request.batched
+    )
     for number, question in enumerate(questions if request.compared else ()):
         reference = Path(request.references, REFERENCE.format(number))
         if not reference.exists():
             continue
-        found = _answers(call, question.batch)
+        answers = _answers(call, question.batch)
         with np.load(reference, allow_pickle=True) as references:
-            expected = {name: references[f"output{index}"] for index, name in enumerate(found)}
+            expected = {name: references[f"output{index}"] for index, name in enumerate(answers)}
+        found = {name: answers[name] for name in answers if name not in request.left_out}
         kind = question.size, question.up_to
         asked[kind] += question.size
         for name, value in found.items():

@@ -21,15 +21,24 @@ USUAL, LARGER = 1, 255
 
 @dataclass(frozen=True)
 class Question:
-    """What both models are asked; `up_to` is where its made-up floats end, None where there are none."""
+    """What both models are asked; `up_to` is where its made-up floats end, None where there are none.
+
+    `call` is how many samples a call has where the model takes no batches, None where it does.
+    """
 
     batch: samples.Batch
     up_to: int | None = None
+    call: int | None = None
 
     @property
     def size(self) -> int:
         """How many samples are in the batch."""
-        return size(self.batch)
+        return size(self.batch, self.call)
+
+    @property
+    def batched(self) -> bool:
+        """Whether its inputs are a batch of samples."""
+        return self.call is None
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -38,23 +47,31 @@ class Question:
 
 
 def questions(
-    inputs: Sequence[Tensor], batch_sizes: Sequence[int], made: Sequence[Sample], given: ComparisonData | None
+    inputs: Sequence[Tensor],
+    batch_sizes: Sequence[int],
+    made: Sequence[Sample],
+    given: ComparisonData | None,
+    batched: bool = True,
 ) -> Iterator[Question]:
     """Batches of the user's data where it is given, else those of the samples `made` up; none without either.
 
-    The batch sizes ascend, and of each all that is made up is asked at its usual size before it is asked larger.
+    The batch sizes ascend, and of each all that is made up is asked at its usual size before it is asked larger. Of a
+    model that takes no batches it is one call for each sample.
 
     Raises:
         CalibrationDataUnfit: the data does not fit the inputs, or is not enough for the smallest batch.
     """
+    call = None if batched else batch_sizes[0]
     if given is not None:
-        yield from (Question(batch) for batch in _of_data(inputs, batch_sizes, Path(given.folder)))
+        folder = Path(given.folder)
+        every = _of_data(inputs, batch_sizes, folder) if batched else data.calls(folder, inputs, None, WHAT)
+        yield from (Question(batch, None, call) for batch in every)
         return
     floats = any(tensor.dtype in FLOATS for tensor in inputs)
     for size in batch_sizes:
         for up_to in (USUAL, LARGER) if floats else (USUAL,):
             for sample in made:
-                yield Question(samples.batch(inputs, size, sample, up_to), up_to if floats else None)
+                yield Question(samples.batch(inputs, size, sample, up_to), up_to if floats else None, call)
 
 
 def made_up(inputs: Sequence[Tensor], batch_sizes: Sequence[int], made: Sequence[Sample]) -> Iterator[samples.Batch]:
@@ -98,6 +115,6 @@ def _there(inputs: Sequence[Tensor], batch_sizes: Sequence[int], folder: Path) -
     return sum(1 for _ in data.batches(folder, inputs, 1, max(batch_sizes), WHAT))
 
 
-def size(batch: samples.Batch) -> int:
-    """How many samples are in a batch."""
-    return len(next(iter(batch.values())))
+def size(batch: samples.Batch, call: int | None = None) -> int:
+    """How many samples are in a batch: `call` where the model takes no batches and has so many in each call."""
+    return len(next(iter(batch.values()))) if call is None else call

@@ -70,6 +70,11 @@ def judge(ask: Ask, batches: Iterable[samples.Batch], tolerance: float, what: st
     return Batching(mode="Dynamic", reason="ItemsIndependent", message=_told(message))
 
 
+def no_batches(why: str) -> Batching:
+    """The model takes none: a request is a call of it."""
+    return Batching(mode="Disabled", reason="NoBatches", message=_told(why))
+
+
 def not_checked(why: str) -> Batching:
     """Nobody knows, so nobody's requests are put together."""
     message = f"{why}: give samples in spec.verification.dataUri to have it seen whether requests may be put together"

@@ -55,11 +55,20 @@ class ReferenceAnswer(Message):
     batches whose answers were saved, and `not_compared` tells why there are none; `finite` are the outputs that were so
     for all samples. `tables`: it reads lookup tables, which stay beside a frozen graph. `batching` is None where the
     largest batch is one item.
+
+    Of a model that is not `batched` the `batch_sizes` are the one number of items of each call, and `input_shapes` have
+    all dimensions; else both are as they were asked for. `left_out` are outputs that are not of an item, and `unranked`
+    inputs that may have any number of dimensions in the signature.
     """
 
     tensorflow: str
+    batched: bool
+    batch_sizes: tuple[int, ...]
+    input_shapes: dict[str, ShapeRange]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    left_out: tuple[str, ...]
+    unranked: tuple[str, ...]
     sample: Optional[Sample]
     samples: tuple[Sample, ...]
     compared: int
@@ -77,7 +86,8 @@ class CheckRequest(Message):
 
     There are none where `not_compared` has a reason. `exact`: they must be the same up to the order of sums. `engines`:
     each of its engines must hold all batch sizes, or be the only one where `dynamic`. It is asked `samples` at all
-    batch sizes, and must answer with numbers where the output is one of `finite`. Its graph goes to `events`.
+    batch sizes, and must answer with numbers where the output is one of `finite`. Its graph goes to `events`. Outputs
+    that are `left_out` are not compared. Not `batched`: it is called with a sample as it is.
     """
 
     model: str
@@ -92,6 +102,8 @@ class CheckRequest(Message):
     events: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    left_out: tuple[str, ...] = ()
+    batched: bool = True
     batch_sizes: tuple[int, ...]
     samples: tuple[Sample, ...]
     finite: tuple[str, ...] = ()

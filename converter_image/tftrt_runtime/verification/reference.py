@@ -5,8 +5,10 @@ As a child process of its own it answers in true FP32 (without TF32), on the GPU
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,12 @@ from tftrt_runtime import log
 from tftrt_runtime.contract.artifact import Batching, NotCompared, Sample, Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound, UsageError
 from tftrt_runtime.convert import freeze, shapes
-from tftrt_runtime.model import data, samples, saved_model
+from tftrt_runtime.model import composites, data, samples, saved_model
+from tftrt_runtime.model.composites import Composite
 from tftrt_runtime.processes import child
 from tftrt_runtime.report import graphs
-from tftrt_runtime.verification import comparisons, independence
+from tftrt_runtime.verification import calls, comparisons, independence
+from tftrt_runtime.verification.calls import Calls
 from tftrt_runtime.verification.comparisons import LARGER, Question
 from tftrt_runtime.verification.messages import REFERENCE, ReferenceAnswer, ReferenceRequest
 from tftrt_runtime.verification.origins import origins
@@ -56,14 +60,15 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     with log.timed("convert", "Loaded the unconverted model"):
         loaded = saved_model.load(Path(request.source), request.uri)
     function = saved_model.signature(loaded, request.signature, request.uri)
-    inputs = saved_model.inputs(function, request.uri)
+    inputs = saved_model.inputs(function, request.uri, request.input_shapes)
     outputs = saved_model.outputs(function, request.uri)
-    shapes.expect_fit(inputs, request.input_shapes, request.uri)
     _expect_named(outputs, request)
     with log.timed("convert", "Asked the unconverted model"):
-        sample = _sample(function, inputs, request)
+        how = _calls(loaded, function, inputs, outputs, request)
+        request = request.model_copy(update={"batch_sizes": how.batch_sizes, "input_shapes": how.input_shapes})
+        inputs, sample = how.inputs, how.sample
         every = () if sample is None else shapes.distinct(sample, request.input_shapes)
-        asked = _ask(function, inputs, every, request)
+        asked = _ask(function, inputs, every, request, how)
         not_compared = _why_not(sample, asked, request)
         if asked is None:
             sample, every = None, ()
@@ -71,24 +76,116 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
             _expect_classes(asked.first, request)
         finite = () if request.data is None or asked is None else _finite(function, inputs, every, request)
     with log.timed("convert", "Asked the unconverted model for items in other company"):
-        batching = _batching(function, inputs, sample, asked, request)
+        batching = _batching(function, inputs, sample, asked, how, request)
     log.event("convert", "Saw whether requests may be put together", batching=batching and batching.model_dump())
     answer = ReferenceAnswer(
         tensorflow=tf.__version__,
+        batched=how.batched,
+        batch_sizes=how.batch_sizes,
+        input_shapes=how.input_shapes,
         inputs=inputs,
-        outputs=_ranked(outputs, asked.first if asked else {}),
+        outputs=_ranked(
+            [tensor for tensor in outputs if tensor.name not in how.left_out],
+            saved_model.unranked(function.structured_outputs),
+            asked.first if asked else {},
+        ),
+        left_out=how.left_out,
+        unranked=tuple(sorted(saved_model.unranked(function.structured_input_signature[1]))),
         sample=sample,
         samples=every,
         compared=asked.compared if asked else 0,
         not_compared=not_compared,
         origins=origins(function),
-        finite=finite,
+        finite=tuple(name for name in finite if name not in how.left_out),
         kept=freeze.why_not(loaded, function),
         tables=freeze.has_tables(loaded, function),
         batching=batching,
         graph=graphs.show(function, Path(request.events)),
     )
     return (loaded, function), answer
+
+
+def _calls(
+    loaded: Any, function: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], request: ReferenceRequest
+) -> Calls:
+    """How the model is called: with batches where its signature and its answers have them.
+
+    Raises:
+        SignatureNotFound: `inputShapes` do not fit its inputs.
+    """
+    why = calls.why_no_batches(inputs, composites.found(loaded, inputs, 1))
+    if why is None:
+        shapes.expect_fit(inputs, request.input_shapes, request.uri)
+        sample = _sample(function, inputs, request, [()])
+        ragged = _ragged(function, inputs, request) if sample is None else None
+        if ragged is not None:
+            return ragged
+        odd = _of_no_item(function, inputs, outputs, sample, request)
+        of_items = len(odd) < len(outputs)
+        if not odd or (of_items and max(request.batch_sizes) > 1):
+            return Calls(inputs, None, request.batch_sizes, request.input_shapes, sample, tuple(sorted(odd)))
+        why = f"{odd[min(odd)]}, and not an answer for each item"
+        if of_items:
+            why += "; the others are served in batches where spec.conversion.maxBatchSize is more than 1"
+            inputs = calls.of_one_item(inputs)
+    given = dict(shapes.of_calls(inputs, request.input_shapes))
+    shapes.expect_fit(inputs, given, request.uri, batched=False)
+    sizes = (calls.fixed_batch(inputs, outputs),)
+    asked = request.model_copy(update={"input_shapes": given, "batch_sizes": sizes})
+    return Calls(inputs, why, sizes, given, _sample_of_a_call(loaded, function, inputs, asked))
+
+
+def _ragged(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest) -> Calls | None:
+    """How a model is called that takes no batch of made-up input, but rows of values; None where it does not either."""
+    given = dict(shapes.of_calls(inputs, request.input_shapes))
+    asked = request.model_copy(update={"input_shapes": given, "batch_sizes": (1,)})
+    for composite in composites.guessed(inputs, OPEN_DIMENSIONS[0]):
+        sample = _sample(function, inputs, asked, [(composite,)], batched=False)
+        if sample is not None:
+            return Calls(inputs, f"{composite}, whose first dimensions differ", (1,), given, sample)
+    return None
+
+
+def _sample_of_a_call(
+    loaded: Any, function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest
+) -> Sample | None:
+    """A sample of a model that takes no batches."""
+    for open_dimension in OPEN_DIMENSIONS:
+        known = composites.found(loaded, inputs, open_dimension)
+        every = [known] if known else [*((one,) for one in composites.guessed(inputs, open_dimension)), ()]
+        sample = _sample(function, inputs, request, every, batched=False, open_dimensions=(open_dimension,))
+        if sample is not None:
+            return sample
+    return None
+
+
+def _of_no_item(
+    function: Any,
+    inputs: tuple[Tensor, ...],
+    outputs: tuple[Tensor, ...],
+    sample: Sample | None,
+    request: ReferenceRequest,
+) -> dict[str, str]:
+    """The outputs whose first dimension is not the batch's, and what shape they have; by the first batch of each size.
+
+    Of a single item any answer with one row may be taken for its. So two are asked for, too, where something else
+    speaks against it: another output, or an input that may as well be one long sequence.
+
+    Raises:
+        SignatureNotFound, CalibrationDataUnfit: the model does not take a batch.
+    """
+    odd = calls.of_no_item(outputs, saved_model.unranked(function.structured_outputs))
+    made = () if sample is None else (sample,)
+    questions = comparisons.questions(inputs, request.batch_sizes, made, request.data)
+    firsts = [next(of_size).batch for _, of_size in itertools.groupby(questions, lambda question: question.size)]
+    for batch in firsts:
+        answers = _answer_to_data(function, batch, request) if request.data else _answer_to_made_up(function, batch)
+        odd = {**calls.of_another_number(answers, comparisons.size(batch)), **odd}
+    doubtful = odd or any(len(tensor.shape) == 1 for tensor in inputs)
+    if max(request.batch_sizes) == 1 and doubtful and sample is not None:
+        with contextlib.suppress(tf.errors.InvalidArgumentError, ValueError):  # it takes one, and no more
+            odd = {**calls.of_another_number(_answer(function, samples.batch(inputs, 2, sample)), 2), **odd}
+    return odd
 
 
 @dataclass(frozen=True)
@@ -100,7 +197,11 @@ class Asked:
 
 
 def _ask(
-    function: Any, inputs: tuple[Tensor, ...], every: tuple[Sample, ...], request: ReferenceRequest
+    function: Any,
+    inputs: tuple[Tensor, ...],
+    every: tuple[Sample, ...],
+    request: ReferenceRequest,
+    how: Calls = calls.BATCHES,
 ) -> Asked | None:
     """Save the answers to the batches to compare; None where they differ each time, for it draws random numbers.
 
@@ -109,7 +210,9 @@ def _ask(
     asked: Asked | None = None
     gaps: dict[tuple[tuple[int, ...], ...], Counter[str]] = defaultdict(Counter)
     room = dict.fromkeys(request.batch_sizes, MAX_REFERENCE_BYTES // len(request.batch_sizes))
-    for number, question in enumerate(comparisons.questions(inputs, request.batch_sizes, every, request.data)):
+    for number, question in enumerate(
+        comparisons.questions(inputs, request.batch_sizes, every, request.data, how.batched)
+    ):
         size = question.size
         if room[size] <= 0:
             continue
@@ -122,7 +225,9 @@ def _ask(
             if not all(same(answers[name], again[name]) for name in answers):
                 log.event("convert", "The model answers differently each time: nothing to compare with")
                 return None
-        _expect_batch(answers, size, request.uri)
+        if how.batched:
+            of_items = {name: answer for name, answer in answers.items() if name not in how.left_out}
+            _expect_batch(of_items, size, request.uri)
         np.savez(Path(request.references, REFERENCE.format(number)), **_picklable(answers))
         asked = Asked(asked.first if asked else answers, asked.compared + 1 if asked else 1)
         room[size] -= sum(answer.nbytes for answer in answers.values())
@@ -140,9 +245,9 @@ def _answers_to(
     are no numbers: it is not for such input.
     """
     if request.data is not None:
-        return _answer_to_data(function, question.batch, request)
+        return _answer_to_data(function, question.batch, request, question.batched)
     if question.up_to != LARGER:
-        return _answer_to_made_up(function, question.batch)
+        return _answer_to_made_up(function, question.batch, question.batched)
     if not request.larger_too:
         return None
     try:
@@ -205,16 +310,23 @@ def _finite(
     """The outputs that are numbers, none of them infinite, for made-up input of every shape."""
     finite: set[str] | None = None
     for batch in comparisons.made_up(inputs, request.batch_sizes, every):
-        answers = _answer_to_made_up(function, batch)
+        answers = _answer_to_made_up(function, batch, every[0].batched)
         numbers = {name for name, answer in answers.items() if answer.dtype.kind == "f" and np.isfinite(answer).all()}
         finite = numbers if finite is None else finite & numbers
     return tuple(sorted(finite or ()))
 
 
 def _batching(
-    function: Any, inputs: tuple[Tensor, ...], sample: Sample | None, asked: Asked | None, request: ReferenceRequest
+    function: Any,
+    inputs: tuple[Tensor, ...],
+    sample: Sample | None,
+    asked: Asked | None,
+    how: Calls,
+    request: ReferenceRequest,
 ) -> Batching | None:
     """Whether requests may be put together; None where the largest batch is one item, and there is no question."""
+    if how.why_no_batches is not None:
+        return independence.no_batches(how.why_no_batches)
     if max(request.batch_sizes) == 1:
         return None
     if asked is None:
@@ -222,7 +334,8 @@ def _batching(
 
     def ask(batch: samples.Batch) -> samples.Batch:
         try:
-            return _answer(function, batch)
+            answers = _answer(function, batch)
+            return {name: answer for name, answer in answers.items() if name not in how.left_out}
         except saved_model.MACHINE_FAULTS:
             raise
         except (tf.errors.OpError, ValueError) as error:
@@ -252,11 +365,18 @@ def _half_rounding(function: Any) -> float:
     return max((spacing for kind, spacing in spacings.items() if kind in kinds), default=0.0)
 
 
-def _sample(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest) -> Sample | None:
-    """A sample that the model takes; None where it takes no made-up input."""
-    is_open = any(-1 in tensor.shape[1:] for tensor in inputs if tensor.name not in request.input_shapes)
-    for open_dimension in OPEN_DIMENSIONS if is_open else (1,):
-        sample = shapes.usual(inputs, request.input_shapes, open_dimension)
+def _sample(
+    function: Any,
+    inputs: tuple[Tensor, ...],
+    request: ReferenceRequest,
+    every: Sequence[Sequence[Composite]],
+    batched: bool = True,
+    open_dimensions: Sequence[int] = OPEN_DIMENSIONS,
+) -> Sample | None:
+    """A sample that the model takes, with one of these sets of ragged and sparse inputs; None where it takes none."""
+    is_open = any(-1 in tensor.sizes(batched) for tensor in inputs if tensor.name not in request.input_shapes)
+    for open_dimension, composite in itertools.product(open_dimensions if is_open else open_dimensions[:1], every):
+        sample = shapes.usual(inputs, request.input_shapes, open_dimension, batched, composite)
         try:
             _answer(function, samples.batch(inputs, request.batch_sizes[0], sample))
         except saved_model.MACHINE_FAULTS:
@@ -269,7 +389,7 @@ def _sample(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest
     return None
 
 
-def _answer_to_made_up(function: Any, batch: samples.Batch) -> samples.Batch:
+def _answer_to_made_up(function: Any, batch: samples.Batch, batched: bool = True) -> samples.Batch:
     """The answer to made-up input of a model that takes some.
 
     Raises:
@@ -279,19 +399,22 @@ def _answer_to_made_up(function: Any, batch: samples.Batch) -> samples.Batch:
         return _answer(function, batch)
     except (tf.errors.InvalidArgumentError, ValueError) as error:
         told = ", ".join(f"{name!r} {list(values.shape)}" for name, values in batch.items())
+        what, fields = (", the batch first", "inputShapes and batchSizes") if batched else ("", "inputShapes")
         raise SignatureNotFound(
-            f"The unconverted model does not take inputs of the shapes {told}, the batch first: "
-            f"{child.one_line(error)}. Set spec.conversion.inputShapes and batchSizes to what it takes."
+            f"The unconverted model does not take inputs of the shapes {told}{what}: "
+            f"{child.one_line(error)}. Set spec.conversion.{fields} to what it takes."
         ) from error
 
 
-def _answer_to_data(function: Any, batch: samples.Batch, request: ReferenceRequest) -> samples.Batch:
+def _answer_to_data(
+    function: Any, batch: samples.Batch, request: ReferenceRequest, batched: bool = True
+) -> samples.Batch:
     """The answer to a batch of the user's own.
 
     Raises:
         CalibrationDataUnfit: the model does not take it.
     """
-    shapes.expect_in_range(batch, request.input_shapes, request.dynamic_shapes, "Verification")
+    shapes.expect_in_range(batch, request.input_shapes, request.dynamic_shapes, "Verification", batched)
     try:
         return _answer(function, batch)
     except (tf.errors.InvalidArgumentError, ValueError) as error:
@@ -326,11 +449,11 @@ def _expect_batch(answers: samples.Batch, batch_size: int, uri: str) -> None:
             )
 
 
-def _ranked(outputs: Iterable[Tensor], answers: samples.Batch) -> tuple[Tensor, ...]:
+def _ranked(outputs: Iterable[Tensor], unranked: set[str], answers: samples.Batch) -> tuple[Tensor, ...]:
     """Outputs of unknown rank get the rank that an answer showed; where none did, one dimension beside the batch."""
     return tuple(
         tensor
-        if tensor.shape
+        if tensor.name not in unranked
         else tensor.model_copy(update={"shape": (-1,) * (answers[tensor.name].ndim if tensor.name in answers else 2)})
         for tensor in outputs
     )

@@ -21,6 +21,7 @@ def run(
     model: Path,
     inputs: tuple[Tensor, ...],
     outputs: tuple[Tensor, ...],
+    left_out: tuple[str, ...],
     data: messages.ComparisonData | None,
     calibration: Path | None,
     workplace: Path,
@@ -51,14 +52,24 @@ def run(
             events=str(Path(folder, "after")),
             inputs=inputs,
             outputs=outputs,
-            batch_sizes=spec.conversion.batchSizes,
+            left_out=left_out,
+            batched=answer.batched,
+            batch_sizes=answer.batch_sizes,
             samples=answer.samples,
             finite=answer.finite,
             exact=not on_gpu,
             engines=on_gpu,
-            dynamic=spec.conversion.dynamicShapes is not None,
+            dynamic=strategy(spec, answer.batched) is not None,
         )
         return check(request), answer.batching
+
+
+def strategy(spec: JobSpec, batched: bool) -> str | None:
+    """The profile strategy of the engines.
+
+    Without batches there is always one, for engines that TensorRT builds without a profile have a batch in front.
+    """
+    return spec.conversion.dynamicShapes or (None if batched else "Optimal")
 
 
 def reference(

@@ -113,7 +113,11 @@ class Conversion(ApiModel):
             ("quantity(string(self)).isGreaterThan(quantity('0'))", "must be more than 0, for example 1Gi")
         ),
     )
-    max_batch_size: BatchSize = Field(default=1, description="The largest batch that is served.")
+    max_batch_size: BatchSize = Field(
+        default=1,
+        description="The largest batch that is served; without effect on a model that takes none, as"
+        " status.serving.batching says.",
+    )
     batch_sizes: tuple[BatchSize, ...] | None = Field(
         default=None,
         min_length=1,
@@ -134,7 +138,8 @@ class Conversion(ApiModel):
     input_shapes: dict[str, ShapeRange] = Field(
         default_factory=dict,
         max_length=16,
-        description="By input: the sizes of its dimensions but the batch's, where the model leaves them open.",
+        description="By input: the sizes of its dimensions but the batch's, where the model leaves them open; of a"
+        " model that takes no batches, of all.",
     )
     calibration: Calibration | None = Field(default=None, description="The data for INT8.")
     retries: int = Field(

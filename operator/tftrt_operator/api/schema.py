@@ -28,5 +28,13 @@ def list_type(kind: str, *keys: str) -> dict[str, Any]:
     return extension
 
 
+ANY_SCALAR: dict[str, Any] = {
+    "x-kubernetes-preserve-unknown-fields": True,
+    "maxProperties": 0,
+    "maxItems": 0,
+    "maxLength": 1024,
+}
+"""A value that is true or false, a number or a text: Kubernetes has no type for that, nor rules over one without."""
+
 ANY_OBJECT: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 """A value of a Kubernetes type that we hand on untouched and whose own schema would bloat the CRD."""

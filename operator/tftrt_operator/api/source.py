@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr, WithJsonSchema
 
-from .schema import ApiModel, list_type, rules
+from .schema import ANY_SCALAR, ApiModel, list_type, rules
 from .storage import SecretName, SourceUri, secret_name, secret_rules
 
 
@@ -18,6 +18,20 @@ class SourceFormat(StrEnum):
 
 DEFAULT_SIGNATURE = "serving_default"
 TensorName = Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z0-9.][A-Za-z0-9_./\\-]*:[0-9]+$")]
+
+# What an input is bound to. A number is what the API server makes of it: it keeps 1.0 as 1.
+Value = Annotated[
+    StrictBool | StrictInt | StrictFloat | Annotated[StrictStr, Field(max_length=1024)], WithJsonSchema(ANY_SCALAR)
+]
+
+MOST_NAME = 512
+
+
+def _short_names(values: dict[str, Value]) -> dict[str, Value]:
+    """Return the values; the API server bounds no keys."""
+    if any(not 0 < len(name) <= MOST_NAME for name in values):
+        raise ValueError(f"the name of an input has from 1 to {MOST_NAME} characters")
+    return values
 
 
 class Source(ApiModel):
@@ -78,5 +92,12 @@ class Source(ApiModel):
         max_length=64,
         description="Tensors that a FrozenGraph answers with, such as softmax:0.",
         json_schema_extra=list_type("set"),
+    )
+    values: Annotated[dict[str, Value], AfterValidator(_short_names)] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="Inputs that have one value for all requests, which then do not have them: true or false, a number"
+        " or a text by the input's name, such as phase_train: false. A model with a scalar among its inputs is served"
+        " in batches only where that is bound here.",
     )
     secret_name: SecretName = secret_name("the source")

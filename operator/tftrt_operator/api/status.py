@@ -113,7 +113,9 @@ class ServedTensor(ApiModel):
     name: str = Field(max_length=MOST_NAME)
     datatype: str = Field(max_length=16)
     shape: tuple[int, ...] = Field(
-        max_length=33, description="The batch first; -1 is any size.", json_schema_extra=list_type("atomic")
+        max_length=33,
+        description="The batch first, where batching.reason is not NoBatches; -1 is any size.",
+        json_schema_extra=list_type("atomic"),
     )
 
 

@@ -45,6 +45,7 @@ class EngineInputs:
     dynamic_shapes: str = ""
     input_shapes: tuple[InputShape, ...] = ()
     calibration: tuple[str, int, int] | None = None  # URI, samples, batch size
+    source_values: tuple[tuple[str, str], ...] = ()  # an input's name, and its value as JSON
 
 
 def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
@@ -71,6 +72,7 @@ def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
             (name, shape.min, shape.opt, shape.max) for name, shape in sorted(spec.conversion.input_shapes.items())
         ),
         calibration=_calibration(spec.conversion.calibration),
+        source_values=tuple(sorted((name, json.dumps(bound)) for name, bound in spec.source.values.items())),
     )
 
 

@@ -23,7 +23,7 @@ from .manifests import names
 from .manifests.service import service_url
 from .observation import JobState, Observation, ObservedDeployment
 from .record import EngineRecord, Summary
-from .sentences import compared_on, engines, measured
+from .sentences import compared_on, engines, left_out, measured
 from .stages.conversion import engine_jobs, has_started
 from .stages.rollout import answering_replicas, current_replicas, servers
 from .target import Target
@@ -102,7 +102,7 @@ def _meanwhile(answering: _Answering | None, target: Target | None) -> str:
 def _converted(record: EngineRecord | None, verdict: Verdict) -> Claim:
     if record is None:
         return Claim(ConditionType.CONVERTED, "False", verdict.reason, verdict.message)
-    return Claim(ConditionType.CONVERTED, "True", "Converted", engines(record.summary))
+    return Claim(ConditionType.CONVERTED, "True", "Converted", f"{engines(record.summary)}{left_out(record.summary)}")
 
 
 def _verified(model: TRTModel, record: EngineRecord | None) -> Iterable[Claim]:
@@ -254,6 +254,6 @@ def _serving(
         ready_replicas=live.ready_replicas,
         url=service_url(model),
         batching=batching(summary) if summary else None,
-        inputs=tensors(summary.inputs) if summary else None,
-        outputs=tensors(summary.outputs) if summary else None,
+        inputs=tensors(summary.inputs, summary.batched) if summary else None,
+        outputs=tensors(summary.outputs, summary.batched) if summary else None,
     )

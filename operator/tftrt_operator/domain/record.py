@@ -147,6 +147,14 @@ class ReportedBatching(_Report):
     message: Annotated[str, Field(max_length=512), _Printable]
 
 
+class ReportedSignature(_Report):
+    """A signature that is too long to be told: what stands for it."""
+
+    sample_bytes: _ArtifactBytes
+    texts: bool
+    """Whether a request has any."""
+
+
 class Summary(_Report):
     """What `tftrt publish` leaves in its termination message."""
 
@@ -165,6 +173,12 @@ class Summary(_Report):
     inputs: _Tensors | None = None
     """None where the signature is too long for a termination message; the artifact's manifest has it."""
     outputs: _Tensors | None = None
+    signature: ReportedSignature | None = None
+    """What stands for the two of them where they are None; older converters left nothing."""
+    left_out: tuple[_Uri, ...] | None = Field(default=(), max_length=1024)
+    """Outputs of the model that are not of an item and are not served; None where they are too many to be told."""
+    batched: bool = True
+    """Whether the first dimension of every tensor is the batch's; if not, a request is a call of the model as it is."""
     artifact_bytes: _ArtifactBytes
     verification: ReportedVerification | None = None
     memory: ReportedMemory | None = None
@@ -176,12 +190,30 @@ class Summary(_Report):
     finished_at: _Time
 
 
-def parse_summary(termination_message: str) -> Summary | None:
-    """Return the summary in a termination message, or None where there is none."""
+def parse_summary(termination_message: str, folder: str) -> Summary | None:
+    """Return the summary in a termination message, or None where there is none.
+
+    What does not fit into a message is left out of it, and told again here: `folder` is where in the store the engine's
+    artifacts lie, each below its product.
+    """
     try:
-        return Summary.model_validate_json(termination_message)
-    except ValidationError:
+        told = from_json(termination_message)
+        return Summary.model_validate(_whole(told, folder) if isinstance(told, dict) else told)
+    except ValueError:
         return None
+
+
+def _whole(told: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Return a summary with what follows from the rest of it: tftrt_runtime/contract/termination.py leaves it out."""
+    product, device, report = told.get("product"), told.get("device"), told.get("reportUri")
+    found = dict(told)
+    if told.get("artifact") is None:
+        found["artifact"] = f"{folder}/{product}"
+    if isinstance(report, str) and report.startswith("builds/"):
+        found["reportUri"] = f"{found['artifact']}/{report}"
+    if isinstance(device, dict) and device.get("name") == "":
+        found["device"] = {**device, "name": product}
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +348,11 @@ def _shared(part: _Report) -> _Report:
     return _SHARED.setdefault((type(part), part.model_dump_json()), part)
 
 
+def artifacts_folder(key: EngineKey, namespace: str) -> str:
+    """Return where in its store an engine's artifacts lie, each below its product."""
+    return f"{key.store}/{namespace}/{key.fingerprint}"
+
+
 def misfit(record: EngineRecord, namespace: str, name: str) -> str:
     """Return why a record of that name cannot be of its engine, "" where it can be.
 
@@ -326,9 +363,9 @@ def misfit(record: EngineRecord, namespace: str, name: str) -> str:
         return f"a record of this engine is called {key.record_name}"
     if summary.fingerprint != key.fingerprint:
         return f"its summary is of engine {summary.fingerprint[:8]}, and it of {key.fingerprint[:8]}"
-    folder, product = f"{key.store}/{namespace}/{key.fingerprint}/", summary.artifact.rpartition("/")[2]
-    if summary.artifact != folder + product or product in ("", ".", ".."):
-        return f"its artifact is not in {folder}"
+    folder, product = artifacts_folder(key, namespace), summary.artifact.rpartition("/")[2]
+    if summary.artifact != f"{folder}/{product}" or product in ("", ".", ".."):
+        return f"its artifact is not in {folder}/"
     return ""
 
 

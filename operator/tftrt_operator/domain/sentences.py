@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from .record import MADE_UP, ReportedVerification, Summary
 from .told_uri import told_uri
+from .words import quote
 
 
 def engines(summary: Summary) -> str:
@@ -35,6 +36,14 @@ def why_not_compared(compared: ReportedVerification | None) -> str:
 def compared_on(compared: ReportedVerification) -> str | None:
     """Return what the figures are measured on, None where nothing was compared."""
     return None if why_not_compared(compared) else told_uri(compared.uri or MADE_UP)
+
+
+def left_out(summary: Summary) -> str:
+    """Return which outputs of the model are not served, "" where all are."""
+    if summary.left_out == ():
+        return ""
+    names = "some outputs" if summary.left_out is None else ", ".join(map(repr, summary.left_out))
+    return f"; not of an item, and so not served where maxBatchSize is more than 1: {quote(names)}"
 
 
 def measured(summary: Summary) -> str:

@@ -68,6 +68,13 @@ def graph_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
     )
 
 
+def values_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
+    """Bound inputs are constants of the converted graph."""
+    if old.source_values == new.source_values:
+        return None
+    return Change("ValuesChanged", f"the bound inputs are {list(new.source_values)}, were {list(old.source_values)}")
+
+
 def precision_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
     """Kernels are chosen by precision when the engine is built."""
     if old.precision == new.precision:
@@ -144,6 +151,7 @@ CHECKS: tuple[Callable[[EngineInputs, EngineInputs], Change | None], ...] = (
     source_changed,
     signature_changed,
     graph_changed,
+    values_changed,
     precision_changed,
     workspace_changed,
     segment_size_changed,

@@ -216,6 +216,8 @@ def _task(
             "signature": spec.source.signature,
             "inputs": list(spec.source.inputs or ()),
             "outputs": list(spec.source.outputs or ()),
+            # Said only where it is so: other Jobs keep their names.
+            **({"values": dict(spec.source.values)} if spec.source.values else {}),
         },
         "conversion": {
             "precision": spec.conversion.precision.value,

@@ -10,7 +10,7 @@ from ...api.storage import scheme_of
 from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..manifest import Manifest, digest, with_hash
 from ..memory import MemoryGrant
-from ..record import EngineRecord, Tensor
+from ..record import EngineRecord, Summary, Tensor
 from ..remembered import identity_of, remembered
 from ..runtime import Accelerator, Runtime
 from . import names, placement, pods, resources
@@ -219,15 +219,23 @@ def _resources(model: TRTModel, record: EngineRecord, extended: Mapping[str, str
 def shared_memory_bytes(record: EngineRecord) -> int:
     """Return the size of /dev/shm in bytes: the tensors of the batches in flight, at least Triton's usual 64 MiB.
 
-    `maxBatchSize x (input + output bytes of one sample) x SHARED_BATCHES`, in whole MiB. A signature of any shapes
-    makes a quantity that Kubernetes reads.
+    `maxBatchSize x (input + output bytes of one sample) x SHARED_BATCHES`, in whole MiB; of a model that takes no
+    batches, the bytes of a call instead. A signature of any shapes makes a quantity that Kubernetes reads.
     """
     summary = record.summary
-    sample = sum(_sample_bytes(tensor) for tensor in (*(summary.inputs or ()), *(summary.outputs or ())))
-    needed = max(summary.batch_sizes) * sample * SHARED_BATCHES
+    calls = max(summary.batch_sizes) if summary.batched else 1
+    needed = calls * _told_bytes(summary) * SHARED_BATCHES
     return min(max(64, -(-needed // 2**20)) * 2**20, _MOST_SHARED_MEMORY)
 
 
-def _sample_bytes(tensor: Tensor) -> int:
-    elements = math.prod(_OPEN_DIMENSION if size < 0 else size for size in tensor.shape[1:])
-    return elements * _BYTES.get(tensor.dtype, _STRING_BYTES)
+def _told_bytes(summary: Summary) -> int:
+    """Return the bytes of an item's inputs and outputs, or of a call's, as far as they are told."""
+    if summary.signature is not None:
+        return summary.signature.sample_bytes
+    tensors = (*(summary.inputs or ()), *(summary.outputs or ()))
+    return sum(_bytes(tensor, summary.batched) for tensor in tensors)
+
+
+def _bytes(tensor: Tensor, batched: bool) -> int:
+    sizes = tensor.shape[1:] if batched else tensor.shape
+    return math.prod(_OPEN_DIMENSION if size < 0 else size for size in sizes) * _BYTES.get(tensor.dtype, _STRING_BYTES)

@@ -9,7 +9,7 @@ from ..manifests import names, placement
 from ..manifests.conversion_job import conversion_job, conversion_job_name
 from ..manifests.engine_record import engine_record
 from ..observation import JobState, Observation, ObservedJob, ObservedPod, ObservedRecord, Reference, Termination
-from ..record import EngineRecord, Summary, misfit, parse_summary
+from ..record import EngineRecord, Summary, artifacts_folder, misfit, parse_summary
 from ..sentences import engines, measured
 from ..step import Patch, Step, Writes
 from ..target import Target
@@ -159,7 +159,7 @@ def _take_result(
     model: TRTModel, target: Target, observation: Observation, job: ObservedJob, tidy: Writes, now: datetime
 ) -> Step:
     pods = pods_of(job, observation)
-    summary = _summary(pods)
+    summary = _summary(pods, artifacts_folder(target.key, model.metadata.namespace))
     if summary is not None and summary.fingerprint == target.key.fingerprint:
         record = EngineRecord(
             target.key,
@@ -199,8 +199,8 @@ def _take_result(
     )
 
 
-def _summary(pods: list[ObservedPod]) -> Summary | None:
-    return next((summary for end in _published(pods) if (summary := parse_summary(end.message))), None)
+def _summary(pods: list[ObservedPod], folder: str) -> Summary | None:
+    return next((summary for end in _published(pods) if (summary := parse_summary(end.message, folder))), None)
 
 
 def _published(pods: list[ObservedPod]) -> list[Termination]:
