@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tftrt_operator.api.status import MOST_TENSORS, ServedTensor
+from tftrt_operator.api.status import MOST_NAME, MOST_TENSORS, ServedTensor
 from tftrt_operator.api.trtmodel import TRTModel
 from tftrt_operator.domain.how_to_ask import batching, tensors
 from tftrt_operator.domain.manifests import names
@@ -39,6 +39,16 @@ def test_the_status_says_whether_requests_are_put_together_and_why(
     found = batching(summary(model, **changes))
     assert (found.mode, found.reason) == (mode, reason)
     assert found.message
+
+
+@pytest.mark.parametrize(
+    ("source", "told"), [("image/flat", "image/flat"), (None, None), ("a" * (MOST_NAME + 1), None)]
+)
+def test_what_the_model_itself_calls_a_tensor_is_told(source: str | None, told: str | None) -> None:
+    made = summary(MODEL, inputs=[{"name": "image_flat", "dtype": "FP32", "shape": [-1, 4], "source": source}])
+    assert tensors(made.inputs) == (
+        ServedTensor(name="image_flat", datatype="FP32", shape=(-1, 4), source=told),
+    )
 
 
 def test_what_was_seen_is_kept_in_the_record_and_a_record_without_it_is_read() -> None:

@@ -165,7 +165,8 @@ def _fetched(report: Report, source: str | None, folder: Path, samples: str | No
                 f"{told_uri(spec.source.uri)} is not what {folder} was converted from: its digest is "
                 f"{fetched.sourceDigest[:19]}... instead of {report.sourceDigest[:19]}... Convert it again."
             )
-        yield sources.saved_model(spec.told(), workspace.source, workspace.root / "saved_model"), workspace
+        unconverted = sources.saved_model(spec.told(), workspace.source, workspace.root / "saved_model")
+        yield unconverted.folder, workspace
 
 
 @contextlib.contextmanager

@@ -10,9 +10,17 @@ The names of the fields are those of the contract with the operator, and so in c
 
 import os
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from tftrt_runtime.contract.errors import ArtifactCorrupt
 from tftrt_runtime.contract.spec import ShapeRange
@@ -48,6 +56,13 @@ class Tensor(Frozen):
     name: str
     dtype: str  # as Triton names it on the wire: FP32, INT64, BYTES, ...
     shape: tuple[int, ...]
+    # What the model itself calls it, where it cannot be served under that name. Where it can, nothing is written.
+    source: Optional[str] = None
+
+    @model_serializer(mode="wrap")
+    def _no_longer_than_it_must_be(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        made: dict[str, Any] = handler(self)
+        return {key: value for key, value in made.items() if key != "source" or value is not None}
 
 
 class Device(Frozen):
@@ -73,6 +88,14 @@ class Sample(Frozen):
     shapes: dict[str, tuple[int, ...]] = {}
     # In artifacts that were published without shapes: the size of every dimension that the signature leaves open.
     openDimension: Optional[int] = None
+    # Of a text that must be of some form, such as a picture's file: a few that the model takes, in base64, one item's
+    # after the other's. Nothing is written where there are none.
+    texts: dict[str, tuple[str, ...]] = {}
+
+    @model_serializer(mode="wrap")
+    def _no_longer_than_it_must_be(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        made: dict[str, Any] = handler(self)
+        return {key: value for key, value in made.items() if key != "texts" or value}
 
 
 class Verification(Frozen):

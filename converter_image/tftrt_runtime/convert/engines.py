@@ -12,10 +12,10 @@ import tensorflow as tf
 from tensorflow.python.compiler.tensorrt import trt_convert
 
 from tftrt_runtime import log
-from tftrt_runtime.contract.errors import NothingConvertible
-from tftrt_runtime.convert import segments
+from tftrt_runtime.contract.errors import CalibrationDataUnfit, NothingConvertible
+from tftrt_runtime.convert import segments, without_xla
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
-from tftrt_runtime.convert.rewrites import einsum, normalization, padding, pooling, reshapes
+from tftrt_runtime.convert.rewrites import einsum, normalization, padding, pooling, quantization, reshapes
 from tftrt_runtime.model import data, samples
 from tftrt_runtime.processes import child
 
@@ -31,8 +31,14 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
 
     Raises:
         NothingConvertible: no engine came of it; the reasons are told.
-        CalibrationDataUnfit: the calibration data does not fit the model.
+        CalibrationDataUnfit: the calibration data does not fit the model, or there is none, and no ranges either.
     """
+    with tempfile.TemporaryDirectory(prefix="plain-") as folder:
+        source = without_xla.plain(Path(request.source), Path(folder))
+        return _converted(request.model_copy(update={"source": str(source)}))
+
+
+def _converted(request: EnginesRequest) -> EnginesAnswer:
     converter = new_converter(request)
     with tempfile.TemporaryDirectory(prefix="tftrt-report-") as folder:
         report = Path(folder, "report.csv")
@@ -55,13 +61,17 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
         converted_ops=converted_ops,
         total_ops=total_ops,
         segments=segments.left_to_tensorflow(graph, why),
+        remarks=tuple(converter.remarks),
     )
 
 
 class Converter(trt_convert.TrtGraphConverterV2):  # type: ignore[misc]  # TensorFlow has no types
     """TF-TRT's converter, with what it lacks done to the frozen graph before it looks for segments."""
 
+    remarks: tuple[str, ...] = ()  # what a person should know of it
+
     def _run_conversion(self, meta_graph_def: Any) -> Any:
+        self._prepare_quantization(meta_graph_def.graph_def)
         taken_apart = normalization.take_apart(meta_graph_def.graph_def)
         log.event("convert", "Took layer normalization apart", layers=taken_apart)
         written = einsum.rewrite(meta_graph_def.graph_def)
@@ -73,6 +83,33 @@ class Converter(trt_convert.TrtGraphConverterV2):  # type: ignore[misc]  # Tenso
         folded, left = padding.fold(meta_graph_def.graph_def)
         log.event("convert", "Folded padding into convolutions", folded=folded, left_to_tensorrt=left)
         return super()._run_conversion(meta_graph_def)
+
+    def _prepare_quantization(self, graph: Any) -> None:
+        """Do to a graph from training with quantization what its precision wants.
+
+        Raises:
+            CalibrationDataUnfit: INT8 wants ranges, and neither data nor the graph gives any.
+        """
+        folded = quantization.fold_weights(graph)
+        log.event("convert", "Folded the quantization of weights into them", weights=folded)
+        ranges = len(quantization.of_activations(graph))
+        if self._conversion_params.precision_mode == trt_convert.TrtPrecisionMode.INT8:
+            if not (ranges or self._need_calibration):
+                raise CalibrationDataUnfit(
+                    "INT8 needs the ranges of the model's numbers, and this graph has none of its own (FakeQuant of "
+                    "its activations, from training with quantization): give samples in spec.conversion.calibration, "
+                    "or set spec.conversion.precision to FP16."
+                )
+            if ranges and not self._need_calibration:
+                self.remarks = (f"INT8 by {ranges} ranges that the graph has of its own, without calibration data.",)
+        elif ranges:
+            written, left = quantization.write_out(graph)
+            log.event("convert", "Wrote quantization as arithmetic", written=written, left=left)
+            self.remarks = (
+                f"The model was trained with quantization: {written} of its {ranges} roundings of activations are "
+                "computed as it has them, within engines, and the others by TensorFlow. In INT8 its ranges are used, "
+                "without calibration data.",
+            )
 
 
 def new_converter(request: EnginesRequest) -> Any:

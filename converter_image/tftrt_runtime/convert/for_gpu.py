@@ -94,10 +94,11 @@ def convert(
         raise NothingConvertible(
             f"{spec.source.uri} cannot be frozen for TensorRT: {model.kept}. Export the numeric part of it alone."
         )
-    if model.sample is None:
+    if model.sample is None or not model.compared:
+        why = "takes no made-up input" if model.sample is None else "answers differently each time"
         raise NothingConvertible(
-            f"{spec.source.uri} takes no made-up input or answers differently each time, and engines are built and "
-            "checked by running it. Export the numeric part of it alone."
+            f"{spec.source.uri} {why}, and engines are built and checked by running it. Export the numeric part of it "
+            "alone."
         )
     shapes.expect_closed(model.inputs, spec.conversion.inputShapes, spec.source.uri)
     numeric = sources.frozen(spec, source, references.parent / "frozen") if model.tables else source
@@ -138,6 +139,7 @@ def convert(
         before=model.graph,
         after=checked.graph,
         layers=layers,
+        remarks=built.remarks,
     )
 
 

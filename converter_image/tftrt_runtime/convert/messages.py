@@ -19,8 +19,23 @@ class ImportRequest(Message):
     target: str
 
 
+class SessionRequest(Message):
+    """Make a SavedModel in `target`, with this one signature, of one in `source` that cannot be taken as it is.
+
+    `on_gpu`: of several graphs take the one that was made for a GPU, where one was.
+    """
+
+    uri: str
+    source: str
+    signature: str
+    target: str
+    on_gpu: bool
+
+
 class ImportAnswer(Message):
-    """It is there."""
+    """It is there; `names` has what the model itself calls its tensors, by the names that they are served under."""
+
+    names: dict[str, str]
 
 
 class FreezeRequest(Message):
@@ -75,6 +90,7 @@ class EnginesRequest(Message):
 
     An engine for every batch size; with `dynamic_shapes`, a profile strategy, one for all batch sizes and all
     `samples`, of which there is one otherwise. `frozen`: the source has no variables, and tables beside its graph.
+    INT8 without `calibration` is by the ranges that the graph has of its own.
     """
 
     source: str
@@ -105,9 +121,10 @@ class EnginesRequest(Message):
 
 
 class EnginesAnswer(Message):
-    """How much of the graph lies in engines, and what was left to TensorFlow."""
+    """How much of the graph lies in engines, what was left to TensorFlow, and what a person should know of it."""
 
     engines: int
     converted_ops: int
     total_ops: int
     segments: tuple[Segment, ...]
+    remarks: tuple[str, ...] = ()

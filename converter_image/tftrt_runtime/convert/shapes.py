@@ -88,7 +88,7 @@ def distinct(usual: Sample, given: InputShapes) -> tuple[Sample, ...]:
     found: list[Sample] = []
     for which in WHICH:
         sizes = {name: getattr(shape, which) for name, shape in given.items()}
-        sample = Sample(shapes={**usual.shapes, **sizes})
+        sample = usual.model_copy(update={"shapes": {**usual.shapes, **sizes}})
         if sample not in found:
             found.append(sample)
     return tuple(found)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.contract.spec import JobSpec
 from tftrt_runtime.convert.messages import (
     CalibrationAnswer,
@@ -13,20 +16,53 @@ from tftrt_runtime.convert.messages import (
     FreezeRequest,
     ImportAnswer,
     ImportRequest,
+    SessionRequest,
 )
+from tftrt_runtime.model import saved_model_file
 from tftrt_runtime.processes import child
+from tftrt_runtime.report.data import Findings
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 
 
-def saved_model(spec: JobSpec, source: Path, target: Path) -> Path:
-    """The SavedModel's folder: the source itself, or `target`, where one is made of a frozen graph.
+@dataclass(frozen=True)
+class Imported:
+    """The SavedModel's folder, and what the model calls the tensors that have other names in it, by those."""
+
+    folder: Path
+    names: Mapping[str, str]
+
+    def tell(self, findings: Findings) -> Findings:
+        """The same, with the model's own names beside those that are served."""
+        conversion = findings.conversion
+
+        def named(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+            return tuple(tensor.model_copy(update={"source": self.names.get(tensor.name)}) for tensor in tensors)
+
+        told = {"inputs": named(conversion.inputs), "outputs": named(conversion.outputs)}
+        return findings.model_copy(update={"conversion": conversion.model_copy(update=told)})
+
+
+def saved_model(spec: JobSpec, source: Path, target: Path) -> Imported:
+    """A SavedModel that TensorFlow 2 can freeze: the source itself, or `target`, where one had to be made of it.
 
     Raises:
-        NotAModel, SignatureNotFound: it is no frozen graph, or has not the tensors that the spec names.
+        NotAModel, SignatureNotFound: it is no model, or has not the signature or the tensors that the spec names.
     """
     if spec.source.format == "SavedModel":
-        return source
+        graphs = saved_model_file.meta_graphs(source)
+        text = graphs is None and not (source / saved_model_file.BINARY).exists()
+        if not text and saved_model_file.loads_as_it_is(graphs or (), spec.source.signature):
+            return Imported(source, {})
+        asked = SessionRequest(
+            uri=spec.source.uri,
+            source=str(source),
+            signature=spec.source.signature,
+            target=str(target),
+            on_gpu=spec.runtime.accelerator == "GPU",
+        )
+        answer = child.run("tftrt_runtime.convert.session", asked, ImportAnswer, "convert", NO_GPU)
+        return Imported(target, answer.names)
     request = ImportRequest(
         uri=spec.source.uri,
         source=str(source),
@@ -35,8 +71,8 @@ def saved_model(spec: JobSpec, source: Path, target: Path) -> Path:
         signature=spec.source.signature,
         target=str(target),
     )
-    child.run("tftrt_runtime.convert.frozen_graph", request, ImportAnswer, "convert", NO_GPU)
-    return target
+    answer = child.run("tftrt_runtime.convert.frozen_graph", request, ImportAnswer, "convert", NO_GPU)
+    return Imported(target, answer.names)
 
 
 def frozen(spec: JobSpec, source: Path, target: Path) -> Path:

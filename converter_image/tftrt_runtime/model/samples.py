@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +24,23 @@ def batch(inputs: Iterable[Tensor], size: int, sample: Sample) -> Batch:
     """One batch by input name, each of shape [size, ...] with the sample's sizes.
 
     Floats lie in [0, 1), bytes (uint8) over their whole range; other integers are 0 or 1, which any vocabulary has.
+    Texts are words, unless the sample has some of its own.
     """
     made = {}
     for index, tensor in enumerate(inputs):
         generator = np.random.default_rng([index, size])
         inner = sample.shapes.get(tensor.name) or _filled(tensor, sample.openDimension or 1)
-        made[tensor.name] = _values(generator, (size, *inner), numpy_type(tensor.dtype))
+        if tensor.name in sample.texts:
+            made[tensor.name] = _given(sample.texts[tensor.name], (size, *inner))
+        else:
+            made[tensor.name] = _values(generator, (size, *inner), numpy_type(tensor.dtype))
     return made
+
+
+def _given(texts: Sequence[str], shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """As many of these texts as go into the shape, from the first on again where they are too few."""
+    decoded = [base64.b64decode(text) for text in texts]
+    return np.array(list(islice(cycle(decoded), int(np.prod(shape)))), dtype=np.object_).reshape(shape)
 
 
 def _filled(tensor: Tensor, open_dimension: int) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ class EngineLayers(Frozen):
 
 
 class Findings(Frozen):
-    """What the conversion found out; the summary is a part of it."""
+    """What the conversion found out, of which the summary is a part; `remarks` are what a person should know of it."""
 
     conversion: Conversion
     comparisons: tuple[Comparison, ...]
@@ -67,6 +67,7 @@ class Findings(Frozen):
     before: Graph
     after: Graph
     layers: tuple[EngineLayers, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class Report(Frozen):

@@ -17,17 +17,23 @@ from tftrt_runtime.model import samples
 HTTP_PORT = 8000
 # Triton writes and reads them as raw bytes alone.
 BINARY_ONLY = {"FP16", "BF16"}
+# In place of a text that is no characters, or too many.
+YOUR_TEXT, MOST_CHARACTERS = "<your text>", 200
 # More values than these are sent as raw bytes: nobody pastes a picture as text.
 MOST_VALUES = 64
 
 
 @dataclass(frozen=True)
 class Field:
-    """A tensor of a request or an answer; `shape` is as it travels, the batch first and -1 for any size."""
+    """A tensor of a request or an answer; `shape` is as it travels, the batch first and -1 for any size.
+
+    `source` is what the model itself calls it, where that is another name.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    source: str | None
 
     @property
     def binary_only(self) -> bool:
@@ -63,7 +69,7 @@ def how_to_ask(model: ModelName, conversion: Conversion) -> HowToAsk:
 
 
 def _field(tensor: Tensor) -> Field:
-    return Field(name=tensor.name, datatype=tensor.dtype, shape=_on_the_wire(tensor.shape))
+    return Field(name=tensor.name, datatype=tensor.dtype, shape=_on_the_wire(tensor.shape), source=tensor.source)
 
 
 def _on_the_wire(shape: Sequence[int]) -> tuple[int, ...]:
@@ -88,7 +94,15 @@ def _inputs(conversion: Conversion) -> list[dict[str, Any]]:
 
 
 def _texts(values: Any) -> Any:
-    return np.vectorize(lambda text: text.decode(), otypes=[object])(values).tolist()
+    return np.vectorize(_pasted, otypes=[object])(values).tolist()
+
+
+def _pasted(text: bytes) -> str:
+    """A text as JSON has it; a picture's file is none, and nobody pastes one."""
+    try:
+        return text.decode() if len(text) <= MOST_CHARACTERS else YOUR_TEXT
+    except UnicodeDecodeError:
+        return YOUR_TEXT
 
 
 def _numbers(values: Any) -> Any:

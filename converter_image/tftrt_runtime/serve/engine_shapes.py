@@ -62,7 +62,7 @@ class EngineShapes:
         """The samples of all sizes that the engines were built for, each once, the usual one first."""
         if not self.input_shapes:
             return [usual]
-        made = [usual, *(Sample(shapes={**usual.shapes, **sizes}) for sizes in self._exact())]
+        made = [usual, *(usual.model_copy(update={"shapes": {**usual.shapes, **sizes}}) for sizes in self._exact())]
         return [sample for index, sample in enumerate(made) if sample not in made[:index]]
 
     def _exact(self) -> list[dict[str, Any]]:

@@ -93,7 +93,7 @@ def _source(tree: Tree, frozen: bool, workspace: Workspace, budget: Budget) -> l
     if tree.single:
         raise NotAModel(
             f"{tree.uri} is a file; a SavedModel is a folder with a {models.SAVED_MODEL} in it, or an archive of one "
-            f"({', '.join(archives.SUFFIXES)})."
+            f"({', '.join(archives.SUFFIXES)}).{models.way_out([tree.entries[0].path])}"
         )
     models.saved_model_folder(tree.uri, [entry.path for entry in tree.entries], nested=False)
     return _copy(tree, [(entry, entry.path) for entry in tree.entries], workspace.source, budget)

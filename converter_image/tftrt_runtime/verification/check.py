@@ -47,6 +47,8 @@ def check(request: CheckRequest) -> CheckAnswer:
     if request.data is not None:
         _expect_finite(call, request)
     compared, agreeing = _compare(call, request)
+    if not compared:
+        _expect_answer(call, request)
     return CheckAnswer(
         verification=_verification(compared, agreeing, request.data) if compared else None,
         comparisons=compared,
@@ -64,6 +66,18 @@ def _expect_finite(call: Call, request: CheckRequest) -> None:
         for name, answer in _answers(call, batch).items():
             if name in request.finite and not np.isfinite(answer).all():
                 raise _not_finite(name, comparisons.size(batch))
+
+
+def _expect_answer(call: Call, request: CheckRequest) -> None:
+    """Ask once what has nothing to be compared with: a model that fails at every call is not converted.
+
+    Raises:
+        Internal: there is nothing to ask.
+    """
+    for batch in comparisons.batches(request.inputs, request.batch_sizes, request.samples, request.data):
+        _answers(call, batch)
+        return
+    raise Internal("The converted model was asked nothing: there is neither made-up input nor data that it takes.")
 
 
 def _compare(call: Call, request: CheckRequest) -> tuple[tuple[Comparison, ...], dict[int, int] | None]:

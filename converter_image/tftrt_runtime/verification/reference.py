@@ -5,7 +5,7 @@ As a child process of its own it answers in true FP32 (without TF32), on the GPU
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from tftrt_runtime import log
 from tftrt_runtime.contract.artifact import Batching, Sample, Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound, UsageError
 from tftrt_runtime.convert import freeze, shapes
-from tftrt_runtime.model import samples, saved_model
+from tftrt_runtime.model import operations, samples, saved_model
 from tftrt_runtime.processes import child
 from tftrt_runtime.report import graphs
-from tftrt_runtime.verification import comparisons, independence
+from tftrt_runtime.verification import comparisons, independence, texts
 from tftrt_runtime.verification.messages import REFERENCE, ReferenceAnswer, ReferenceRequest
 
 # What to try for dimensions that the signature leaves open: short texts and small pictures, then pictures for networks
@@ -55,13 +55,12 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     function = saved_model.signature(loaded, request.signature, request.uri)
     inputs = saved_model.inputs(function, request.uri)
     outputs = saved_model.outputs(function, request.uri)
+    operations.expect_runnable(function, request.uri)
     shapes.expect_fit(inputs, request.input_shapes, request.uri)
     with log.timed("convert", "Asked the unconverted model"):
         sample = _sample(function, inputs, request)
         every = () if sample is None else shapes.distinct(sample, request.input_shapes)
         asked = _ask(function, inputs, every, request)
-        if asked is None:
-            sample, every = None, ()
         finite = () if request.data is None or asked is None else _finite(function, inputs, every, request)
     with log.timed("convert", "Asked the unconverted model for items in other company"):
         batching = _batching(function, inputs, sample, asked, request)
@@ -172,20 +171,53 @@ def _half_rounding(function: Any) -> float:
 
 
 def _sample(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest) -> Sample | None:
-    """A sample that the model takes; None where it takes no made-up input."""
-    is_open = any(-1 in tensor.shape[1:] for tensor in inputs if tensor.name not in request.input_shapes)
-    for open_dimension in OPEN_DIMENSIONS if is_open else (1,):
-        sample = shapes.usual(inputs, request.input_shapes, open_dimension)
-        try:
-            _answer(function, samples.batch(inputs, request.batch_sizes[0], sample))
-        except saved_model.MACHINE_FAULTS:
-            raise
-        except (tf.errors.OpError, ValueError) as error:
-            log.event("convert", "The model does not take this sample", shapes=sample.shapes, error=str(error)[:500])
-        else:
+    """A sample that the model takes; None where it takes none, and there is data of the user's to ask.
+
+    Raises:
+        SignatureNotFound: it takes none, and there is nothing else to ask.
+    """
+    refusal: Exception | None = None
+    for sample in _samples(function, inputs, request):
+        refusal = _refusal(function, samples.batch(inputs, request.batch_sizes[0], sample))
+        if refusal is None:
             return sample
+        log.event("convert", "The model does not take this sample", shapes=sample.shapes, error=str(refusal)[:500])
+    if request.data is None:
+        raise SignatureNotFound(
+            f"{request.uri} answers nothing that was made up after its signature, so that nobody can say whether it "
+            f"works when it is converted: {child.one_line(refusal) if refusal else 'no input'}. Give samples that it "
+            "takes in spec.verification.dataUri."
+        )
     log.event("convert", "The model takes no made-up input")
     return None
+
+
+def _refusal(function: Any, batch: samples.Batch) -> Exception | None:
+    """Why the model does not take a batch; None where it does."""
+    try:
+        _answer(function, batch)
+    except saved_model.MACHINE_FAULTS:
+        raise
+    except (tf.errors.OpError, ValueError) as error:
+        return error
+    return None
+
+
+def _samples(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest) -> Iterator[Sample]:
+    """Samples to try: words for texts, then the user's own texts, then what the model may want for its operations."""
+    is_open = any(-1 in tensor.shape[1:] for tensor in inputs if tensor.name not in request.input_shapes)
+    plain = [
+        shapes.usual(inputs, request.input_shapes, open_dimension)
+        for open_dimension in (OPEN_DIMENSIONS if is_open else (1,))
+    ]
+    yield from plain
+    if request.data is not None and any(tensor.dtype == "BYTES" for tensor in inputs):
+        own = texts.of_data(inputs, request.data)
+        chosen = {name: shape.opt for name, shape in request.input_shapes.items()}
+        yield own.model_copy(update={"shapes": {**own.shapes, **chosen}})
+    for made in texts.made_up(function, inputs):
+        for sample in plain:
+            yield sample.model_copy(update={"texts": made})
 
 
 def _answer_to_made_up(function: Any, batch: samples.Batch) -> samples.Batch:

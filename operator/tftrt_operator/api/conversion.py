@@ -84,10 +84,6 @@ class Conversion(ApiModel):
                 "no entry of batchSizes may be larger than maxBatchSize: raise maxBatchSize or drop the entry",
             ),
             (
-                "!has(self.precision) || self.precision != 'INT8' || has(self.calibration)",
-                "INT8 needs calibration: data that the ranges of the numbers are measured on",
-            ),
-            (
                 "!has(self.calibration) || (has(self.precision) && self.precision == 'INT8')",
                 "calibration is for INT8: set precision to INT8 or drop it",
             ),
@@ -136,7 +132,10 @@ class Conversion(ApiModel):
         max_length=16,
         description="By input: the sizes of its dimensions but the batch's, where the model leaves them open.",
     )
-    calibration: Calibration | None = Field(default=None, description="The data for INT8.")
+    calibration: Calibration | None = Field(
+        default=None,
+        description="The data for INT8. Left out, the graph must have ranges of its own, from training with quantization.",
+    )
     retries: int = Field(
         default=3, ge=0, le=20, description="How often a passing fault (eviction, lost node, network) is tried again."
     )

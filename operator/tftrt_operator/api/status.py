@@ -101,6 +101,11 @@ class ServedTensor(ApiModel):
     shape: tuple[int, ...] = Field(
         max_length=33, description="The batch first; -1 is any size.", json_schema_extra=list_type("atomic")
     )
+    source: str | None = Field(
+        default=None,
+        max_length=MOST_NAME,
+        description="What the model itself calls it, where it cannot be served under that name.",
+    )
 
 
 class Batching(ApiModel):

@@ -43,4 +43,5 @@ def tensors(found: Iterable[Tensor] | None) -> tuple[ServedTensor, ...] | None:
 def _on_the_wire(tensor: Tensor) -> ServedTensor:
     """Return the tensor as Triton has it, which has no shape of the batch alone: a vector is a column."""
     shape = tensor.shape if len(tensor.shape) != 1 else (*tensor.shape, 1)
-    return ServedTensor(name=tensor.name, datatype=tensor.dtype, shape=shape)
+    source = tensor.source if tensor.source is not None and len(tensor.source) <= MOST_NAME else None
+    return ServedTensor(name=tensor.name, datatype=tensor.dtype, shape=shape, source=source)
