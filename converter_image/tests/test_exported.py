@@ -169,7 +169,7 @@ def test_an_operation_that_this_tensorflow_does_not_have_is_named(models: Path, 
     (tmp_path / "model").mkdir()
     (tmp_path / "model/variables").symlink_to(models / "two/variables")
     (tmp_path / "model/saved_model.pb").write_bytes(saved.SerializeToString())
-    with pytest.raises(NotAModel, match="pvc://m uses the operation 'MyOwnOp', which TensorFlow .* does not have"):
+    with pytest.raises(NotAModel, match=r"pvc://m uses the operation 'MyOwnOp', which TensorFlow .* does not have"):
         saved_model.load(tmp_path / "model", "pvc://m")
 
 

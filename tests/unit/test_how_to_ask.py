@@ -46,9 +46,7 @@ def test_the_status_says_whether_requests_are_put_together_and_why(
 )
 def test_what_the_model_itself_calls_a_tensor_is_told(source: str | None, told: str | None) -> None:
     made = summary(MODEL, inputs=[{"name": "image_flat", "dtype": "FP32", "shape": [-1, 4], "source": source}])
-    assert tensors(made.inputs) == (
-        ServedTensor(name="image_flat", datatype="FP32", shape=(-1, 4), source=told),
-    )
+    assert tensors(made.inputs) == (ServedTensor(name="image_flat", datatype="FP32", shape=(-1, 4), source=told),)
 
 
 def test_what_was_seen_is_kept_in_the_record_and_a_record_without_it_is_read() -> None:

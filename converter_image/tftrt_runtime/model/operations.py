@@ -36,7 +36,23 @@ def expect_runnable(function: Any, uri: str) -> None:
     """
     found = not_runnable(function.graph.as_graph_def())
     if found:
-        raise NotAModel(f"{uri} uses {', '.join(map(repr, found))}, {_why(found)}")
+        raise _refusal(found, uri)
+
+
+def expect_no_program(function: Any, uri: str) -> None:
+    """Hold that a function which takes no input has no program for XLA in it, which is of another version then.
+
+    Raises:
+        NotAModel: it has.
+    """
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for body in graph.library.function for node in body.node_def)]
+    if XLA_PROGRAM in {node.op for node in nodes}:
+        raise _refusal([XLA_PROGRAM], uri)
+
+
+def _refusal(found: list[str], uri: str) -> NotAModel:
+    return NotAModel(f"{uri} uses {', '.join(map(repr, found))}, {_why(found)}")
 
 
 def _why(operations: list[str]) -> str:
@@ -47,8 +63,8 @@ def _why(operations: list[str]) -> str:
         )
     if XLA_PROGRAM in operations:
         return (
-            f"a program for XLA, as JAX exports it, and TensorFlow {tf.__version__} has no kernel that runs it. Export "
-            "with jax2tf.convert(..., native_serialization=False), which writes TensorFlow's operations."
+            f"a program for XLA, as JAX exports it, which TensorFlow {tf.__version__} does not run. Export with "
+            "jax2tf.convert(..., native_serialization=False), which writes TensorFlow's operations."
         )
     return (
         f"for which TensorFlow {tf.__version__} has no kernel on a processor or a GPU. Export the model for serving, "

@@ -175,6 +175,7 @@ def _sample(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest
 
     Raises:
         SignatureNotFound: it takes none, and there is nothing else to ask.
+        NotAModel: it takes none, for what it is made of.
     """
     refusal: Exception | None = None
     for sample in _samples(function, inputs, request):
@@ -182,6 +183,7 @@ def _sample(function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest
         if refusal is None:
             return sample
         log.event("convert", "The model does not take this sample", shapes=sample.shapes, error=str(refusal)[:500])
+    operations.expect_no_program(function, request.uri)
     if request.data is None:
         raise SignatureNotFound(
             f"{request.uri} answers nothing that was made up after its signature, so that nobody can say whether it "

@@ -134,7 +134,7 @@ class Conversion(ApiModel):
     )
     calibration: Calibration | None = Field(
         default=None,
-        description="The data for INT8. Left out, the graph must have ranges of its own, from training with quantization.",
+        description="The data for INT8: not for graphs with ranges of their own, by quantization-aware training.",
     )
     retries: int = Field(
         default=3, ge=0, le=20, description="How often a passing fault (eviction, lost node, network) is tried again."
