@@ -87,8 +87,7 @@ class Flowing(Network):
         x = tf.cond(tf.reduce_mean(image) > 100.0, lambda: image / 255.0, lambda: tf.nn.relu(image) + 0.5)
 
         def sharpened(index: Any, x: Any) -> Any:
-            y = tf.nn.conv2d(x, self.first, 1, "SAME")
-            return index + 1, tf.ensure_shape(tf.tanh(tf.concat([y[..., :3]], -1)), x.shape)
+            return index + 1, tf.tanh(tf.nn.conv2d(x, self.first, 1, "SAME")[..., :3])
 
         _, x = tf.while_loop(lambda index, _: index < 3, sharpened, (tf.constant(0), x))
         return {"scores": self.scores(x)}

@@ -40,7 +40,7 @@ def converted(
 ) -> ConvertAnswer:
     """What a conversion without a GPU answers."""
     references = target.with_name("references")
-    references.mkdir(exist_ok=True)
+    references.mkdir(parents=True, exist_ok=True)
     request = ConvertRequest(
         uri=f"pvc://models/{folder.name}",
         source=str(folder),

@@ -44,7 +44,8 @@ def save(request: ImportRequest) -> ImportAnswer:
         )
         _expect_stateless(function.graph, uri)
         imported.save(function, inputs, outputs, request.target, request.signature, {})
-    return ImportAnswer(names={name: tensor for part in names for tensor, name in part.items()})
+    told = {name: tensor for part in names for tensor, name in part.items() if tensor != f"{name}:0"}
+    return ImportAnswer(names=told)
 
 
 def _read(folder: Path, uri: str) -> Any:

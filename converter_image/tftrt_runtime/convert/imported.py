@@ -18,11 +18,15 @@ from tftrt_runtime.model import operations
 
 
 def wrapped(graph: Any, uri: str) -> Any:
-    """The GraphDef as a function without inputs and outputs, to be pruned.
+    """The GraphDef, which this changes, as a function without inputs and outputs, to be pruned.
 
     Raises:
         NotAModel: this TensorFlow cannot load it.
     """
+    for node in graph.node:
+        # Beside whom it is to be: who froze the graph may have left him out, and TensorFlow takes none without.
+        if "_class" in node.attr:
+            del node.attr["_class"]
     try:
         return tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
     except (tf.errors.OpError, ValueError) as error:

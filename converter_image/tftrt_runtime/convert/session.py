@@ -157,8 +157,6 @@ def _needed(graph: Any, signature: Signature) -> Any:
     needed = tf.compat.v1.graph_util.extract_sub_graph(whole, _ends(signature))
     for node in needed.node:
         node.op = BY_VALUE.get(node.op, node.op)
-        if "_class" in node.attr:  # beside whom it is to be, who may be gone
-            del node.attr["_class"]
     return needed
 
 

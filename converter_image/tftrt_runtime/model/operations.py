@@ -64,7 +64,8 @@ def _why(operations: list[str]) -> str:
     if XLA_PROGRAM in operations:
         return (
             f"a program for XLA, as JAX exports it, which TensorFlow {tf.__version__} does not run. Export with "
-            "jax2tf.convert(..., native_serialization=False), which writes TensorFlow's operations."
+            "jax2tf.convert(..., native_serialization=False) of a JAX that still has it: that writes TensorFlow's "
+            "operations."
         )
     return (
         f"for which TensorFlow {tf.__version__} has no kernel on a processor or a GPU. Export the model for serving, "
@@ -123,6 +124,8 @@ def _compiled(graph: Any, bodies: Any) -> Iterator[str]:
 
 def not_loaded(uri: str, what: str, error: BaseException) -> NotAModel:
     """The failure of what lies at this URI and is no SavedModel or graph (`what`) for this TensorFlow."""
+    if XLA_PROGRAM in str(error):  # of a version that it does not know
+        return _refusal([XLA_PROGRAM], uri)
     unknown = NOT_REGISTERED.search(str(error))
     if unknown:
         return NotAModel(

@@ -6,6 +6,7 @@ MetaGraphDef, GraphDef and SignatureDef only the few fields below are read; weig
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class MalformedError(ValueError):
 class MetaGraph:
     """One of the graphs of a SavedModel: what for, of which operations, and each signature's inputs by its name.
 
-    `of_tensorflow_2`: with the objects that its variables and tables are.
+    `of_tensorflow_2`: with the objects that its variables and tables are. Of such a one the operations are not read.
     """
 
     tags: frozenset[str]
@@ -61,8 +62,12 @@ def meta_graphs(folder: Path) -> tuple[MetaGraph, ...] | None:
     path = folder / BINARY
     if not path.is_file():
         return None
+    if not path.stat().st_size:
+        return ()
+    with path.open("rb") as file:
+        content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # there may be weights in it
     try:
-        return tuple(_meta_graph(graph) for graph in _all(memoryview(path.read_bytes()), META_GRAPHS))
+        return tuple(_meta_graph(graph) for graph in _all(content, META_GRAPHS))
     except MalformedError:
         return None
 
@@ -107,11 +112,13 @@ def _meta_graph(message: memoryview) -> MetaGraph:
     for entry in _all(message, SIGNATURES):
         inputs = [_text(pair, KEY) for value in _all(entry, VALUE) for pair in _all(value, INPUTS)]
         signatures[_text(entry, KEY)] = tuple(sorted(inputs))
+    of_tensorflow_2 = any(len(objects) for objects in _all(message, OBJECTS))
+    graphs = [] if of_tensorflow_2 else _all(message, GRAPH)
     return MetaGraph(
         tags=frozenset(_decoded(tag) for tag in _all(memoryview(info), TAGS)),
-        operations=frozenset(operation for graph in _all(message, GRAPH) for operation in _operations(graph)),
+        operations=frozenset(operation for graph in graphs for operation in _operations(graph)),
         signatures=signatures,
-        of_tensorflow_2=any(len(objects) for objects in _all(message, OBJECTS)),
+        of_tensorflow_2=of_tensorflow_2,
     )
 
 

@@ -28,13 +28,15 @@ RANGES = {WITH_ATTRIBUTES, "FakeQuantWithMinMaxVars", "QuantizeAndDequantizeV2",
 def fold_weights(graph: Any) -> int:
     """Make a constant of each `FakeQuant` of one in this GraphDef of a frozen graph; returns how many there were."""
     nodes = {node.name: node for node in graph.node}
-    found = [node for node in graph.node if node.op in FAKE_QUANT and _value(node.input[0], nodes) is not None]
-    folded = 0
-    for node in found:
-        span = _range(node, nodes)
-        if span is not None:
-            _replace(node, _rounded(node, _value(node.input[0], nodes), *span))
-            folded += 1
+    folded, before = 0, -1
+    while folded > before:  # one may be of what another one makes
+        before = folded
+        for node in graph.node:
+            values = _value(node.input[0], nodes) if node.op in FAKE_QUANT else None
+            span = None if values is None else _range(node, nodes)
+            if span is not None:
+                _replace(node, _rounded(node, values, *span))
+                folded += 1
     return folded
 
 
