@@ -17,8 +17,7 @@ from tftrt_runtime.model import samples
 HTTP_PORT = 8000
 # Triton writes and reads them as raw bytes alone.
 BINARY_ONLY = {"FP16", "BF16"}
-# In place of a text that is no characters, or too many.
-YOUR_TEXT, MOST_CHARACTERS = "<your text>", 200
+YOUR_TEXT = "your text"
 # More values than these are sent as raw bytes: nobody pastes a picture as text.
 MOST_VALUES = 64
 
@@ -79,10 +78,13 @@ def _on_the_wire(shape: Sequence[int]) -> tuple[int, ...]:
 
 def _inputs(conversion: Conversion) -> list[dict[str, Any]]:
     """One item of what the unconverted model has answered; large tensors by their number of bytes."""
-    made = samples.batch(conversion.inputs, 1, conversion.sample or Sample(openDimension=1))
+    sample = conversion.sample or Sample(openDimension=1)
+    made = samples.batch(conversion.inputs, 1, sample)
     found = []
     for tensor in conversion.inputs:
         values = made[tensor.name]
+        if tensor.name in sample.texts:  # a file of bytes, or a text that is the user's own: neither is shown
+            values = np.full(values.shape, YOUR_TEXT.encode(), np.object_)
         values = values.reshape(_on_the_wire(values.shape))
         sent: dict[str, Any] = {"name": tensor.name, "datatype": tensor.dtype, "shape": list(values.shape)}
         if tensor.dtype in BINARY_ONLY or (tensor.dtype != "BYTES" and math.prod(values.shape) > MOST_VALUES):
@@ -94,15 +96,7 @@ def _inputs(conversion: Conversion) -> list[dict[str, Any]]:
 
 
 def _texts(values: Any) -> Any:
-    return np.vectorize(_pasted, otypes=[object])(values).tolist()
-
-
-def _pasted(text: bytes) -> str:
-    """A text as JSON has it; a picture's file is none, and nobody pastes one."""
-    try:
-        return text.decode() if len(text) <= MOST_CHARACTERS else YOUR_TEXT
-    except UnicodeDecodeError:
-        return YOUR_TEXT
+    return np.vectorize(lambda text: text.decode(), otypes=[object])(values).tolist()
 
 
 def _numbers(values: Any) -> Any:
