@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import tensorflow as tf
 import tritonclient.grpc
+from google.protobuf import text_format
+from tensorflow.core.protobuf import saved_model_pb2
 from tritonclient.utils import np_to_triton_dtype
 
 from tests import answers
@@ -80,6 +82,14 @@ def test_of_several_graphs_the_one_for_serving_is_taken(
     answers.assert_alike(asked(tmp_path / "made", "serving_default", inputs), expected, TERMS)
 
 
+def test_what_it_becomes_names_no_device(tensorflow1: Path, tmp_path: Path) -> None:
+    """Else a GPU's reference and its benchmark would run where the model was frozen, or trained."""
+    made(tensorflow1 / "tf1-both", tmp_path / "made", on_gpu=True)
+    saved = saved_model_pb2.SavedModel.FromString((tmp_path / "made/saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    assert {node.device for function in functions for node in function.node_def if node.op == "MatMul"} == {""}
+
+
 def test_of_several_signatures_only_the_one_that_is_asked_for_must_be_fit(tensorflow1: Path, tmp_path: Path) -> None:
     made(tensorflow1 / "tf1-signatures", tmp_path / "made", "scores")
     inputs, expected = answers.of(tensorflow1 / "tf1-signatures.npz")
@@ -110,9 +120,6 @@ def test_a_text_that_is_no_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_of_tensorflow_2_as_text_is_taken_as_it_is(models: Path, tmp_path: Path) -> None:
-    from google.protobuf import text_format
-    from tensorflow.core.protobuf import saved_model_pb2
-
     source = tmp_path / "model"
     source.mkdir()
     (source / "variables").symlink_to(models / "two/variables")

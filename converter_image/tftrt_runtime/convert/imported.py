@@ -23,7 +23,8 @@ def wrapped(graph: Any, uri: str) -> Any:
     Raises:
         NotAModel: this TensorFlow cannot load it.
     """
-    for node in graph.node:
+    for node in (*graph.node, *(node for function in graph.library.function for node in function.node_def)):
+        node.device = ""  # of the machine that trained
         # Beside whom it is to be: who froze the graph may have left him out, and TensorFlow takes none without.
         if "_class" in node.attr:
             del node.attr["_class"]

@@ -105,7 +105,7 @@ def _binary(source: Path, target: Path, uri: str) -> Path:
 
 def _frozen(source: Path, tags: list[str], name: str, uri: str) -> tuple[Signature, Any, dict[str, Table]]:
     """The signature, the graph without variables, and the tables by their nodes' names, which are placeholders."""
-    with tf.Graph().as_default() as graph, tf.device("CPU:0"), tf.compat.v1.Session() as session:
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
         meta_graph = _loaded(session, tags, source, uri)
         signature = _signature(meta_graph, name, uri)
         needed = _needed(graph, signature)
