@@ -25,6 +25,7 @@ from tftrt_runtime.contract.errors import NotAModel, SignatureNotFound
 from tftrt_runtime.convert import freeze, imported
 from tftrt_runtime.convert.messages import ImportAnswer, SessionRequest
 from tftrt_runtime.model import operations, saved_model, saved_model_file
+from tftrt_runtime.model.saved_model_file import TABLES
 from tftrt_runtime.processes import child
 
 # Operations on references, which a variable that became a constant is none of, and the same on values.
@@ -39,7 +40,6 @@ BY_RESOURCE = {
 }  # fmt: skip
 REFERENCES = {"Variable", "VariableV2"}
 VARIABLES = {*REFERENCES, "VarHandleOp"}
-TABLES = saved_model_file.HELD_BY_THE_GRAPH - REFERENCES
 # They hold something for the length of one call.
 OF_ONE_CALL = {"TensorArrayV3", "StackV2"}
 # Signatures that the saver makes for itself.
@@ -71,10 +71,11 @@ def save(request: SessionRequest) -> ImportAnswer:
     """
     source, uri = Path(request.source), request.uri
     with tempfile.TemporaryDirectory(prefix="binary-", dir=Path(request.target).parent) as folder:
-        if not (source / saved_model_file.BINARY).exists():
+        is_text = not (source / saved_model_file.BINARY).exists()
+        if is_text:
             source = _binary(source, Path(folder, "model"), uri)
         graphs = saved_model_file.meta_graphs(source) or ()
-        if saved_model_file.loads_as_it_is(graphs, request.signature):
+        if is_text and saved_model_file.loads_as_it_is(graphs, request.signature):
             source.rename(request.target)
             return ImportAnswer(names={})
         chosen = saved_model_file.for_serving(graphs, request.signature, uri, on_gpu=request.on_gpu)

@@ -27,11 +27,17 @@ INPUTS = 1  # of SignatureDef
 
 SERVE, GPU, TPU = "serve", "gpu", "tpu"  # tags, as TensorFlow's exporters set them
 
-# What TensorFlow 1 holds in the graph itself: TensorFlow 2 loads it, and saves it again without its values.
-HELD_BY_THE_GRAPH = {
-    "Variable", "VariableV2", "HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2",
-    "MutableHashTableOfTensors", "MutableHashTableOfTensorsV2", "MutableDenseHashTable", "MutableDenseHashTableV2",
+# What TensorFlow 1 holds in the graph itself: TensorFlow 2 loads it, and saves it again without its values. Of a queue,
+# which nobody fills, it would wait for ever.
+TABLES = {
+    "HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2", "MutableHashTableOfTensors",
+    "MutableHashTableOfTensorsV2", "MutableDenseHashTable", "MutableDenseHashTableV2",
 }  # fmt: skip
+QUEUES = {
+    "FIFOQueue", "FIFOQueueV2", "PaddingFIFOQueue", "PaddingFIFOQueueV2", "PriorityQueue", "PriorityQueueV2",
+    "RandomShuffleQueue", "RandomShuffleQueueV2", "Barrier", "Stage", "MapStage",
+}  # fmt: skip
+HELD_BY_THE_GRAPH = {"Variable", "VariableV2", *TABLES, *QUEUES}
 
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # how a field is written
 
