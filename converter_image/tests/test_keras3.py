@@ -29,7 +29,7 @@ def archive(tensorflow: str, model: str = "keras") -> Path:
 
 def unpacked(path: Path, folder: Path) -> Path:
     with tarfile.open(path) as packed:
-        packed.extractall(folder, filter="data")
+        packed.extractall(folder)
     return folder
 
 
