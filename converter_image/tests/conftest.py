@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -43,6 +44,45 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run([sys.executable, str(script), str(folder), *MODELS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def tensorflow1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every model of `tensorflow1.py`."""
+    folder = tmp_path_factory.mktemp("tensorflow1")
+    script = Path(__file__).with_name("tensorflow1.py")
+    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every model of `exported.py`."""
+    folder = tmp_path_factory.mktemp("exported")
+    script = Path(__file__).with_name("exported.py")
+    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TF-TRT's converter believes in a GPU, and converts nothing."""
+
+    from tensorflow.python.compiler.tensorrt import trt_convert
+
+    class OnGPU:
+        device = "/job:localhost/replica:0/task:0/device:GPU:0"
+
+    class ArrayOps:
+        zeros: ClassVar[Any] = staticmethod(lambda _shape: OnGPU)
+
+    monkeypatch.setattr(trt_convert, "_check_trt_version_compatibility", lambda: None)
+    monkeypatch.setattr(trt_convert, "array_ops", ArrayOps)
+    monkeypatch.setattr(
+        trt_convert.TrtGraphConverterV2, "_run_conversion", lambda _converter, meta_graph: meta_graph.graph_def
+    )
 
 
 @pytest.fixture

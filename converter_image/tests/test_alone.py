@@ -311,7 +311,6 @@ def test_the_model_is_called_as_its_file_is(source: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"precision": "INT8"}, "INT8 needs calibration"),
         ({"calibration_data": "data"}, "calibration is for INT8"),
         ({"inputs": ("x:0",)}, "needs inputs and outputs"),
         ({"values": ("x=[1, 2]",)}, "valid"),

@@ -7,13 +7,12 @@ Where TensorRT would rewrite the graph it is left as it is; all round that is TF
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow.python.compiler.tensorrt import trt_convert
 
 from tests.rounding import TERMS, assert_rounded_alike
 from tests.test_shapes import given
@@ -44,23 +43,6 @@ def request(source: Path, target: Path, **changes: Any) -> EnginesRequest:
             "calibration": None,
             **changes,
         }
-    )
-
-
-@pytest.fixture
-def no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TF-TRT's converter believes in a GPU, and converts nothing."""
-
-    class OnGPU:
-        device = "/job:localhost/replica:0/task:0/device:GPU:0"
-
-    class ArrayOps:
-        zeros: ClassVar[Any] = staticmethod(lambda _shape: OnGPU)
-
-    monkeypatch.setattr(trt_convert, "_check_trt_version_compatibility", lambda: None)
-    monkeypatch.setattr(trt_convert, "array_ops", ArrayOps)
-    monkeypatch.setattr(
-        trt_convert.TrtGraphConverterV2, "_run_conversion", lambda _converter, meta_graph: meta_graph.graph_def
     )
 
 

@@ -88,6 +88,32 @@ def test_a_folder_without_saved_model_pb_is_no_model(box: Box, source: Path) -> 
     assert "model.h5" in ended.message
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("model.keras", "keras.models.load_model(FILE).export(FOLDER) makes one"),
+        ("weights.h5", "keras.models.load_model(FILE).export(FOLDER) makes one"),
+        ("model.ckpt-100.index", "A checkpoint has a model's values and not the model"),
+        ("checkpoint", "A checkpoint has a model's values and not the model"),
+    ],
+)
+def test_what_is_no_saved_model_but_can_become_one_is_told_how(box: Box, name: str, told: str) -> None:
+    folder = box.pvc / "models" / "model"
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(b"x")
+    for uri in ("pvc://models/model", f"pvc://models/model/{name}"):
+        box.spec["source"]["uri"] = uri
+        ended = box.run("fetch")
+        assert (ended.code, ended.termination["reason"]) == (13, "NotAModel")
+        assert told in ended.message
+
+
+def test_a_saved_model_may_be_text(box: Box, source: Path) -> None:
+    (source / "saved_model.pb").rename(source / "saved_model.pbtxt")
+    assert digest(box).startswith("sha256:")
+    assert (box.workspace / "source/saved_model.pbtxt").read_bytes() == b"model"
+
+
 def test_the_folder_above_a_version_is_no_model_and_the_version_is_named(box: Box, source: Path) -> None:
     source.rename(source.with_name("3"))
     source.mkdir()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.grpc
+from tensorflow.core.framework import graph_pb2
 
 from tests.box import Box
 from tests.rounding import assert_rounded_alike
@@ -68,6 +70,24 @@ def test_a_frozen_graph_is_converted_published_and_served(tmp_path: Path, graph:
     assert_rounded_alike(answer.as_numpy("net_logits"), x @ weights * scale + np.float32(0.5), 4 + 2)
     # One is a copy of the other.
     np.testing.assert_array_equal(answer.as_numpy("halves_1"), answer.as_numpy("net_logits")[:, 3:])
+
+
+def test_a_nodes_name_means_its_first_output(tmp_path: Path, graph: bytes) -> None:
+    box = fetched(tmp_path, beside_a_stranger(graph), inputs=["net/input", "scale"], outputs=["net/logits"])
+    ended = box.run("convert")
+    assert ended.code == 0, ended.log
+    conversion = json.loads((box.workspace / "convert.json").read_text())["conversion"]
+    found = [(tensor["name"], tensor.get("source")) for tensor in conversion["inputs"] + conversion["outputs"]]
+    assert found == [("net_input", "net/input:0"), ("scale", None), ("net_logits", "net/logits:0")]
+
+
+def beside_a_stranger(graph: bytes) -> bytes:
+    """The graph with a node that was to be placed beside another one, which freezing left out."""
+    parsed = graph_pb2.GraphDef.FromString(graph)
+    for node in parsed.node:
+        if node.op == "MatMul":
+            node.attr["_class"].list.s.append(b"loc:@net/weights")
+    return bytes(parsed.SerializeToString())
 
 
 def test_a_tensor_that_is_not_there_is_refused_with_its_nearest_names(tmp_path: Path, graph: bytes) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import re
@@ -190,11 +191,30 @@ def test_open_dimensions_have_the_sizes_that_the_model_has_answered() -> None:
     assert '"shape": [1, 1]' in asked(Tensor(name="ids", dtype="INT32", shape=(-1, -1)), sample=None).command
 
 
+def test_a_text_that_is_the_users_own_is_not_shown() -> None:
+    sample = Sample(texts={"words": (base64.b64encode(b"my secret").decode(),)})
+    found = asked(Tensor(name="words", dtype="BYTES", shape=(-1,)), sample=sample)
+    assert '"data": [["your text"]]' in found.command
+
+
+def test_a_name_that_is_not_the_models_own_stands_beside_that_one() -> None:
+    found = asked(Tensor(name="image_flat", dtype="FP32", shape=(-1, 1), source="image/flat"))
+    assert found.inputs[0].source == "image/flat"
+
+
 def test_what_a_model_calls_its_inputs_is_no_shell() -> None:
     name = "x'; touch owned; '"
     found = asked(Tensor(name=name, dtype="FP32", shape=(-1, 1)))
     (text,) = re.findall(r"-d '([^']*)'$", found.command)
     assert json.loads(text)["inputs"][0]["name"] == name
+
+
+def test_the_page_says_what_a_person_should_know_of_the_conversion() -> None:
+    report = reports.on_gpu()
+    findings = report.findings.model_copy(update={"remarks": ("INT8 by 4 ranges of its own.",)})
+    told = page.render(report.model_copy(update={"findings": findings}))
+    assert "<dt>To know</dt><dd>INT8 by 4 ranges of its own.</dd>" in told
+    assert "To know" not in page.render(report)
 
 
 def test_the_page_says_whether_requests_are_put_together() -> None:

@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from tests import test_engines
 from tests.graphs import frozen, in_a_loop
-from tests.test_engines import no_tensorrt  # noqa: F401 - a fixture
 from tftrt_runtime.contract.artifact import Sample, Tensor
 from tftrt_runtime.convert import constants, engines, rewrites
 from tftrt_runtime.convert.messages import FreezeRequest

@@ -42,7 +42,6 @@ def test_batch_sizes_must_be_ascending_whole_numbers(box: Box, sizes: list[Any])
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"precision": "INT8"}, "INT8 needs calibration"),
         ({"calibration": {"uri": "pvc://data", "samples": 8, "batchSize": 4}}, "calibration is for INT8"),
         (
             {"precision": "INT8", "calibration": {"uri": "pvc://data", "samples": 8, "batchSize": 9}},
@@ -62,12 +61,25 @@ def test_what_belongs_together_in_a_conversion_is_given_together(box: Box, chang
     [
         ({"format": "FrozenGraph", "inputs": ["x:0"]}, "needs inputs and outputs"),
         ({"inputs": ["x:0"]}, "inputs and outputs are for a FrozenGraph"),
-        ({"format": "FrozenGraph", "inputs": ["x"], "outputs": ["y:0"]}, "source.inputs.0"),
+        ({"format": "FrozenGraph", "inputs": ["x:y"], "outputs": ["y:0"]}, "source.inputs.0"),
     ],
 )
 def test_names_of_tensors_belong_to_a_frozen_graph(box: Box, changes: dict[str, Any], told: str) -> None:
     box.spec["source"].update(changes)
     assert told in refusal(box.root / "s", box.spec)
+
+
+def test_a_nodes_name_means_its_first_output(box: Box) -> None:
+    box.spec["source"].update({"format": "FrozenGraph", "inputs": ["net/x"], "outputs": ["y", "y:1"]})
+    (box.root / "s").write_text(json.dumps(box.spec))
+    source = spec.read(box.root / "s", spec.JobSpec).source
+    assert (source.inputs, source.outputs) == (("net/x:0",), ("y:0", "y:1"))
+
+
+def test_int8_without_data_is_for_graphs_with_ranges_of_their_own(box: Box) -> None:
+    box.spec["conversion"]["precision"] = "INT8"
+    (box.root / "s").write_text(json.dumps(box.spec))
+    assert spec.read(box.root / "s", spec.JobSpec).conversion.calibration is None
 
 
 def test_a_names_folder_cannot_lead_out_of_the_store(box: Box) -> None:

@@ -63,12 +63,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the models of `models.py`, made on the processor."""
+    """A folder with the models of `models.py`, and those of the converter's own tests, made on the processor."""
     folder = tmp_path_factory.mktemp("models")
-    script = Path(__file__).with_name("models.py")
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
+    own = CONVERTER / "tests"
+    for script in (Path(__file__).with_name("models.py"), own / "tensorflow1.py", own / "exported.py"):
+        command, environment = [sys.executable, str(script), str(folder)], {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
     return folder
 
 

@@ -60,7 +60,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         "a FrozenGraph needs inputs and outputs",
     ),
     (
-        {"source": {"uri": "s3://models/a.pb", "format": "FrozenGraph", "inputs": ["a"], "outputs": ["b:0"]}},
+        {"source": {"uri": "s3://models/a.pb", "format": "FrozenGraph", "inputs": ["a:b"], "outputs": ["b:0"]}},
         "spec.source.inputs[0]",
     ),
     (
@@ -78,7 +78,6 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"source": {"uri": "s3://models/a", "inputs": ["a:0"]}}, "inputs and outputs are for a FrozenGraph"),
     ({"artifacts": {"uri": "https://models.example/store"}}, "must be one of pvc://claim/path"),
     ({"artifacts": {"uri": "pvc://models", "secretName": "keys"}}, "a pvc:// URI needs none"),
-    ({"conversion": {"precision": "INT8"}}, "INT8 needs calibration"),
     ({"conversion": {"calibration": {"uri": "s3://data/x"}}}, "calibration is for INT8"),
     (
         {"conversion": {"precision": "INT8", "calibration": {"uri": "s3://data/x", "samples": 4}}},
@@ -324,7 +323,9 @@ def test_a_name_that_children_could_not_be_named_after_is_refused(bare_api: Api,
         {"source": {"uri": "https://[fd00::1]:8443/a.zip"}},
         {"source": {"uri": "https://[fd00::1]/a.zip"}},
         {"source": {"uri": "az://models/a.pb", "format": "FrozenGraph", "inputs": ["a:0"], "outputs": ["b/c:0"]}},
+        {"source": {"uri": "az://models/a.pb", "format": "FrozenGraph", "inputs": ["a"], "outputs": ["b/c", "b/c:1"]}},
         {"conversion": {"precision": "INT8", "calibration": {"uri": "gs://data/calibration"}}},
+        {"conversion": {"precision": "INT8"}},  # by the graph's own ranges, which only the conversion can see
         {"conversion": {"inputShapes": {"tokens": {"min": [64], "opt": [64], "max": [64]}}}},
         {"source": {"uri": "s3://models/a", "values": {"phase_train": False, "keep_prob": 0.5, "n": 3, "code": "a"}}},
         {

@@ -5,10 +5,15 @@ import pytest
 
 from tftrt_operator.domain.fingerprint import EngineInputs, canonical_form, engine_inputs, fingerprint
 from tftrt_operator.domain.record import parse_record, record_text
+from tftrt_operator.domain.why_convert import changes
 
 from .builders import CPU, TRITON, engine_record, trtmodel
 
 BASE = EngineInputs(source_uri="pvc://models/resnet50", tensorflow="2.14.1", tensorrt="8.5.3.1")
+
+
+def graph(tensor: str, answer: str) -> dict[str, Any]:
+    return {"uri": "pvc://models/graph.pb", "format": "FrozenGraph", "inputs": [tensor], "outputs": [answer]}
 
 
 def test_a_fingerprint_never_changes_for_the_same_inputs() -> None:
@@ -89,6 +94,7 @@ def test_an_address_that_is_signed_again_is_the_same_source_and_the_same_calibra
             {"source": {"uri": "pvc://models/resnet50", "secretName": ""}, "verification": {"dataUri": "s3://data/x"}},
         ),
         ({}, {"conversion": {"retries": 9, "deadlineSeconds": 60, "resources": {"limits": {"cpu": "1"}}}}),
+        ({"source": graph("net/x:0", "y:0")}, {"source": graph("net/x", "y")}),
     ],
 )
 def test_what_means_the_same_engine_has_the_same_fingerprint(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -120,6 +126,12 @@ def test_values_have_no_order() -> None:
 def test_a_record_gives_back_the_values_that_it_was_written_with() -> None:
     record = engine_record(trtmodel(**bound(phase_train=False, keep_prob=0.5)))
     assert parse_record(record_text(record)) == record
+
+
+def test_int8_by_the_graphs_own_ranges_is_another_engine_than_by_data() -> None:
+    without = {"conversion": {"precision": "INT8"}}
+    by_data = {"conversion": {"precision": "INT8", "calibration": {"uri": "s3://data/calibration"}}}
+    assert changes(engine_inputs(trtmodel(**by_data).spec, TRITON), engine_inputs(trtmodel(**without).spec, TRITON))
 
 
 def test_the_runtime_is_part_of_an_engine() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tftrt_operator.api.status import MOST_TENSORS, ServedTensor
+from tftrt_operator.api.status import MOST_NAME, MOST_TENSORS, ServedTensor
 from tftrt_operator.api.trtmodel import TRTModel
 from tftrt_operator.domain.how_to_ask import batching, tensors
 from tftrt_operator.domain.manifests import names
@@ -57,6 +57,14 @@ def test_the_condition_names_outputs_that_are_not_served() -> None:
     assert left_out(summary(MODEL)) == ""
     assert "“'version', 'anchors'”" in left_out(summary(MODEL, leftOut=["version", "anchors"]))
     assert "some outputs" in left_out(summary(MODEL, leftOut=None))
+
+
+@pytest.mark.parametrize(
+    ("source", "told"), [("image/flat", "image/flat"), (None, None), ("a" * (MOST_NAME + 1), None)]
+)
+def test_what_the_model_itself_calls_a_tensor_is_told(source: str | None, told: str | None) -> None:
+    made = summary(MODEL, inputs=[{"name": "image_flat", "dtype": "FP32", "shape": [-1, 4], "source": source}])
+    assert tensors(made.inputs) == (ServedTensor(name="image_flat", datatype="FP32", shape=(-1, 4), source=told),)
 
 
 def test_what_was_seen_is_kept_in_the_record_and_a_record_without_it_is_read() -> None:

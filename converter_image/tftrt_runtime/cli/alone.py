@@ -95,7 +95,7 @@ def verify(folder: Path, source: str | None, samples: str | None, top1_output: s
     with _fetched(report, source, folder, uri) as (unconverted, workspace):
         compared = None if uri is None else ComparisonData(uri=told_uri(uri), folder=str(workspace.verification))
         places = (unconverted, folder / MODEL)
-        tensors = (conversion.inputs, conversion.outputs, conversion.leftOut)
+        tensors = conversion.inputs, conversion.outputs, conversion.leftOut
         spec = report.spec
         if top1_output is not None:
             named = spec.verification.model_copy(update={"top1Output": top1_output})
@@ -173,7 +173,8 @@ def _fetched(report: Report, source: str | None, folder: Path, samples: str | No
                 f"{told_uri(spec.source.uri)} is not what {folder} was converted from: its digest is "
                 f"{fetched.sourceDigest[:19]}... instead of {report.sourceDigest[:19]}... Convert it again."
             )
-        yield sources.saved_model(spec.told(), workspace.source, workspace.root / "saved_model"), workspace
+        unconverted = sources.saved_model(spec.told(), workspace.source, workspace.root / "saved_model")
+        yield unconverted.folder, workspace
 
 
 @contextlib.contextmanager

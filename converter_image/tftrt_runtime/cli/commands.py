@@ -123,7 +123,11 @@ def cli() -> None:
     metavar="NAME=SIZES",
     help="Of an input that leaves more open than the batch: image=224x224x3, or least,usual,most: ids=1,128,512.",
 )
-@click.option("--calibration-data", metavar="PATH", help="For INT8: a file or folder of .npz, .npy or TFRecord.")
+@click.option(
+    "--calibration-data",
+    metavar="PATH",
+    help="For INT8: a file or folder of .npz, .npy or TFRecord; none where the graph has ranges of its own.",
+)
 @click.option("--calibration-samples", type=SIZES, default=512, show_default=True)
 @click.option("--calibration-batch-size", type=SIZES, default=8, show_default=True)
 @click.option("--verification-data", metavar="PATH", help="To compare on, instead of made-up input; the same formats.")

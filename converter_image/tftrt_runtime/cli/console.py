@@ -20,6 +20,7 @@ from tftrt_runtime.report.data import Comparison, Report
 DOING = {
     "tftrt_runtime.device.devices": "Looking for a GPU",
     "tftrt_runtime.convert.frozen_graph": "Reading the frozen graph",
+    "tftrt_runtime.convert.session": "Freezing the model as TensorFlow 1 did",
     "tftrt_runtime.convert.calibration": "Reading the calibration data",
     "tftrt_runtime.verification.reference": "Asking the unconverted model",
     "tftrt_runtime.convert.constants": "Freezing the graph",

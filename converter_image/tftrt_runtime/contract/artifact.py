@@ -59,6 +59,13 @@ class Tensor(Frozen):
     name: str
     dtype: str  # as Triton names it on the wire: FP32, INT64, BYTES, ...
     shape: tuple[int, ...]
+    # What the model itself calls it, where it cannot be served under that name. Where it can, nothing is written.
+    source: Optional[str] = None
+
+    @model_serializer(mode="wrap")
+    def _no_longer_than_it_must_be(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        made: dict[str, Any] = handler(self)
+        return {key: value for key, value in made.items() if key != "source" or value is not None}
 
     def sizes(self, batched: bool) -> tuple[int, ...]:
         """The dimensions of a sample: all, or all but the batch's."""
@@ -105,6 +112,14 @@ class Sample(Frozen):
     parts: dict[str, Part] = {}
     # In artifacts that were published without shapes: the size of every dimension that the signature leaves open.
     openDimension: Optional[int] = None
+    # Of a text that must be of some form, such as a picture's file: a few that the model takes, in base64, one item's
+    # after the other's. Nothing is written where there are none.
+    texts: dict[str, tuple[str, ...]] = {}
+
+    @model_serializer(mode="wrap")
+    def _no_longer_than_it_must_be(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        made: dict[str, Any] = handler(self)
+        return {key: value for key, value in made.items() if key != "texts" or value}
 
 
 # Why there is nothing to compare: the model answers the same input differently each time, or takes no made-up input.

@@ -19,7 +19,12 @@ Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 # A label of a DNS name: these become folders of the store and the name of a Triton model.
 Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 Uri = Annotated[str, Field(min_length=1)]
-TensorName = Annotated[str, Field(pattern=r"^[^:]+:[0-9]+$")]
+# A node's name alone means its first output, as it does in TensorFlow's own GraphDefs.
+TensorName = Annotated[
+    str,
+    Field(pattern=r"^[^:]+(:[0-9]+)?$"),
+    AfterValidator(lambda name: name if ":" in name else f"{name}:0"),
+]
 Size = Annotated[int, Field(ge=1)]
 Value = Union[bool, int, float, str]
 
@@ -53,7 +58,7 @@ class Source(Frozen):
     format: Literal["SavedModel", "FrozenGraph"] = "SavedModel"
     # Of a SavedModel; a frozen graph gets this one.
     signature: Annotated[str, Field(min_length=1)]
-    # Of a frozen graph: names of tensors, such as `input:0`.
+    # Of a frozen graph: names of tensors, such as `input:0`, or of nodes.
     inputs: tuple[TensorName, ...] = ()
     outputs: tuple[TensorName, ...] = ()
     # `sha256:` and 64 hex digits; other bytes are an error.
@@ -112,12 +117,11 @@ class Conversion(Frozen):
     dynamicShapes: Optional[Literal["Range", "Optimal", "Range+Optimal"]] = None  # noqa: N815
     # Of inputs whose inner dimensions the signature leaves open.
     inputShapes: dict[str, ShapeRange] = {}  # noqa: N815
+    # For INT8; without, the graph has ranges of its own, from training with quantization.
     calibration: Optional[Calibration] = None
 
     @model_validator(mode="after")
     def _belong_together(self) -> "Conversion":
-        if self.precision == "INT8" and self.calibration is None:
-            raise ValueError("INT8 needs calibration: data that the ranges of the numbers are measured on")
         if self.precision != "INT8" and self.calibration is not None:
             raise ValueError("calibration is for INT8: set precision to INT8 or drop it")
         if self.dynamicShapes is None and any(shape.min != shape.max for shape in self.inputShapes.values()):

@@ -12,10 +12,10 @@ import tensorflow as tf
 from tensorflow.python.compiler.tensorrt import trt_convert
 
 from tftrt_runtime import log
-from tftrt_runtime.contract.errors import NothingConvertible
-from tftrt_runtime.convert import rewrites, segments
+from tftrt_runtime.contract.errors import CalibrationDataUnfit, NothingConvertible
+from tftrt_runtime.convert import rewrites, segments, without_xla
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
-from tftrt_runtime.convert.rewrites import beside
+from tftrt_runtime.convert.rewrites import beside, quantization
 from tftrt_runtime.model import data, samples
 from tftrt_runtime.processes import child
 from tftrt_runtime.report.data import Rewritten
@@ -32,8 +32,14 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
 
     Raises:
         NothingConvertible: no engine came of it; the reasons are told.
-        CalibrationDataUnfit: the calibration data does not fit the model.
+        CalibrationDataUnfit: the calibration data does not fit the model, or there is none, and no ranges either.
     """
+    with tempfile.TemporaryDirectory(prefix="plain-") as folder:
+        source = without_xla.plain(Path(request.source), Path(folder))
+        return _converted(request.model_copy(update={"source": str(source)}))
+
+
+def _converted(request: EnginesRequest) -> EnginesAnswer:
     converter = new_converter(request)
     with tempfile.TemporaryDirectory(prefix="tftrt-report-") as folder:
         report = Path(folder, "report.csv")
@@ -57,6 +63,7 @@ def convert(request: EnginesRequest) -> EnginesAnswer:
         total_ops=total_ops,
         segments=segments.left_to_tensorflow(graph, why),
         rewrites=converter.rewritten,
+        remarks=converter.remarks,
     )
 
 
@@ -72,13 +79,17 @@ class Converter(trt_convert.TrtGraphConverterV2):  # type: ignore[misc]  # Tenso
         )
         self._request = request
         self.rewritten: tuple[Rewritten, ...] = ()
+        self.remarks: tuple[str, ...] = ()  # what a person should know of it
 
     def _run_conversion(self, meta_graph_def: Any) -> Any:
         # TF-TRT tells Grappler there what is fed and fetched.
         fetched = list(meta_graph_def.collection_def["train_op"].node_list.value)
+        graph, request = meta_graph_def.graph_def, self._request
+        ranges = len(quantization.of_activations(graph))
+        _expect_ranges(ranges, request)
         with log.timed("convert", "Rewrote the graph for TF-TRT"):
-            graph, precision = meta_graph_def.graph_def, self._request.precision
-            self.rewritten = rewrites.apply(graph, fetched, self._questions, precision)
+            self.rewritten = rewrites.apply(graph, fetched, self._questions, request.precision)
+        self.remarks = tuple(_on_quantization(ranges, len(quantization.of_activations(graph)), request))
         return super()._run_conversion(meta_graph_def)
 
     def _questions(self) -> list[beside.Question]:
@@ -91,6 +102,34 @@ class Converter(trt_convert.TrtGraphConverterV2):  # type: ignore[misc]  # Tenso
         # The signature's inputs come first, in the order of their sorted names.
         by_input = dict(zip(sorted(function.structured_input_signature[1]), names, strict=False))
         return beside.made_up(self._request.inputs, self._request.samples, by_input, handles)
+
+
+def _expect_ranges(ranges: int, request: EnginesRequest) -> None:
+    """Hold that INT8 has ranges of the model's numbers: by calibration, or the graph's own, of which there are so many.
+
+    Raises:
+        CalibrationDataUnfit: neither data nor the graph gives any.
+    """
+    if request.precision == "INT8" and request.calibration is None and not ranges:
+        raise CalibrationDataUnfit(
+            "INT8 needs the ranges of the model's numbers, and this graph has none of its own (FakeQuant of its "
+            "activations, from training with quantization): give samples in spec.conversion.calibration, or set "
+            "spec.conversion.precision to FP16."
+        )
+
+
+def _on_quantization(ranges: int, left: int, request: EnginesRequest) -> Iterator[str]:
+    """What to know of a graph from training with quantization, with `ranges` of activations, and so many at the end."""
+    if not ranges:
+        return
+    if request.precision != "INT8":
+        yield (
+            f"The model was trained with quantization: {ranges - left} of its {ranges} roundings of activations are "
+            "computed as it has them, within engines, and the others by TensorFlow. In INT8 its ranges are used, "
+            "without calibration data."
+        )
+    elif request.calibration is None:
+        yield f"INT8 by {ranges} ranges that the graph has of its own, without calibration data."
 
 
 def new_converter(request: EnginesRequest) -> Any:

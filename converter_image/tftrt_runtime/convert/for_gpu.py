@@ -151,6 +151,7 @@ def convert(
         after=checked.graph,
         layers=layers,
         rewrites=built.rewrites,
+        remarks=built.remarks,
     )
 
 

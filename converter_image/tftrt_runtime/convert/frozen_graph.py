@@ -1,27 +1,19 @@
-"""A child process that makes a SavedModel of a frozen graph, a GraphDef without variables as TensorFlow 1 wrote it.
-
-Every other step then finds a SavedModel. A tensor is served under its node's name, with `_` for what is neither a
-letter nor a digit, and the number of the node's output behind it where that is not the first.
-"""
+"""A child process that makes a SavedModel of a frozen graph, a GraphDef without variables as TensorFlow 1 wrote it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.python.ops import op_selector
 
 from tftrt_runtime import log
 from tftrt_runtime.contract.errors import NotAModel, SignatureNotFound
-from tftrt_runtime.convert import values
+from tftrt_runtime.convert import imported, values
 from tftrt_runtime.convert.messages import ImportAnswer, ImportRequest
 from tftrt_runtime.convert.shapes import near
 from tftrt_runtime.processes import child
-from tftrt_runtime.processes.child import one_line
 
 # What a graph without a checkpoint cannot hold: each starts out empty.
 STATE = {
@@ -37,36 +29,28 @@ def save(request: ImportRequest) -> ImportAnswer:
         NotAModel: the file is no GraphDef, or not a frozen one.
         SignatureNotFound: it has no such tensor; those with similar names are told.
     """
+    uri = request.uri
+    given = {name if ":" in name else f"{name}:0": value for name, value in request.values.items()}
+    taken = [name for name in request.inputs if name not in given]
+    values.expect_known(given, [*taken, *given], uri)
+    names = imported.served_names(taken, uri), imported.served_names(request.outputs, uri)
     with tf.device("CPU:0"), log.timed("convert", "Made a SavedModel of the frozen graph"):
-        wrapped = _imported(_read(Path(request.source), request.uri), request.uri)
-        given = {name if ":" in name else f"{name}:0": value for name, value in request.values.items()}
-        inputs = [name for name in request.inputs if name not in given]
-        values.expect_known(given, [*inputs, *given], request.uri)
-        feeds = [_tensor(wrapped.graph, name, "inputs", request.uri) for name in inputs]
-        bound = {name: _tensor(wrapped.graph, name, "values", request.uri) for name in given}
-        constants = [(tensor, values.array(name, given[name], tensor, request.uri)) for name, tensor in bound.items()]
-        fetches = [_tensor(wrapped.graph, name, "outputs", request.uri) for name in request.outputs]
-        try:
-            pruned = wrapped.prune([*feeds, *(tensor for tensor, _ in constants)], fetches)
-        except op_selector.UnliftableError as error:
-            raise SignatureNotFound(
-                f"The outputs {list(request.outputs)} of {request.uri} do not follow from the inputs "
-                f"{list(request.inputs)}: {str(error)[:500]}. Add what is missing to spec.source.inputs."
-            ) from error
-        _expect_stateless(pruned.graph, request.uri)
-        names, answers = _names(inputs, request.uri), _names(request.outputs, request.uri)
-
-        def serve(**tensors: Any) -> dict[str, Any]:
-            fixed = [tf.constant(value, tensor.dtype) for tensor, value in constants]
-            return dict(zip(answers, pruned(*(tensors[name] for name in names), *fixed)))
-
-        root = tf.Module()
-        root.pruned = pruned
-        root.serve = tf.function(serve, autograph=False).get_concrete_function(
-            **{name: tf.TensorSpec(feed.shape, feed.dtype, name=name) for name, feed in zip(names, feeds)}
+        wrapped = imported.wrapped(_read(Path(request.source), uri), uri)
+        inputs = {name: _tensor(wrapped.graph, tensor, "inputs", uri) for tensor, name in names[0].items()}
+        outputs = {name: _tensor(wrapped.graph, tensor, "outputs", uri) for tensor, name in names[1].items()}
+        bound = {name: _tensor(wrapped.graph, name, "values", uri) for name in given}
+        constants = [(values.array(name, given[name], tensor, uri), tensor.dtype) for name, tensor in bound.items()]
+        function = imported.pruned(
+            wrapped,
+            [*inputs.values(), *bound.values()],
+            outputs.values(),
+            f"The outputs {list(request.outputs)} of {uri} do not follow from the inputs {list(request.inputs)}",
+            "Add what is missing to spec.source.inputs.",
         )
-        tf.saved_model.save(root, request.target, signatures={request.signature: root.serve})
-    return ImportAnswer()
+        _expect_stateless(function.graph, uri)
+        imported.save(function, inputs, outputs, request.target, request.signature, {}, constants)
+    told = {name: tensor for part in names for tensor, name in part.items() if tensor != f"{name}:0"}
+    return ImportAnswer(names=told)
 
 
 def _read(folder: Path, uri: str) -> Any:
@@ -87,15 +71,6 @@ def _read(folder: Path, uri: str) -> Any:
     return graph
 
 
-def _imported(graph: Any, uri: str) -> Any:
-    try:
-        return tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
-    except (tf.errors.OpError, ValueError) as error:
-        raise NotAModel(
-            f"{uri} holds a graph that TensorFlow {tf.__version__} cannot load: {one_line(error)}"
-        ) from error
-
-
 def _tensor(graph: Any, name: str, key: str, uri: str) -> Any:
     try:
         return graph.get_tensor_by_name(name)
@@ -113,17 +88,6 @@ def _expect_stateless(graph: Any, uri: str) -> None:
             f"{uri} is no frozen graph, for it has variables or tables ({', '.join(found)}) whose values it lacks: "
             "freeze it, or export it as a SavedModel."
         )
-
-
-def _names(tensors: Sequence[str], uri: str) -> list[str]:
-    names = []
-    for tensor in tensors:
-        node, _, output = tensor.rpartition(":")
-        name = re.sub(r"\W", "_", node, flags=re.ASCII) + ("" if output == "0" else f"_{output}")
-        names.append(f"_{name}" if name[0].isdigit() else name)
-    if len(set(names)) < len(names):
-        raise SignatureNotFound(f"Two tensors of {uri} have the same name when served: {', '.join(sorted(names))}.")
-    return names
 
 
 if __name__ == "__main__":

@@ -21,8 +21,23 @@ class ImportRequest(Message):
     target: str
 
 
+class SessionRequest(Message):
+    """Make a SavedModel in `target`, with this one signature, of one in `source` that cannot be taken as it is.
+
+    `on_gpu`: of several graphs take the one that was made for a GPU, where one was.
+    """
+
+    uri: str
+    source: str
+    signature: str
+    target: str
+    on_gpu: bool
+
+
 class ImportAnswer(Message):
-    """It is there."""
+    """It is there; `names` has what the model itself calls its tensors, by the names that they are served under."""
+
+    names: dict[str, str]
 
 
 class BindRequest(Message):
@@ -95,7 +110,8 @@ class EnginesRequest(Message):
 
     An engine for every batch size; with `dynamic_shapes`, a profile strategy, one for all batch sizes and all
     `samples`, of which there is one otherwise. `frozen`: the source has no variables, and tables beside its graph. Not
-    `batched`: it is called with a sample as it is.
+    `batched`: it is called with a sample as it is. INT8 without `calibration` is by the ranges that the graph has of
+    its own.
     """
 
     source: str
@@ -127,10 +143,14 @@ class EnginesRequest(Message):
 
 
 class EnginesAnswer(Message):
-    """How much of the graph lies in engines, what was left to TensorFlow, and what was rewritten before."""
+    """How much of the graph lies in engines, what was left to TensorFlow, and what was rewritten before.
+
+    `remarks` are what a person should know of it.
+    """
 
     engines: int
     converted_ops: int
     total_ops: int
     segments: tuple[Segment, ...]
     rewrites: tuple[Rewritten, ...]
+    remarks: tuple[str, ...] = ()

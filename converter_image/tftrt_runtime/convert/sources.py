@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tftrt_runtime.contract.artifact import Tensor
@@ -17,20 +18,44 @@ from tftrt_runtime.convert.messages import (
     FreezeRequest,
     ImportAnswer,
     ImportRequest,
+    SessionRequest,
 )
+from tftrt_runtime.model import saved_model_file
 from tftrt_runtime.processes import child
+from tftrt_runtime.report.data import Findings
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 
 
-def saved_model(spec: JobSpec, source: Path, target: Path) -> Path:
-    """The SavedModel's folder: the source itself, or `target`, where one is made of a frozen graph or of bound inputs.
+@dataclass(frozen=True)
+class Imported:
+    """The SavedModel's folder, and what the model calls the tensors that have other names in it, by those."""
+
+    folder: Path
+    names: Mapping[str, str]
+
+    def tell(self, findings: Findings) -> Findings:
+        """The same, with the model's own names beside those that are served."""
+        conversion = findings.conversion
+
+        def named(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+            return tuple(tensor.model_copy(update={"source": self.names.get(tensor.name)}) for tensor in tensors)
+
+        told = {"inputs": named(conversion.inputs), "outputs": named(conversion.outputs)}
+        return findings.model_copy(update={"conversion": conversion.model_copy(update=told)})
+
+
+def saved_model(spec: JobSpec, source: Path, target: Path) -> Imported:
+    """A SavedModel that TensorFlow 2 can freeze: the source itself, or `target`, where one had to be made of it.
+
+    In it inputs with `source.values` are constants.
 
     Raises:
-        NotAModel, SignatureNotFound: it is no frozen graph, or has not the tensors that the spec names.
+        NotAModel, SignatureNotFound: it is no model, or has not the signature or the tensors that the spec names.
     """
     if spec.source.format == "SavedModel":
-        return bound(spec, source, target) if spec.source.values else source
+        loadable = _loadable(spec, source, target)
+        return _bound(spec, loadable, target.with_name(f"{target.name}-bound")) if spec.source.values else loadable
     request = ImportRequest(
         uri=spec.source.uri,
         source=str(source),
@@ -40,26 +65,44 @@ def saved_model(spec: JobSpec, source: Path, target: Path) -> Path:
         signature=spec.source.signature,
         target=str(target),
     )
-    child.run("tftrt_runtime.convert.frozen_graph", request, ImportAnswer, "convert", NO_GPU)
-    return target
+    answer = child.run("tftrt_runtime.convert.frozen_graph", request, ImportAnswer, "convert", NO_GPU)
+    return Imported(target, answer.names)
 
 
-def bound(spec: JobSpec, source: Path, target: Path) -> Path:
-    """The folder `target`, with the SavedModel in which inputs with `source.values` are constants.
+def _loadable(spec: JobSpec, source: Path, target: Path) -> Imported:
+    """The SavedModel itself where TensorFlow 2 takes it as it is, else one in `target` by a session of TensorFlow 1."""
+    graphs = saved_model_file.meta_graphs(source)
+    text = graphs is None and not (source / saved_model_file.BINARY).exists()
+    if not text and saved_model_file.loads_as_it_is(graphs or (), spec.source.signature):
+        return Imported(source, {})
+    asked = SessionRequest(
+        uri=spec.source.uri,
+        source=str(source),
+        signature=spec.source.signature,
+        target=str(target),
+        on_gpu=spec.runtime.accelerator == "GPU",
+    )
+    answer = child.run("tftrt_runtime.convert.session", asked, ImportAnswer, "convert", NO_GPU)
+    return Imported(target, answer.names)
+
+
+def _bound(spec: JobSpec, loadable: Imported, target: Path) -> Imported:
+    """The SavedModel in `target` in which inputs with `source.values`, under the model's own names, are constants.
 
     Raises:
         NotAModel, SignatureNotFound: it has no such inputs, or they take other values.
     """
+    served = {own: name for name, own in loadable.names.items()}
     request = BindRequest(
         uri=spec.source.uri,
-        source=str(source),
+        source=str(loadable.folder),
         signature=spec.source.signature,
-        values=spec.source.values,
+        values={served.get(name, name): value for name, value in spec.source.values.items()},
         shapes={},
         target=str(target),
     )
     child.run("tftrt_runtime.convert.bound", request, BindAnswer, "convert", NO_GPU)
-    return target
+    return Imported(target, loadable.names)
 
 
 def ranked(spec: JobSpec, source: Path, target: Path, unranked: Sequence[Tensor]) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -35,17 +37,26 @@ def batch(inputs: Iterable[Tensor], size: int, sample: Sample, up_to: int = 1) -
     """One batch by input name, each of shape [size, ...] with the sample's sizes; without the first where it has none.
 
     Floats lie in [0, `up_to`), bytes (uint8) over their whole range; other integers are 0 or 1, which any vocabulary
-    has.
+    has. Texts are words, unless the sample has some of its own.
     """
     made = {}
     for index, tensor in enumerate(inputs):
         generator = np.random.default_rng([index, size])
         inner = sample.shapes.get(tensor.name) or _filled(tensor.sizes(sample.batched), sample.openDimension or 1)
         shape = (size, *inner) if sample.batched else inner
-        made[tensor.name] = _values(generator, shape, numpy_type(tensor.dtype), up_to)
+        if tensor.name in sample.texts:
+            made[tensor.name] = _given(sample.texts[tensor.name], shape)
+        else:
+            made[tensor.name] = _values(generator, shape, numpy_type(tensor.dtype), up_to)
     for name, part in sample.parts.items():
         made[name] = _part(part, made[name], sample.parts, made)
     return made
+
+
+def _given(texts: Sequence[str], shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """As many of these texts as go into the shape, from the first on again where they are too few."""
+    decoded = [base64.b64decode(text) for text in texts]
+    return np.array(list(islice(cycle(decoded), int(np.prod(shape)))), dtype=np.object_).reshape(shape)
 
 
 def _part(part: Part, drawn: NDArray[Any], parts: Mapping[str, Part], made: Batch) -> NDArray[Any]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from tftrt_runtime.contract.artifact import Tensor
-from tftrt_runtime.contract.errors import NotAModel, SignatureNotFound
+from tftrt_runtime.contract.errors import SignatureNotFound
 from tftrt_runtime.contract.spec import ShapeRange
+from tftrt_runtime.model import operations
 from tftrt_runtime.model.dtypes import TRITON_NAMES
-from tftrt_runtime.processes.child import lacks_gpu_memory, one_line
+from tftrt_runtime.processes.child import lacks_gpu_memory
 
 # What says something of the machine, not of the model: the device's memory, its libraries, its driver.
 MACHINE_FAULTS = (
@@ -38,9 +39,7 @@ def load(folder: Path, uri: str) -> Any:
     except Exception as error:  # TensorFlow raises nearly every kind here
         if lacks_gpu_memory(error):
             raise
-        raise NotAModel(
-            f"{uri} is no SavedModel that TensorFlow {tf.__version__} can load: {one_line(error)}"
-        ) from error
+        raise operations.not_loaded(uri, "SavedModel", error) from error
 
 
 def signature(loaded: Any, name: str, uri: str) -> Any:
@@ -49,11 +48,16 @@ def signature(loaded: Any, name: str, uri: str) -> Any:
     Raises:
         SignatureNotFound: there is none; those that there are are listed.
     """
-    names = sorted(loaded.signatures)
-    if name not in names:
-        there = f"it has {', '.join(names)}" if names else "it has none at all"
-        raise SignatureNotFound(f"{uri} has no signature {name!r}: {there}. Set spec.source.signature.")
+    if name not in loaded.signatures:
+        raise SignatureNotFound(no_signature(name, loaded.signatures, uri))
     return loaded.signatures[name]
+
+
+def no_signature(name: str, there: Iterable[str], uri: str) -> str:
+    """The sentence that tells which signatures there are, instead of this one."""
+    names = sorted(there)
+    told = f"it has {', '.join(names)}" if names else "it has none at all"
+    return f"{uri} has no signature {name!r}: {told}. Set spec.source.signature."
 
 
 def inputs(function: Any, uri: str, given: Mapping[str, ShapeRange]) -> tuple[Tensor, ...]:

@@ -84,7 +84,7 @@ class Rewritten(Frozen):
 
 
 class Findings(Frozen):
-    """What the conversion found out; the summary is a part of it."""
+    """What the conversion found out, of which the summary is a part; `remarks` are what a person should know of it."""
 
     conversion: Conversion
     comparisons: tuple[Comparison, ...]
@@ -93,6 +93,7 @@ class Findings(Frozen):
     after: Graph
     layers: tuple[EngineLayers, ...] = ()
     rewrites: tuple[Rewritten, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class Report(Frozen):

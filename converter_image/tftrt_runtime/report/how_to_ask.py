@@ -17,17 +17,22 @@ from tftrt_runtime.model import samples
 HTTP_PORT = 8000
 # Triton writes and reads them as raw bytes alone.
 BINARY_ONLY = {"FP16", "BF16"}
+YOUR_TEXT = "your text"
 # More values than these are sent as raw bytes: nobody pastes a picture as text.
 MOST_VALUES = 64
 
 
 @dataclass(frozen=True)
 class Field:
-    """A tensor of a request or an answer; `shape` is as it travels, the batch first if it has one; -1 is any size."""
+    """A tensor of a request or an answer; `shape` is as it travels, the batch first if it has one; -1 is any size.
+
+    `source` is what the model itself calls it, where that is another name.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    source: str | None
 
     @property
     def binary_only(self) -> bool:
@@ -63,7 +68,8 @@ def how_to_ask(model: ModelName, conversion: Conversion) -> HowToAsk:
 
 
 def _field(tensor: Tensor, batched: bool) -> Field:
-    return Field(name=tensor.name, datatype=tensor.dtype, shape=_on_the_wire(tensor.shape, batched))
+    shape = _on_the_wire(tensor.shape, batched)
+    return Field(name=tensor.name, datatype=tensor.dtype, shape=shape, source=tensor.source)
 
 
 def _on_the_wire(shape: Sequence[int], batched: bool) -> tuple[int, ...]:
@@ -73,10 +79,13 @@ def _on_the_wire(shape: Sequence[int], batched: bool) -> tuple[int, ...]:
 
 def _inputs(conversion: Conversion) -> list[dict[str, Any]]:
     """One item of what the unconverted model has answered, or a call; large tensors by their number of bytes."""
-    made = samples.batch(conversion.inputs, 1, conversion.sample or Sample(openDimension=1, batched=conversion.batched))
+    sample = conversion.sample or Sample(openDimension=1, batched=conversion.batched)
+    made = samples.batch(conversion.inputs, 1, sample)
     found = []
     for tensor in conversion.inputs:
         values = made[tensor.name]
+        if tensor.name in sample.texts:  # a file of bytes, or a text that is the user's own: neither is shown
+            values = np.full(values.shape, YOUR_TEXT.encode(), np.object_)
         values = values.reshape(_on_the_wire(values.shape, conversion.batched))
         sent: dict[str, Any] = {"name": tensor.name, "datatype": tensor.dtype, "shape": list(values.shape)}
         if tensor.dtype in BINARY_ONLY or (tensor.dtype != "BYTES" and math.prod(values.shape) > MOST_VALUES):

@@ -101,7 +101,7 @@ def _verify(
         return None, None
     model = check_files(manifest, folder) / MODEL
     with tempfile.TemporaryDirectory(prefix="verify-", dir=workspace.root) as made:
-        source = sources.saved_model(spec, workspace.source, Path(made, "saved_model"))
+        source = sources.saved_model(spec, workspace.source, Path(made, "saved_model")).folder
         summary = manifest.summary
         data = _data(spec, workspace)
         ranges = workspace.calibration
@@ -126,12 +126,12 @@ def _convert(spec: JobSpec, convert: Convert, workspace: Workspace, fetched: Fet
         references = Path(folder, "references")
         references.mkdir()
         source = sources.saved_model(spec, workspace.source, Path(folder, "saved_model"))
-        findings = convert(source, workspace.artifact / MODEL, references, _data(spec, workspace))
-    report = Report(spec=spec, sourceDigest=fetched.sourceDigest, findings=findings)
+        findings = convert(source.folder, workspace.artifact / MODEL, references, _data(spec, workspace))
+    report = Report(spec=spec, sourceDigest=fetched.sourceDigest, findings=source.tell(findings))
     (workspace.artifact / data.FILE).write_text(report.model_dump_json(indent=1))
     with log.timed("convert", "Wrote the report"):
         (workspace.artifact / REPORT).write_text(page.render(report))
-    conversion = findings.conversion
+    conversion = report.findings.conversion
     log.event(
         "convert",
         "Compared with the unconverted model",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def check(request: CheckRequest) -> CheckAnswer:
     if request.data is not None:
         _expect_finite(call, request)
     compared = _compare(call, request)
+    if not compared.asked:
+        _expect_answer(call, request)
     rows = figures.comparisons(compared, request)
     return CheckAnswer(verification=figures.verification(compared, rows, request), comparisons=rows, graph=graph)
 
@@ -62,14 +65,27 @@ def _expect_finite(call: Call, request: CheckRequest) -> None:
                 raise expectations.not_finite(name, size, gone, answer.size, request.precision)
 
 
+def _expect_answer(call: Call, request: CheckRequest) -> None:
+    """Ask once what has nothing to be compared with: a model that fails at every call is not converted.
+
+    Raises:
+        Internal: there is nothing to ask.
+    """
+    for question in _questions(request):
+        _answers(call, question.batch)
+        return
+    raise Internal("The converted model was asked nothing: there is neither made-up input nor data that it takes.")
+
+
+def _questions(request: CheckRequest) -> Iterator[comparisons.Question]:
+    return comparisons.questions(request.inputs, request.batch_sizes, request.samples, request.data, request.batched)
+
+
 def _compare(call: Call, request: CheckRequest) -> Compared:
     """Each output at each batch size, over all batches of that size whose answers were kept."""
     every: dict[tuple[Asked, str], Seen] = defaultdict(Seen)
     asked: dict[Asked, int] = defaultdict(int)
-    questions = comparisons.questions(
-        request.inputs, request.batch_sizes, request.samples, request.data, request.batched
-    )
-    for number, question in enumerate(questions if request.compared else ()):
+    for number, question in enumerate(_questions(request) if request.compared else ()):
         reference = Path(request.references, REFERENCE.format(number))
         if not reference.exists():
             continue

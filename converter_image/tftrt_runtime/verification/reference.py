@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ import numpy as np
 import tensorflow as tf
 
 from tftrt_runtime import log
-from tftrt_runtime.contract.artifact import Batching, NotCompared, Sample, Tensor
+from tftrt_runtime.contract.artifact import Batching, Sample, Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound, UsageError
 from tftrt_runtime.convert import freeze, shapes
-from tftrt_runtime.model import composites, data, samples, saved_model
+from tftrt_runtime.model import composites, data, operations, samples, saved_model
 from tftrt_runtime.model.composites import Composite
 from tftrt_runtime.processes import child
 from tftrt_runtime.report import graphs
-from tftrt_runtime.verification import calls, comparisons, independence
+from tftrt_runtime.verification import calls, comparisons, independence, texts
 from tftrt_runtime.verification.calls import Calls
 from tftrt_runtime.verification.comparisons import LARGER, Question
 from tftrt_runtime.verification.messages import REFERENCE, ReferenceAnswer, ReferenceRequest
@@ -62,17 +62,18 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     function = saved_model.signature(loaded, request.signature, request.uri)
     inputs = saved_model.inputs(function, request.uri, request.input_shapes)
     outputs = saved_model.outputs(function, request.uri)
+    operations.expect_runnable(function, request.uri)
     _expect_named(outputs, request)
     with log.timed("convert", "Asked the unconverted model"):
         how = _calls(loaded, function, inputs, outputs, request)
         request = request.model_copy(update={"batch_sizes": how.batch_sizes, "input_shapes": how.input_shapes})
         inputs, sample = how.inputs, how.sample
         every = () if sample is None else shapes.distinct(sample, request.input_shapes)
+        if sample is None:
+            _expect_data(function, how, request)
         asked = _ask(function, inputs, every, request, how)
-        not_compared = _why_not(sample, asked, request)
-        if asked is None:
-            sample, every = None, ()
-        else:
+        not_compared = None if asked else "AnswersDiffer"
+        if asked is not None:
             _expect_classes(asked.first, request)
         finite = () if request.data is None or asked is None else _finite(function, inputs, every, request)
     with log.timed("convert", "Asked the unconverted model for items in other company"):
@@ -267,13 +268,6 @@ def _not_finite(answer: Any) -> int:
     return int(np.count_nonzero(~np.isfinite(answer))) if answer.dtype.kind == "f" else 0
 
 
-def _why_not(sample: Sample | None, asked: Asked | None, request: ReferenceRequest) -> NotCompared | None:
-    """Why there is nothing to compare with, where that is so."""
-    if asked is None:
-        return "AnswersDiffer"
-    return "TakesNoMadeUpInput" if sample is None and request.data is None else None
-
-
 def _expect_named(outputs: Iterable[Tensor], request: ReferenceRequest) -> None:
     """Hold that the output that the user calls one of classes is there.
 
@@ -375,18 +369,61 @@ def _sample(
 ) -> Sample | None:
     """A sample that the model takes, with one of these sets of ragged and sparse inputs; None where it takes none."""
     is_open = any(-1 in tensor.sizes(batched) for tensor in inputs if tensor.name not in request.input_shapes)
-    for open_dimension, composite in itertools.product(open_dimensions if is_open else open_dimensions[:1], every):
-        sample = shapes.usual(inputs, request.input_shapes, open_dimension, batched, composite)
-        try:
-            _answer(function, samples.batch(inputs, request.batch_sizes[0], sample))
-        except saved_model.MACHINE_FAULTS:
-            raise
-        except (tf.errors.OpError, ValueError) as error:
-            log.event("convert", "The model does not take this sample", shapes=sample.shapes, error=str(error)[:500])
-        else:
+    plain = [
+        shapes.usual(inputs, request.input_shapes, open_dimension, batched, composite)
+        for open_dimension, composite in itertools.product(open_dimensions if is_open else open_dimensions[:1], every)
+    ]
+    for sample in itertools.chain(plain, _with_texts(function, inputs, request, plain, batched)):
+        refusal = _refusal(function, samples.batch(inputs, request.batch_sizes[0], sample))
+        if refusal is None:
             return sample
+        log.event("convert", "The model does not take this sample", shapes=sample.shapes, error=str(refusal)[:500])
     log.event("convert", "The model takes no made-up input")
     return None
+
+
+def _with_texts(
+    function: Any, inputs: tuple[Tensor, ...], request: ReferenceRequest, plain: Sequence[Sample], batched: bool
+) -> Iterator[Sample]:
+    """The samples with other texts than words: the user's own, then what the model may want for its operations."""
+    if request.data is not None and any(tensor.dtype == "BYTES" for tensor in inputs):
+        # What does not fit is told where the model is asked it.
+        with contextlib.suppress(CalibrationDataUnfit):
+            own = texts.of_data(inputs, request.data, batched)
+            chosen = {name: shape.opt for name, shape in request.input_shapes.items()}
+            yield own.model_copy(update={"shapes": {**own.shapes, **chosen}})
+    for made in texts.made_up(function, inputs):
+        for sample in plain:
+            yield sample.model_copy(update={"texts": made})
+
+
+def _refusal(function: Any, batch: samples.Batch) -> Exception | None:
+    """Why the model does not take a batch; None where it does."""
+    try:
+        _answer(function, batch)
+    except saved_model.MACHINE_FAULTS:
+        raise
+    except (tf.errors.OpError, ValueError) as error:
+        return error
+    return None
+
+
+def _expect_data(function: Any, how: Calls, request: ReferenceRequest) -> None:
+    """Hold that there is something to ask a model that takes no made-up input.
+
+    Raises:
+        SignatureNotFound: there is nothing.
+        NotAModel: it takes none for what it is made of.
+    """
+    operations.expect_no_program(function, request.uri)
+    if request.data is None:
+        sample = shapes.usual(how.inputs, request.input_shapes, OPEN_DIMENSIONS[0], how.batched, ())
+        refusal = _refusal(function, samples.batch(how.inputs, request.batch_sizes[0], sample))
+        raise SignatureNotFound(
+            f"{request.uri} answers nothing that was made up after its signature, so that nobody can say whether it "
+            f"works when it is converted: {child.one_line(refusal) if refusal else 'no input'}. Give samples that it "
+            "takes in spec.verification.dataUri."
+        )
 
 
 def _answer_to_made_up(function: Any, batch: samples.Batch, batched: bool = True) -> samples.Batch:

@@ -84,10 +84,6 @@ class Conversion(ApiModel):
                 "no entry of batchSizes may be larger than maxBatchSize: raise maxBatchSize or drop the entry",
             ),
             (
-                "!has(self.precision) || self.precision != 'INT8' || has(self.calibration)",
-                "INT8 needs calibration: data that the ranges of the numbers are measured on",
-            ),
-            (
                 "!has(self.calibration) || (has(self.precision) && self.precision == 'INT8')",
                 "calibration is for INT8: set precision to INT8 or drop it",
             ),
@@ -141,7 +137,10 @@ class Conversion(ApiModel):
         description="By input: the sizes of its dimensions but the batch's, where the model leaves them open; of a"
         " model that takes no batches, of all.",
     )
-    calibration: Calibration | None = Field(default=None, description="The data for INT8.")
+    calibration: Calibration | None = Field(
+        default=None,
+        description="The data for INT8: not for graphs with ranges of their own, by quantization-aware training.",
+    )
     retries: int = Field(
         default=3, ge=0, le=20, description="How often a passing fault (eviction, lost node, network) is tried again."
     )

@@ -17,7 +17,7 @@ class SourceFormat(StrEnum):
 
 
 DEFAULT_SIGNATURE = "serving_default"
-TensorName = Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z0-9.][A-Za-z0-9_./\\-]*:[0-9]+$")]
+TensorName = Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.>/\\-]*(:[0-9]+)?$")]
 
 # What an input is bound to. A number is what the API server makes of it: it keeps 1.0 as 1.
 Value = Annotated[
@@ -83,14 +83,14 @@ class Source(ApiModel):
         default=None,
         min_length=1,
         max_length=64,
-        description="Tensors that a FrozenGraph takes, such as input:0.",
+        description="Tensors that a FrozenGraph takes, such as input:0. A node's name alone means its first output.",
         json_schema_extra=list_type("set"),
     )
     outputs: tuple[TensorName, ...] | None = Field(
         default=None,
         min_length=1,
         max_length=64,
-        description="Tensors that a FrozenGraph answers with, such as softmax:0.",
+        description="Tensors that a FrozenGraph answers with, such as softmax:0 or softmax.",
         json_schema_extra=list_type("set"),
     )
     values: Annotated[dict[str, Value], AfterValidator(_short_names)] = Field(
@@ -101,3 +101,11 @@ class Source(ApiModel):
         " in batches only where that is bound here.",
     )
     secret_name: SecretName = secret_name("the source")
+
+    def tensors(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the inputs and the outputs of a FrozenGraph, each with the number of its node's output."""
+        return tuple(map(_whole, self.inputs or ())), tuple(map(_whole, self.outputs or ()))
+
+
+def _whole(tensor: str) -> str:
+    return tensor if ":" in tensor else f"{tensor}:0"

@@ -117,6 +117,11 @@ class ServedTensor(ApiModel):
         description="The batch first, where batching.reason is not NoBatches; -1 is any size.",
         json_schema_extra=list_type("atomic"),
     )
+    source: str | None = Field(
+        default=None,
+        max_length=MOST_NAME,
+        description="What the model itself calls it, where it cannot be served under that name.",
+    )
 
 
 class Batching(ApiModel):

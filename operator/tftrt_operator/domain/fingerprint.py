@@ -51,6 +51,7 @@ class EngineInputs:
 def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
     """Return what a spec's engines are made of on a runtime. Which GPU it names counts only where there is one."""
     gpu = spec.gpu if runtime.accelerator is Accelerator.GPU else GPU()
+    graph_inputs, graph_outputs = spec.source.tensors()
     return EngineInputs(
         source_uri=unsigned(normalized_uri(spec.source.uri)),
         tensorflow=runtime.tensorflow,
@@ -65,8 +66,8 @@ def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
         minimum_segment_size=spec.conversion.minimum_segment_size,
         source_digest=spec.source.digest,
         source_format=spec.source.format.value,
-        graph_inputs=spec.source.inputs or (),
-        graph_outputs=spec.source.outputs or (),
+        graph_inputs=graph_inputs,
+        graph_outputs=graph_outputs,
         dynamic_shapes=spec.conversion.dynamic_shapes.value if spec.conversion.dynamic_shapes else "",
         input_shapes=tuple(
             (name, shape.min, shape.opt, shape.max) for name, shape in sorted(spec.conversion.input_shapes.items())

@@ -49,4 +49,5 @@ def _on_the_wire(tensor: Tensor, batched: bool) -> ServedTensor:
     """
     is_bare = len(tensor.shape) == (1 if batched else 0)
     shape = (*tensor.shape, 1) if is_bare else tensor.shape
-    return ServedTensor(name=tensor.name, datatype=tensor.dtype, shape=shape)
+    source = tensor.source if tensor.source is not None and len(tensor.source) <= MOST_NAME else None
+    return ServedTensor(name=tensor.name, datatype=tensor.dtype, shape=shape, source=source)

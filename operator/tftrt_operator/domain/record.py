@@ -78,6 +78,8 @@ class Tensor(_Report):
     name: _Uri
     dtype: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,15}$")]
     shape: Annotated[tuple[_Dimension, ...], Field(max_length=32)]
+    source: _Uri | None = None
+    """What the model itself calls it, where that is another name."""
 
 
 _Tensors = Annotated[tuple[Tensor, ...], Field(max_length=1024)]

@@ -20,6 +20,7 @@ from tftrt_runtime.convert.rewrites import (
     normalization,
     padding,
     pooling,
+    quantization,
     reshapes,
     spelled_out,
 )
@@ -30,6 +31,8 @@ from tftrt_runtime.report.data import Rewritten
 Questions = Callable[[], Sequence[beside.Question]]
 
 REWRITES: tuple[Rewrite[Any], ...] = (
+    # The others look for kernels that are constants.
+    quantization.FOLDED,
     normalization.FUSED,
     spelled_out.SPELLED_OUT,
     einsum.PRODUCTS,
@@ -38,6 +41,7 @@ REWRITES: tuple[Rewrite[Any], ...] = (
     pooling.FOLDED,
     padding.SAME,
     padding.MOVED,
+    quantization.WRITTEN_OUT,
 )
 
 

@@ -205,6 +205,7 @@ def _task(
 ) -> dict[str, Any]:
     """Return the task; `address` makes of a URI of the spec the one that stands there."""
     spec, data = model.spec, model.spec.verification.data_uri
+    inputs, outputs = spec.source.tensors()
     return {
         "version": 1,
         "model": {"namespace": model.metadata.namespace, "name": model.metadata.name},
@@ -214,8 +215,8 @@ def _task(
             "digest": spec.source.digest or None,
             "format": spec.source.format.value,
             "signature": spec.source.signature,
-            "inputs": list(spec.source.inputs or ()),
-            "outputs": list(spec.source.outputs or ()),
+            "inputs": list(inputs),
+            "outputs": list(outputs),
             # Said only where it is so: other Jobs keep their names.
             **({"values": dict(spec.source.values)} if spec.source.values else {}),
         },
