@@ -329,6 +329,118 @@ def pooling(draw: Draw) -> Pattern:
     return Pattern([shape], [list(map(int, shape[1:]))], network)
 
 
+def grouped(draw: Draw) -> Pattern:
+    """Convolutions of several groups, small ones and some whose dense kernel would be too large."""
+    groups, kernel = draw.one_of(1, 2, 2, 3, 4, 4), draw.one_of(1, 3, 3, 5)
+    large = draw.chance(0.45)
+    if large:
+        groups, kernel = draw.one_of(2, 4), 1
+    inner, outputs = (2100 // groups, 2100 // groups) if large else (draw.size(1, 3), draw.size(1, 3))
+    sizes = [draw.size(1, 3) if large else draw.size(5, 12) for _ in range(2)]
+    first = draw.chance(0.06)
+    channels = inner * groups
+    axes = [draw.open(size) for size in sizes]
+    shapes: list[Shape] = [[None, channels, *axes] if first else [None, *axes, channels]]
+    stride, padding = draw.size(1, 2), draw.one_of("SAME", "VALID")
+    dilation = draw.one_of(1, 1, 2) if kernel > 1 and stride == 1 and not first else 1
+    if padding == "VALID" and (kernel - 1) * dilation >= min(sizes):
+        padding = "SAME"
+    layout = "NCHW" if first else "NHWC"
+    weights = np.resize(draw.values(4099), (kernel, kernel, inner, outputs * groups)).astype(np.float32)
+
+    def network(x: Any) -> Any:
+        x = draw.inner(tf.nn.relu(x))
+        y = draw.inner(tf.nn.conv2d(x, weights, stride, padding, data_format=layout, dilations=dilation))
+        return y + tf.reduce_mean(tf.nn.conv2d(x, weights, 1, "SAME", data_format=layout)) if draw.chance(0.1) else y
+
+    return Pattern(shapes, [[channels, *sizes] if first else [*sizes, channels]], network)
+
+
+def dilated(draw: Draw) -> Pattern:
+    """Dilation as Keras and `tf.nn` write it out, by the batch, and some of the same round something else."""
+    kernel, channels = draw.one_of(1, 2, 3, 3, 3), draw.size(1, 4)
+    rates = [draw.size(1, 4)] * 2 if draw.chance(0.7) else [draw.size(1, 4), draw.size(1, 3)]
+    sizes = [draw.size(13, 20), draw.size(13, 20)]
+    shapes, sizes_of = of_items([*sizes, channels], draw, 0.03)
+    depthwise = draw.chance(0.5)
+    weights = draw.values(kernel, kernel, channels, draw.size(1, 3))
+    same, other = draw.chance(0.6), draw.one_of(*["none"] * 9, "stride", "padding", "crop")
+    spans = [(kernel - 1) * rate + 1 for rate in rates]
+    before = [(span - 1) // 2 if same else 0 for span in spans]
+    after = [span - 1 - (span - 1) // 2 if same else 0 for span in spans]
+    if other == "padding":
+        before = [width + 1 for width in before]
+    whole = [size + sum(pads) for size, *pads in zip(sizes, before, after, strict=True)]
+    more = [-size % rate for size, rate in zip(whole, rates, strict=True)]
+    pads = [[first, last + extra] for first, last, extra in zip(before, after, more, strict=True)]
+    crops = [[int(other == "crop"), extra] for extra in more]
+    operation = tf.raw_ops.DepthwiseConv2dNative if depthwise else tf.raw_ops.Conv2D
+    steps = [1, 2, 2, 1] if other == "stride" else [1, 1, 1, 1]
+
+    def network(x: Any) -> Any:
+        x = draw.inner(tf.nn.relu(x))
+        spread = draw.inner(tf.space_to_batch_nd(x, rates, pads))
+        y = draw.inner(operation(input=spread, filter=weights, strides=steps, padding="VALID"))
+        if other == "stride":
+            crops[:] = [[0, 0], [0, 0]]
+        return draw.inner(tf.raw_ops.BatchToSpaceND(input=y, block_shape=rates, crops=crops)) * 2.0
+
+    return Pattern(shapes, sizes_of, network)
+
+
+def transposed(draw: Draw) -> Pattern:
+    """Transposed convolutions, most of outputs that are not the stride times the input."""
+    kernel, stride = draw.size(1, 5), draw.one_of(1, 2, 2, 2, 3, 4)
+    channels, outputs = draw.size(1, 3), draw.size(1, 3)
+    outer = [draw.size(5, 19), draw.size(5, 19)]
+    same = draw.chance(0.85)
+    made = [-(-size // stride) if same else (size - kernel) // stride + 1 for size in outer]
+    if not same and min(made) < 1:
+        same, made = True, [-(-size // stride) for size in outer]
+    first = draw.chance(0.03)
+    sizes = [channels, *made] if first else [*made, channels]
+    shapes, sizes_of = of_items(sizes, draw, 0.05)
+    weights = draw.values(kernel, kernel, outputs, channels)
+    known, both = draw.chance(0.3), [outputs, *outer] if first else [*outer, outputs]
+
+    def network(x: Any) -> Any:
+        x = draw.inner(tf.nn.relu(x))
+        sizes = outer if known and not first else tf.stack([tf.shape(x)[0], *both])
+        layout, steps = ("NCHW", [1, 1, stride, stride]) if first else ("NHWC", [1, stride, stride, 1])
+        y = tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=sizes,
+            filter=weights,
+            out_backprop=x,
+            strides=steps,
+            padding="SAME" if same else "VALID",
+            data_format=layout,
+        )
+        return draw.inner(draw.inner(tf.ensure_shape(y, [None, *both])) + 1.0)
+
+    return Pattern(shapes, sizes_of, network)
+
+
+def class_numbers(draw: Draw) -> Pattern:
+    """`ArgMax` and `ArgMin`, most of them in int64."""
+    sizes = [draw.size(1, 6) for _ in range(draw.size(1, 3))]
+    shapes, sizes_of = of_items(sizes, draw, 0.3)
+    operation, axis = draw.one_of(tf.argmax, tf.argmax, tf.argmin), draw.size(-len(sizes), len(sizes))
+    kind = draw.one_of(tf.int64, tf.int64, tf.int64, tf.int64, tf.int32)
+
+    def network(x: Any) -> Any:
+        x = draw.inner(tf.nn.relu(x) + tf.cast(x > 2.0, tf.float32))
+        found = operation(x, axis, kind)
+        if draw.chance(0.1) and not draw.in_loop:
+            draw.fetched.append(found.name)
+        return draw.one_of(
+            lambda: tf.cast(found, tf.float32),
+            lambda: tf.cast(tf.one_hot(found, 6, dtype=tf.float32), tf.float32),
+            lambda: tf.gather(tf.constant(draw.values(6)), found),
+        )()
+
+    return Pattern(shapes, sizes_of, network)
+
+
 PATTERNS: dict[str, Callable[[Draw], Pattern]] = {
     "fused normalization": fused_normalization,
     "spelled out normalization": spelled_out_normalization,
@@ -336,6 +448,10 @@ PATTERNS: dict[str, Callable[[Draw], Pattern]] = {
     "reshape": reshape,
     "pooling": pooling,
     "convolution": convolution,
+    "grouped convolution": grouped,
+    "dilated convolution": dilated,
+    "transposed convolution": transposed,
+    "class numbers": class_numbers,
 }
 # Two of these in each nine graphs, for fewer of them have what is looked for.
 OFTEN = ("fused normalization", "pooling", "convolution")

@@ -16,13 +16,17 @@ import tensorflow as tf
 from tftrt_runtime import log
 from tftrt_runtime.convert.rewrites import (
     beside,
+    class_numbers,
+    dilated,
     einsum,
+    grouped,
     normalization,
     padding,
     pooling,
     quantization,
     reshapes,
     spelled_out,
+    transposed,
 )
 from tftrt_runtime.convert.rewrites.graph_defs import Graph
 from tftrt_runtime.convert.rewrites.rewrite import Rewrite
@@ -37,6 +41,11 @@ REWRITES: tuple[Rewrite[Any], ...] = (
     spelled_out.SPELLED_OUT,
     einsum.PRODUCTS,
     reshapes.CLOSED,
+    dilated.ATTRIBUTE,
+    grouped.DENSE,
+    grouped.LEFT,
+    transposed.CROPPED,
+    class_numbers.IN_INT32,
     # Padding that pooling cannot take is left to the convolutions behind it.
     pooling.FOLDED,
     padding.SAME,
