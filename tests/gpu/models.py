@@ -217,6 +217,35 @@ class Repeated(tf.Module):
         return {"scores": tf.nn.softmax(tf.nn.relu(tf.matmul(tf.reduce_mean(x, axis=1), self.last)) + 0.1)}
 
 
+class Convolved(tf.Module):
+    """Convolutions that are grouped, dilated and transposed, as Keras has them, and the numbers of classes.
+
+    With as many channels as a dense kernel may not have, the grouped one is `large`.
+    """
+
+    def __init__(self, large: bool = False) -> None:
+        tf.keras.utils.set_random_seed(15)
+        layers = tf.keras.layers
+        width = 768 if large else 32
+        self.layers = [
+            layers.Conv2D(width, 3, 2, "same", activation="relu", bias_initializer="random_normal"),
+            layers.Conv2D(width, 3, padding="same", groups=4, activation="relu", bias_initializer="random_normal"),
+            layers.DepthwiseConv2D(3, padding="same", dilation_rate=2, activation="relu"),
+            layers.Conv2D(16, 3, padding="same", dilation_rate=3, activation="relu"),
+            layers.Conv2DTranspose(8, 3, 2, "same", output_padding=0, activation="relu"),
+            layers.Conv2D(5, 1),
+        ]
+        self(tf.zeros([1, 33, 33, 3]))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 33, 33, 3], tf.float32, name="image")])
+    def __call__(self, image: Any) -> dict[str, Any]:
+        x = image
+        for layer in self.layers:
+            x = layer(x)
+        scores = tf.reduce_mean(x, [1, 2])
+        return {"scores": tf.nn.softmax(scores), "class": tf.argmax(scores, 1)[:, None]}
+
+
 class Attended(tf.Module):
     """Keras' attention over a row of any length, and its vectors taken to heads by an equation."""
 
@@ -289,6 +318,8 @@ def main(folder: Path) -> None:
         "repeated": Repeated,
         "attended": Attended,
         "excited": Excited,
+        "convolved": Convolved,
+        "large-groups": lambda: Convolved(large=True),
         "vocabulary": lambda: Vocabulary(folder / "vocabulary.txt"),
     }
     for name, kind in made.items():
@@ -304,6 +335,9 @@ def main(folder: Path) -> None:
     save_answers(folder, "sequence", steps=steps)
     save_answers(folder, "attended", steps=steps)
     save_answers(folder, "repeated", steps=steps)
+    picture = np.random.default_rng(5).random((3, 33, 33, 3)).astype(np.float32)
+    save_answers(folder, "convolved", image=picture)
+    save_answers(folder, "large-groups", image=picture)
     # FP16 ends at 65,504, and the squares of the second are larger.
     large = steps * np.float32([1, 500, 0])[:, None, None]
     save_answers(folder, "normalized", steps=large)

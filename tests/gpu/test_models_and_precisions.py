@@ -287,3 +287,22 @@ def test_a_frozen_graph_is_converted_as_a_saved_model_is(new_box: Callable[..., 
     summary = published(box)
     assert summary["engines"] == 1
     assert [tensor["name"] for tensor in summary["outputs"]] == ["net_features"]
+
+
+@pytest.mark.parametrize(("name", "kept"), [("convolved", set()), ("large-groups", {"Conv2D"})])
+@pytest.mark.parametrize("precision", ["FP16", "FP32"])
+def test_convolutions_of_which_tensorrt_would_build_no_engine_have_one(
+    new_box: Callable[..., Any], models: Path, name: str, kept: set[str], precision: str
+) -> None:
+    """Grouped, dilated and transposed ones; grouped ones whose dense kernel would be too large stay with TensorFlow."""
+    box = new_box(name, precision=precision)
+    assert published(box)["engines"] >= 1
+    blockers = {blocker["operation"] for segment in box.manifest["segments"] for blocker in segment["blockers"]}
+    print(blockers)
+    convolutions = {"Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "SpaceToBatchND", "ArgMax"}
+    assert blockers & convolutions == kept
+    inputs, outputs = answers(models, name)
+    running = served(box)
+    np.testing.assert_allclose(ask(running, name, inputs, "scores"), outputs["scores"], atol=0.01)
+    np.testing.assert_array_equal(ask(running, name, inputs, "class"), outputs["class"])
+    assert running.stop().code == 0
