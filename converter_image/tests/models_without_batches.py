@@ -61,6 +61,15 @@ def vector(folder: Path) -> None:
     signature(folder, serve, spec("x", [8]), root=root)
 
 
+def wave(folder: Path) -> None:
+    """A sound of any length, in frames of two: what may be a batch of single numbers by its signature."""
+
+    def serve(x: Any) -> dict[str, Any]:
+        return {"frames": tf.stack([x[:-1], x[1:]], axis=1)}
+
+    signature(folder, serve, spec("x", [None]))
+
+
 def dropout(folder: Path) -> None:
     """Scalars beside the batch, as graphs of TensorFlow 1 have them."""
     root = tf.Module()
@@ -161,6 +170,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "detector": {"image": numbers(1, 40, 24, 3)},
     "of-eight": {"x": numbers(8, 4)},
     "vector": {"x": numbers(8)},
+    "wave": {"x": numbers(5)},
     "dropout": {"x": numbers(3, 4), "keep_prob": np.array(0.5, np.float32), "phase_train": np.array(False)},
     "table": {"x": numbers(3, 4), "table": numbers(7, 4)},
     "unranked": {"x": np.abs(numbers(3, 5, 6))},
@@ -178,6 +188,7 @@ MADE = {
     "detector": detector,
     "of-eight": of_eight,
     "vector": vector,
+    "wave": wave,
     "dropout": dropout,
     "table": table,
     "unranked": unranked,

@@ -111,7 +111,14 @@ def bound(**values: Any) -> dict[str, Any]:
 )
 def test_what_an_input_is_bound_to_is_part_of_an_engine_and_nothing_is_where_none_is(values: dict[str, Any]) -> None:
     """Of another type is another value."""
-    every: list[dict[str, Any]] = [{}, {"keep_prob": 1}, {"keep_prob": 0.5}, {"keep_prob": True}, {"keep_prob": "1"}, {"keep": 1}]
+    every: list[dict[str, Any]] = [
+        {},
+        {"keep_prob": 1},
+        {"keep_prob": 0.5},
+        {"keep_prob": True},
+        {"keep_prob": "1"},
+        {"keep": 1},
+    ]
     made = fingerprint(engine_inputs(trtmodel(**bound(**values)).spec, TRITON))
     others = [fingerprint(engine_inputs(trtmodel(**bound(**other)).spec, TRITON)) for other in every]
     assert others.count(made) == 1
