@@ -146,7 +146,7 @@ def summaries(draw: st.DrawFn) -> dict[str, Any]:
     return told
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(told=summaries())
 def test_any_summary_fits_and_the_operator_reads_what_it_needs(converter: Any, told: dict[str, Any]) -> None:
     written = converter.of_summary(converter.Summary.model_validate(told))
