@@ -141,8 +141,9 @@ class TestCalibration:
         self.check(models, tmp_path, {})
 
     def test_what_is_neither_batches_nor_calls_is_told_as_batches(self, models: Path, tmp_path: Path) -> None:
-        np.savez(tmp_path / "samples.npz", ids=np.zeros(6, np.int32), extra=np.zeros((6, 3), np.float16))
-        with pytest.raises(CalibrationDataUnfit, match=r"no array for the input|has shape \[6\], and a sample has"):
+        extra, unused = np.zeros((6, 3), np.float16), np.zeros((6, 1), np.bool_)
+        np.savez(tmp_path / "samples.npz", ids=np.zeros(6, np.int32), extra=extra, unused=unused)
+        with pytest.raises(CalibrationDataUnfit, match=r"'ids' has shape \[6\], and a sample has \[any\]:"):
             self.check(models, tmp_path, RANGE)
 
     def test_fewer_samples_than_asked_for_are_refused_with_both_numbers(self, models: Path, folder: Path) -> None:

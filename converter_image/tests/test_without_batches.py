@@ -86,6 +86,7 @@ def expect_answers(server: Server, models: Path, name: str, inputs: Arrays | Non
         ("of-eight", "the first dimension of input 'x', [8, 4], has a fixed size"),
         ("vector", "the first dimension of input 'x', [8], has a fixed size"),
         ("wave", "output 'frames' has the shape [0, 2] for an item, and not an answer for each item"),
+        ("example", "input 'serialized' is a scalar; bound in spec.source.values it is no input any more"),
         ("dropout", "input 'keep_prob' is a scalar; bound in spec.source.values it is no input any more"),
         ("table", "the first dimension of input 'table', [7, 4], has a fixed size"),
         ("ragged", "inputs 'args_0', 'args_0_1' are the parts of one ragged tensor, whose first dimensions differ"),
