@@ -61,6 +61,28 @@ def vector(folder: Path) -> None:
     signature(folder, serve, spec("x", [8]), root=root)
 
 
+def wave(folder: Path) -> None:
+    """A sound of any length, in frames of two: what may be a batch of single numbers by its signature."""
+
+    def serve(x: Any) -> dict[str, Any]:
+        return {"frames": tf.stack([x[:-1], x[1:]], axis=1)}
+
+    signature(folder, serve, spec("x", [None]))
+
+
+def example(folder: Path) -> None:
+    """One `tf.train.Example`, a text without any dimension, and a class that has none either."""
+    root = tf.Module()
+    root.weights = tf.Variable(GENERATOR.normal(size=(4, 3)).astype(np.float32))
+
+    def serve(serialized: Any) -> dict[str, Any]:
+        x = tf.io.parse_single_example(serialized, {"x": tf.io.FixedLenFeature([4], tf.float32)})["x"]
+        scores = tf.linalg.matvec(root.weights, x, transpose_a=True)
+        return {"scores": scores, "class": tf.argmax(scores)}
+
+    signature(folder, serve, spec("serialized", [], tf.string), root=root)
+
+
 def dropout(folder: Path) -> None:
     """Scalars beside the batch, as graphs of TensorFlow 1 have them."""
     root = tf.Module()
@@ -157,10 +179,17 @@ def numbers(*shape: int) -> Any:
     return np.asarray(GENERATOR.normal(size=shape)).astype(np.float32)
 
 
+def an_example(x: list[float]) -> bytes:
+    values = tf.train.Feature(float_list=tf.train.FloatList(value=x))
+    return bytes(tf.train.Example(features=tf.train.Features(feature={"x": values})).SerializeToString())
+
+
 QUESTIONS: dict[str, dict[str, Any]] = {
     "detector": {"image": numbers(1, 40, 24, 3)},
     "of-eight": {"x": numbers(8, 4)},
     "vector": {"x": numbers(8)},
+    "wave": {"x": numbers(5)},
+    "example": {"serialized": np.array(an_example([1.0, 2.0, 3.0, 4.0]))},
     "dropout": {"x": numbers(3, 4), "keep_prob": np.array(0.5, np.float32), "phase_train": np.array(False)},
     "table": {"x": numbers(3, 4), "table": numbers(7, 4)},
     "unranked": {"x": np.abs(numbers(3, 5, 6))},
@@ -178,6 +207,8 @@ MADE = {
     "detector": detector,
     "of-eight": of_eight,
     "vector": vector,
+    "wave": wave,
+    "example": example,
     "dropout": dropout,
     "table": table,
     "unranked": unranked,

@@ -132,6 +132,20 @@ class TestCalibration:
     def test_data_that_fits_passes(self, models: Path, folder: Path) -> None:
         self.check(models, folder, RANGE)
 
+    def test_calls_pass_where_only_the_answers_tell_whether_there_are_batches(
+        self, models: Path, tmp_path: Path
+    ) -> None:
+        """A mean of the batch is no answer for each item; its model is asked later."""
+        extra, unused = np.zeros((6, 7, 3), np.float16), np.zeros((6, 7, 1), np.bool_)
+        np.savez(tmp_path / "samples.npz", ids=np.zeros((6, 7, 5), np.int32), extra=extra, unused=unused)
+        self.check(models, tmp_path, {})
+
+    def test_what_is_neither_batches_nor_calls_is_told_as_batches(self, models: Path, tmp_path: Path) -> None:
+        extra, unused = np.zeros((6, 3), np.float16), np.zeros((6, 1), np.bool_)
+        np.savez(tmp_path / "samples.npz", ids=np.zeros(6, np.int32), extra=extra, unused=unused)
+        with pytest.raises(CalibrationDataUnfit, match=r"'ids' has shape \[6\], and a sample has \[any\]:"):
+            self.check(models, tmp_path, RANGE)
+
     def test_fewer_samples_than_asked_for_are_refused_with_both_numbers(self, models: Path, folder: Path) -> None:
         with pytest.raises(CalibrationDataUnfit, match=r"makes 3 whole batches of 2, and .* asks for 8 samples"):
             self.check(models, folder, RANGE, samples=8)

@@ -74,7 +74,9 @@ def compare(
             events=asked.events,
             inputs=answer.inputs,
             outputs=answer.outputs,
-            batch_sizes=asked.batch_sizes,
+            left_out=answer.left_out,
+            batched=answer.batched,
+            batch_sizes=answer.batch_sizes,
             samples=answer.samples,
             finite=answer.finite,
             exact=exact,
@@ -310,3 +312,38 @@ def test_a_person_is_told_why_nothing_was_compared(tmp_path: Path) -> None:
     again = tftrt("verify", tmp_path / "converted", "--max-relative-error", "1")
     assert again.code == 17
     assert "the model answers the same input differently each time" in again.told
+
+
+def of_eight(*, wrong: bool = False, table: bool = False) -> Function:
+    """Shares and classes of a batch of eight; beside them, if there is a `table`, those of its four columns."""
+
+    def function(x: Any) -> dict[str, Any]:
+        answers = {"scores": tf.nn.softmax(x), "labels": tf.argmax(x, axis=1)}
+        if table:
+            columns = -x if wrong else x
+            answers |= {"columns": tf.nn.softmax(tf.transpose(columns)), "best": tf.argmax(columns, axis=0)}
+        return answers
+
+    return function
+
+
+EIGHT = tf.TensorSpec([8, 4], tf.float32)
+
+
+def test_items_of_a_fixed_batch_have_classes(tmp_path: Path) -> None:
+    found = compare(tmp_path, of_eight(), of_eight(), EIGHT)
+    assert (found.verification.samples, found.verification.top1Agreement) == (8, "1")
+    assert [rows(found)[name].top1Agreement for name in ("labels", "scores")] == ["1", "1"]
+
+
+def test_rows_that_may_be_of_anything_are_no_classes_but_where_they_are_named(tmp_path: Path) -> None:
+    """Nothing says which of the two first dimensions is the items'."""
+    before, after = of_eight(table=True), of_eight(table=True, wrong=True)
+    (tmp_path / "unnamed").mkdir()
+    found = compare(tmp_path / "unnamed", before, after, EIGHT)
+    assert (found.verification.samples, found.verification.top1Agreement) == (1, None)
+    assert {row.top1Agreement for row in found.comparisons} == {None}
+    assert float(found.verification.maxRelativeError or NAN) > 0.1
+    (tmp_path / "named").mkdir()
+    named = compare(tmp_path / "named", before, after, EIGHT, top1_output="scores")
+    assert named.verification.top1Agreement == "1"

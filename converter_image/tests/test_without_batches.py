@@ -23,6 +23,8 @@ from tritonclient.utils import InferenceServerException
 from tests.box import Box, Server
 from tests.test_convert import fetched
 from tests.test_serve import Arrays, ask, clients, reference
+from tftrt_runtime.contract.artifact import Part, Sample, Tensor
+from tftrt_runtime.convert.rewrites import beside
 from tftrt_runtime.report import data
 from tftrt_runtime.report.how_to_ask import how_to_ask
 
@@ -83,6 +85,8 @@ def expect_answers(server: Server, models: Path, name: str, inputs: Arrays | Non
         ("detector", "the first dimension of input 'image', [1, any, any, 3], has a fixed size"),
         ("of-eight", "the first dimension of input 'x', [8, 4], has a fixed size"),
         ("vector", "the first dimension of input 'x', [8], has a fixed size"),
+        ("wave", "output 'frames' has the shape [0, 2] for an item, and not an answer for each item"),
+        ("example", "input 'serialized' is a scalar; bound in spec.source.values it is no input any more"),
         ("dropout", "input 'keep_prob' is a scalar; bound in spec.source.values it is no input any more"),
         ("table", "the first dimension of input 'table', [7, 4], has a fixed size"),
         ("ragged", "inputs 'args_0', 'args_0_1' are the parts of one ragged tensor, whose first dimensions differ"),
@@ -301,12 +305,27 @@ def test_the_reports_command_asks_a_model_without_batches(converted_odd: Convert
     assert server.stop().code == 0
 
 
-def test_the_users_own_samples_are_calls(converted_odd: Convert, odd_models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "length"), [("vector", 8), ("wave", 21)])
+def test_the_users_own_samples_are_calls(odd_models: Path, tmp_path: Path, name: str, length: int) -> None:
     """Each as long as it is: the first dimension of a file counts the samples."""
-    box = Box(tmp_path, name="vector", models=odd_models)
+    box = Box(tmp_path, name=name, models=odd_models)
     (box.pvc / "data").mkdir()
-    np.savez(box.pvc / "data/samples.npz", x=np.random.default_rng(1).normal(size=(5, 8)).astype(np.float32))
+    np.savez(box.pvc / "data/samples.npz", x=np.random.default_rng(1).normal(size=(5, length)).astype(np.float32))
     box.spec["verification"] = {"uri": "pvc://data/samples.npz"}
     box.convert_and_publish()
     verification = box.manifest["summary"]["verification"]
     assert (verification["samples"], verification["uri"]) == (5, "pvc://data/samples.npz")
+
+
+def test_a_graph_that_takes_no_batches_is_asked_calls_beside_its_rewritten_one() -> None:
+    """Of one size, with other numbers each time; what says where rows lie stays true."""
+    values = Tensor(name="values", dtype="FP32", shape=(-1,))
+    splits = Tensor(name="row_splits", dtype="INT64", shape=(-1,))
+    parts = {"row_splits": Part(kind="Rows", of="values")}
+    sample = Sample(shapes={"values": (6,), "row_splits": (4,)}, batched=False, parts=parts)
+    names = {"values": "v:0", "row_splits": "r:0"}
+    questions = beside.made_up([values, splits], [sample], names, {})
+    assert [question["v:0"].shape for question in questions] == [(6,)] * 3
+    assert len({question["v:0"].tobytes() for question in questions}) == 3
+    assert (questions[-1]["v:0"] < 0).any()
+    assert [question["r:0"].tolist() for question in questions] == [[0, 2, 4, 6]] * 3

@@ -111,7 +111,14 @@ def bound(**values: Any) -> dict[str, Any]:
 )
 def test_what_an_input_is_bound_to_is_part_of_an_engine_and_nothing_is_where_none_is(values: dict[str, Any]) -> None:
     """Of another type is another value."""
-    every = [{}, {"keep_prob": 1}, {"keep_prob": 0.5}, {"keep_prob": True}, {"keep_prob": "1"}, {"keep": 1}]
+    every: list[dict[str, Any]] = [
+        {},
+        {"keep_prob": 1},
+        {"keep_prob": 0.5},
+        {"keep_prob": True},
+        {"keep_prob": "1"},
+        {"keep": 1},
+    ]
     made = fingerprint(engine_inputs(trtmodel(**bound(**values)).spec, TRITON))
     others = [fingerprint(engine_inputs(trtmodel(**bound(**other)).spec, TRITON)) for other in every]
     assert others.count(made) == 1
@@ -129,9 +136,9 @@ def test_a_record_gives_back_the_values_that_it_was_written_with() -> None:
 
 
 def test_int8_by_the_graphs_own_ranges_is_another_engine_than_by_data() -> None:
-    without = {"conversion": {"precision": "INT8"}}
-    by_data = {"conversion": {"precision": "INT8", "calibration": {"uri": "s3://data/calibration"}}}
-    assert changes(engine_inputs(trtmodel(**by_data).spec, TRITON), engine_inputs(trtmodel(**without).spec, TRITON))
+    without = trtmodel(conversion={"precision": "INT8"})
+    by_data = trtmodel(conversion={"precision": "INT8", "calibration": {"uri": "s3://data/calibration"}})
+    assert changes(engine_inputs(by_data.spec, TRITON), engine_inputs(without.spec, TRITON))
 
 
 def test_the_runtime_is_part_of_an_engine() -> None:

@@ -64,7 +64,9 @@ def test_the_condition_names_outputs_that_are_not_served() -> None:
 )
 def test_what_the_model_itself_calls_a_tensor_is_told(source: str | None, told: str | None) -> None:
     made = summary(MODEL, inputs=[{"name": "image_flat", "dtype": "FP32", "shape": [-1, 4], "source": source}])
-    assert tensors(made.inputs) == (ServedTensor(name="image_flat", datatype="FP32", shape=(-1, 4), source=told),)
+    assert tensors(made.inputs, made.batched) == (
+        ServedTensor(name="image_flat", datatype="FP32", shape=(-1, 4), source=told),
+    )
 
 
 def test_what_was_seen_is_kept_in_the_record_and_a_record_without_it_is_read() -> None:

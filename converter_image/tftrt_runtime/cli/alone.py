@@ -94,13 +94,21 @@ def verify(folder: Path, source: str | None, samples: str | None, top1_output: s
     uri = report.spec.verification.uri if samples is None else place(samples)
     with _fetched(report, source, folder, uri) as (unconverted, workspace):
         compared = None if uri is None else ComparisonData(uri=told_uri(uri), folder=str(workspace.verification))
-        places = (unconverted, folder / MODEL)
-        tensors = conversion.inputs, conversion.outputs, conversion.leftOut
         spec = report.spec
         if top1_output is not None:
             named = spec.verification.model_copy(update={"top1Output": top1_output})
             spec = spec.model_copy(update={"verification": named})
-        return comparison.run(spec, *places, *tensors, compared, None, workspace.root)[0]
+        return comparison.run(
+            spec,
+            unconverted,
+            folder / MODEL,
+            conversion.inputs,
+            conversion.outputs,
+            conversion.leftOut,
+            compared,
+            None,
+            workspace.root,
+        )[0]
 
 
 def bring(uri: str, target: Path) -> str:

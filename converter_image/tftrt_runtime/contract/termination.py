@@ -29,6 +29,7 @@ BYTES = {"BOOL": 1, "UINT8": 1, "INT8": 1, "UINT16": 2, "INT16": 2, "FP16": 2, "
 BYTES |= {"FP32": 4, "UINT64": 8, "INT64": 8, "FP64": 8}
 
 SHORT = 12  # characters: a number of more is written with an exponent
+ERRORS = ("maxRelativeError", "maxChannelError", "largerInputError")  # numbers of any size; the rest are shares of 1
 DIGITS = 16  # of a SHA-256 in place of a URI
 
 Told = dict[str, Any]
@@ -56,14 +57,15 @@ def of_summary(summary: Summary) -> str:
     """The summary as JSON that fits: of what is too long, parts are left out one after the other, in this order.
 
     1. Digits: a number of hundreds of zeros is written with an exponent.
-    2. The tensors. Their `signature` takes their place: the bytes of an item, or of a call where the model takes no
+    2. The name of the output of classes, which is the spec's.
+    3. The tensors. Their `signature` takes their place: the bytes of an item, or of a call where the model takes no
        batches, by which the operator sizes shared memory, and whether a request has texts.
-    3. The names of the outputs that are not served: null, where an empty list says that there are none.
-    4. The sentence on batching; its mode and its reason stay.
-    5. The device's driver.
-    6. The URI of the data that was compared on, of which a digest stays.
-    7. The URIs of the artifact and of its report: null, and the path below the artifact. The operator knows the store.
-    8. The device's name, which is the product in other letters.
+    4. The names of the outputs that are not served: null, where an empty list says that there are none.
+    5. The sentence on batching; its mode and its reason stay.
+    6. The device's driver.
+    7. The URI of the data that was compared on, of which a digest stays.
+    8. The URIs of the artifact and of its report: null, and the path below the artifact. The operator knows the store.
+    9. The device's name, which is the product in other letters.
 
     Nothing else grows: it is numbers, hex digits, times, and names that the spec and the operator bound.
     """
@@ -76,11 +78,19 @@ def of_summary(summary: Summary) -> str:
 
 
 def _without_zeros(told: Told, summary: Summary) -> Told:
-    measured = summary.verification
-    error = measured and measured.maxRelativeError
-    if error is None or len(error) <= SHORT:
+    if summary.verification is None:
         return told
-    return {**told, "verification": {**told["verification"], "maxRelativeError": str(Decimal(error).normalize())}}
+    measured = told["verification"]
+    long = {name: measured[name] for name in ERRORS if len(measured.get(name) or "") > SHORT}
+    shorter = {name: str(Decimal(error).normalize()) for name, error in long.items()}
+    return {**told, "verification": {**measured, **shorter}}
+
+
+def _without_classes(told: Told, summary: Summary) -> Told:
+    if summary.verification is None:
+        return told
+    measured = {name: value for name, value in told["verification"].items() if name != "top1Output"}
+    return {**told, "verification": measured}
 
 
 def _without_tensors(told: Told, summary: Summary) -> Told:
@@ -123,6 +133,7 @@ def _without_name(told: Told, _: Summary) -> Told:
 
 SHORTER: tuple[Callable[[Told, Summary], Told], ...] = (
     _without_zeros,
+    _without_classes,
     _without_tensors,
     _without_names_left_out,
     _without_sentence,

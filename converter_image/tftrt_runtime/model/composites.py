@@ -89,7 +89,7 @@ def _ragged(spec: Any, names: tuple[str, ...], open_dimension: int) -> Composite
     values, *splits = names
     lengths = [ROWS * open_dimension**level for level in range(len(splits) + 1)]
     parts = {rows: Part(kind="Rows", of=of) for rows, of in zip(splits, (*splits[1:], values))}
-    sizes = {rows: (length + 1,) for rows, length in zip(splits, lengths)}
+    sizes: dict[str, tuple[int, ...]] = {rows: (length + 1,) for rows, length in zip(splits, lengths)}
     inner = spec.flat_values_spec.shape[1:] if spec.flat_values_spec else spec.shape[1 + len(splits) :]
     sizes[values] = (lengths[-1], *_filled([-1 if size is None else size for size in inner], open_dimension))
     return Composite("ragged", names, parts, sizes)

@@ -85,6 +85,7 @@ def _compare(call: Call, request: CheckRequest) -> Compared:
     """Each output at each batch size, over all batches of that size whose answers were kept."""
     every: dict[tuple[Asked, str], Seen] = defaultdict(Seen)
     asked: dict[Asked, int] = defaultdict(int)
+    of_calls: set[str] = set()
     for number, question in enumerate(_questions(request) if request.compared else ()):
         reference = Path(request.references, REFERENCE.format(number))
         if not reference.exists():
@@ -95,6 +96,7 @@ def _compare(call: Call, request: CheckRequest) -> Compared:
         found = {name: answers[name] for name in answers if name not in request.left_out}
         kind = question.size, question.up_to
         asked[kind] += question.size
+        of_calls |= {name for name, value in found.items() if value.shape[:1] != (question.size,)}
         for name, value in found.items():
             expectations.expect_comparable(name, question, value, expected[name], request)
             every[kind, name] |= seen(value, expected[name])
@@ -103,7 +105,7 @@ def _compare(call: Call, request: CheckRequest) -> Compared:
             # Larger input than a model was made for may show more of its rounding than it ever will.
             if up_to != comparisons.LARGER:
                 expectations.expect_exact(name, size, each, request)
-    return Compared(every, asked)
+    return Compared(every, asked, frozenset(of_calls))
 
 
 def _answers(call: Call, batch: samples.Batch) -> dict[str, Any]:

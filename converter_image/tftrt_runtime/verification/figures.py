@@ -20,10 +20,14 @@ Asked = tuple[int, "int | None"]  # the batch size, and where made-up floats end
 
 @dataclass(frozen=True)
 class Compared:
-    """What was seen of each output: by batch size, and where made-up input ended; how many samples were asked so."""
+    """What was seen of each output: by batch size, and where made-up input ended; how many samples were asked so.
+
+    `of_calls` are outputs of a model that takes no batches whose first dimension is not that of the items of a call.
+    """
 
     seen: Mapping[tuple[Asked, str], Seen]
     asked: Mapping[Asked, int]
+    of_calls: frozenset[str] = frozenset()
 
     @property
     def outputs(self) -> dict[str, Seen]:
@@ -34,10 +38,15 @@ class Compared:
                 every[name] |= each
         return dict(every)
 
+    def classes(self, request: CheckRequest) -> set[str]:
+        """The outputs of classes: the one that the user named, or of those that show to be what is of items."""
+        found = of_classes(self.outputs, request.origins, request.top1_output)
+        return found if request.top1_output is not None else found - self.of_calls
+
 
 def comparisons(compared: Compared, request: CheckRequest) -> tuple[Comparison, ...]:
     """A row for each output at each batch size and size of input; what was not compared has no figure."""
-    classes = of_classes(compared.outputs, request.origins, request.top1_output)
+    classes = compared.classes(request)
     return tuple(
         _comparison(name, asked, compared.asked[asked], each, request, name in classes)
         for (asked, name), each in compared.seen.items()
@@ -75,7 +84,7 @@ def verification(compared: Compared, rows: tuple[Comparison, ...], request: Chec
     """
     usual, larger = [row for row in rows if row.inputUpTo != LARGER], [row for row in rows if row.inputUpTo == LARGER]
     outputs = compared.outputs
-    classes = of_classes(outputs, request.origins, request.top1_output)
+    classes = compared.classes(request)
     agreements = [same for name in classes if (same := same_classes(outputs[name])) is not None]
     worst = min(agreements, key=lambda same: same.share, default=None)
     discrete = [each for name, each in outputs.items() if is_discrete(name, each, request.origins) and each.elements]

@@ -27,7 +27,7 @@ from tftrt_runtime.report import graphs
 from tftrt_runtime.verification import calls, comparisons, independence, texts
 from tftrt_runtime.verification.calls import Calls
 from tftrt_runtime.verification.comparisons import LARGER, Question
-from tftrt_runtime.verification.messages import REFERENCE, ReferenceAnswer, ReferenceRequest
+from tftrt_runtime.verification.messages import REFERENCE, ComparisonData, ReferenceAnswer, ReferenceRequest
 from tftrt_runtime.verification.origins import origins
 
 # What to try for dimensions that the signature leaves open: short texts and small pictures, then pictures for networks
@@ -176,17 +176,39 @@ def _of_no_item(
         SignatureNotFound, CalibrationDataUnfit: the model does not take a batch.
     """
     odd = calls.of_no_item(outputs, saved_model.unranked(function.structured_outputs))
-    made = () if sample is None else (sample,)
-    questions = comparisons.questions(inputs, request.batch_sizes, made, request.data)
-    firsts = [next(of_size).batch for _, of_size in itertools.groupby(questions, lambda question: question.size)]
+    given, firsts = _first_batches(inputs, sample, request)
     for batch in firsts:
-        answers = _answer_to_data(function, batch, request) if request.data else _answer_to_made_up(function, batch)
+        answers = _answer_to_data(function, batch, request) if given else _answer_to_made_up(function, batch)
         odd = {**calls.of_another_number(answers, comparisons.size(batch)), **odd}
     doubtful = odd or any(len(tensor.shape) == 1 for tensor in inputs)
     if max(request.batch_sizes) == 1 and doubtful and sample is not None:
         with contextlib.suppress(tf.errors.InvalidArgumentError, ValueError):  # it takes one, and no more
             odd = {**calls.of_another_number(_answer(function, samples.batch(inputs, 2, sample)), 2), **odd}
     return odd
+
+
+def _first_batches(
+    inputs: tuple[Tensor, ...], sample: Sample | None, request: ReferenceRequest
+) -> tuple[ComparisonData | None, list[samples.Batch]]:
+    """The first batch of each size, and the user's data where it is of that.
+
+    Raises:
+        CalibrationDataUnfit: the data is of no batches, and there is nothing else to ask.
+    """
+
+    def firsts(given: ComparisonData | None) -> list[samples.Batch]:
+        questions = comparisons.questions(inputs, request.batch_sizes, () if sample is None else (sample,), given)
+        of_sizes = itertools.groupby(questions, lambda question: question.size)
+        # Without a look at what comes after the last of them, which may be all of the data.
+        return [next(of_size).batch for _, of_size in itertools.islice(of_sizes, len(request.batch_sizes))]
+
+    try:
+        return request.data, firsts(request.data)
+    except CalibrationDataUnfit:
+        if sample is None:
+            raise
+        # It may be of calls. If it is of nothing that the model takes, that is told where it is asked.
+        return None, firsts(None)
 
 
 @dataclass(frozen=True)

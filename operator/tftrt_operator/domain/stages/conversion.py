@@ -266,6 +266,7 @@ def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation
 
     A finished Job whose record exists has its time to stay.
     """
+    folder = artifacts_folder(target.key, model.metadata.namespace)
 
     def is_replaced(job: ObservedJob) -> bool:
         """Whether nothing comes of it: it has failed, has left no summary, or waits for what it may never get."""
@@ -277,7 +278,7 @@ def _delete_stale_jobs(model: TRTModel, target: Target, observation: Observation
             case JobState.FAILED:
                 return True
             case JobState.SUCCEEDED:
-                return bool(_published(pods)) and _summary(pods) is None
+                return bool(_published(pods)) and _summary(pods, folder) is None
             case JobState.LIVE:
                 # One that another model started for this engine goes by that one's name, and is as good as ours.
                 return _is_ours(model, job) and not any(pod.started for pod in pods)
