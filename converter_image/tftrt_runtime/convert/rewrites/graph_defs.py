@@ -146,8 +146,15 @@ def producer(tensor: str) -> str:
 
 
 def _is_of_an_iteration(operation: Any) -> bool:
-    """Whether what waits for this does so to be in a loop's iteration, or in a branch, and for nothing else."""
-    return operation.type == "Identity" and operation.inputs[0].op.type in CONTROL_FLOW
+    """Whether what waits for this does so to be in a loop's iteration, or in a branch, and for nothing else.
+
+    A body's constants wait for what comes into it: for one tensor of them, or for a `NoOp` that waits for them all.
+    """
+    if operation.type in CONTROL_FLOW:
+        return True
+    if operation.type not in {"Identity", "NoOp"}:
+        return False
+    return all(map(_is_of_an_iteration, [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]))
 
 
 def attribute(node: Any, name: str) -> Any:
