@@ -96,7 +96,7 @@ def compare(
     verdict = Verdict(not_compared="there is no question to ask")
     with _without_optimizations():
         for way in (_as_it_is, _with_channels_last):
-            one, other = (Asked(graph, fed, way, answers, inside, questions) for graph, fed in graphs)
+            one, other = (Asked(graph, way, answers, inside, questions) for graph in graphs)
             verdict = _verdict(one, other, questions, half)
             if verdict.not_compared is None:
                 return verdict

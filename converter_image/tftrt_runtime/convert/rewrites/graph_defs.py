@@ -13,6 +13,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2
 
+from tftrt_runtime.convert.rewrites import weights
+
 # What a loop or a condition becomes when TF-TRT freezes a model: what lies between them has no value of its own.
 CONTROL_FLOW = {"Enter", "Exit", "Merge", "NextIteration", "Switch"}
 
@@ -47,10 +49,10 @@ class Graph:
 
     @cached_property
     def shapes(self) -> Any:
-        """The tf.Graph, whose tensors have the shapes that TensorFlow infers."""
+        """The tf.Graph without its weights, whose tensors have the shapes that TensorFlow infers."""
         imported = tf.Graph()
         with imported.as_default():
-            tf.import_graph_def(self.definition, name="")
+            tf.import_graph_def(weights.without(self.definition), name="")
         return imported
 
     def shape(self, tensor: str) -> Any:
