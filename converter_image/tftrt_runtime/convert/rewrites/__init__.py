@@ -88,5 +88,5 @@ def _verdict(
     try:
         places = rewrite.replace_all(graph, matches)
     except Exception as error:  # a fault of ours, for which no conversion need fail: the graph before is as good
-        return beside.Verdict(differs=f"it could not be done: {type(error).__name__}: {one_line(error)}")
+        return beside.Verdict(differs=f"it could not be done: {one_line(error)}")
     return beside.compare(before, graph.definition, fetched, places, questions())
