@@ -16,7 +16,7 @@ from tests.graphs import frozen, in_a_loop
 from tftrt_runtime.contract.artifact import Sample, Tensor
 from tftrt_runtime.convert import constants, engines, rewrites
 from tftrt_runtime.convert.messages import FreezeRequest
-from tftrt_runtime.convert.rewrites import beside, einsum, graph_defs, spelled_out
+from tftrt_runtime.convert.rewrites import beside, einsum, graph_defs, spelled_out, weights
 from tftrt_runtime.convert.rewrites.rewrite import Rewrite
 from tftrt_runtime.report.data import Rewritten
 
@@ -47,6 +47,10 @@ def break_off(node: Any) -> None:
     node.input[0] = "nothing"
 
 
+def raise_an_error(_: Any) -> None:
+    raise KeyError("kernel")
+
+
 def network(x: Any) -> Any:
     kernel = np.random.default_rng(5).normal(size=(3, 3, 4, 4)).astype(np.float32)
     return tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME"))
@@ -75,6 +79,7 @@ def tried(
         pytest.param(become("L2Loss"), "became float32", id="another shape"),
         pytest.param(become("NoSuchOperation"), "does not run any more", id="an operation that there is not"),
         pytest.param(break_off, "does not run any more", id="an input that there is not"),
+        pytest.param(raise_an_error, "could not be done: KeyError: 'kernel'", id="a fault of its own"),
     ],
 )
 def test_a_rewrite_that_changes_an_answer_is_dropped_and_the_graph_before_is_kept(
@@ -128,6 +133,54 @@ def test_channels_first_are_compared_though_a_cpu_has_no_kernels_for_them(monkey
     assert "differs by" in told.dropped
     _, told = tried(monkeypatch, function, of_each("Relu", lambda _: None), asked(function, (image,)))
     assert (told.dropped, told.notCompared, told.questions) == (None, None, 3)
+
+
+def test_of_a_large_tensor_inside_some_values_from_all_over_it_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = np.random.default_rng(5).normal(size=(1, 1, 4, 4096)).astype(np.float32)
+    without_the_last = np.ones((8, 8, 1), np.float32)
+    without_the_last[-1, -1] = 0
+
+    def hidden(x: Any) -> Any:
+        """Nothing shows at the end, where all is 0."""
+        x = tf.nn.conv2d(x, kernel, 1, "SAME")
+        other = tf.multiply(x, without_the_last, name="other")
+        return tf.reduce_max(tf.nn.relu(x)) * 0.0 + tf.reduce_max(other) * 0.0
+
+    def read_the_other(node: Any) -> None:
+        node.input[0] = "other"
+
+    function = frozen(hidden, [None, 8, 8, 4])
+    questions = asked(function)[1:]
+    assert all(8 * 8 * 4096 * len(value) > beside.MOST_INSIDE for one in questions for value in one.values())
+    _, told = tried(monkeypatch, function, of_each("Relu", read_the_other), questions)
+    assert told.dropped is not None
+    assert told.dropped.startswith("Relu:0 differs by")
+
+
+def test_weights_are_fed_and_one_that_is_changed_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = np.random.default_rng(5).normal(size=(4, 4096)).astype(np.float32)
+    function = frozen(lambda x: tf.reduce_sum(tf.nn.relu(x @ kernel), -1), [None, 8, 8, 4])
+    graph = function.graph.as_graph_def()
+    (one, fed), (other, fed_too) = weights.taken_out(graph, graph)
+    assert one == other
+    assert one.ByteSize() < weights.LEAST_BYTES < graph.ByteSize()
+    assert len(fed) == 1
+    assert all(fed[name] is fed_too[name] for name in fed)  # there once
+
+    def halve(node: Any) -> None:
+        if node.ByteSize() > weights.LEAST_BYTES:
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(kernel / 2))
+
+    _, told = tried(monkeypatch, function, of_each("Const", halve), asked(function))
+    assert told.dropped is not None
+    assert "differs by" in told.dropped
+
+
+def test_a_model_that_takes_long_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "SECONDS", 0)
+    function = frozen(network, [None, 8, 8, 4])
+    _, told = tried(monkeypatch, function, of_each("Relu", lambda _: None), asked(function))
+    assert (told.questions, told.dropped, told.notCompared) == (1, None, None)
 
 
 def test_where_nothing_can_be_compared_a_rewrite_is_kept_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,11 @@ def as_json(done: Sequence[Trial], seed: int, seconds: float) -> dict[str, Any]:
             for trial in done
             for name, how in trial.mismatches.items()
         ],
+        "notCompared": [
+            {"seed": trial.seed, "pattern": trial.pattern, "rewrite": name, "why": why}
+            for trial in done
+            for name, why in trial.not_compared.items()
+        ],
     }
 
 

@@ -37,6 +37,11 @@ class Draw:
     def values(self, *shape: int, kind: str = "float32") -> Any:
         return self.random.normal(size=shape).astype(kind)
 
+    def weights(self, *shape: int) -> Any:
+        """A model's: a variable or a constant, of which a loop gets the first from outside."""
+        values = self.values(*shape)
+        return tf.Variable(values) if self.chance(0.3) else values
+
     def near_one(self, *shape: int) -> Any:
         return self.random.uniform(0.5, 1.5, shape).astype(np.float32)
 
@@ -74,6 +79,7 @@ def fused_normalization(draw: Draw) -> Pattern:
     first = draw.size(1, len(sizes)) if draw.chance(0.3) else len(sizes)  # of the normalized axes, the batch at 0
     epsilon = float(draw.one_of(1e-2, 1e-3, 1e-4, 1.01e-5))
     other = draw.one_of(*["none"] * 7, "scale", "behind", "mean")
+    gain, offset = draw.weights(sizes[-1]), draw.weights(sizes[-1])
 
     def network(x: Any) -> Any:
         own = tf.shape(draw.inner(x))
@@ -85,7 +91,7 @@ def fused_normalization(draw: Draw) -> Pattern:
         )
         y = draw.inner(tf.reshape(draw.inner(normalized), tf.stack([rows, row]) if other == "behind" else own))
         y = y + tf.reduce_sum(mean) if other == "mean" else y
-        return y * draw.near_one(sizes[-1]) + draw.values(sizes[-1]) if other != "behind" else y
+        return y * gain + offset if other != "behind" else y
 
     return Pattern(shapes, sizes_of, network, draw.one_of(1.0, 30.0))
 
@@ -96,8 +102,8 @@ def spelled_out_normalization(draw: Draw) -> Pattern:
     shapes, sizes_of = of_items(sizes, draw, 0.0 if draw.chance(0.5) else 0.3)
     axes = [-1] if draw.chance(0.7) else sorted({len(sizes), draw.size(1, len(sizes))})
     epsilon = float(draw.one_of(1e-12, 1e-6, 1e-5, 1e-3, 1e-3))
-    gain = draw.values(sizes[-1]) if draw.chance(0.7) else None
-    offset = draw.values(sizes[-1]) if draw.chance(0.7) else None
+    gain = draw.weights(sizes[-1]) if draw.chance(0.7) else None
+    offset = draw.weights(sizes[-1]) if draw.chance(0.7) else None
     form = draw.one_of("bert", "keras 3", "divided", "times", "mean square")
     other = draw.one_of(*["none"] * 8, "sum", "another", "batch", "dropped axes")
 
@@ -239,7 +245,7 @@ def convolution(draw: Draw) -> Pattern:
     depthwise = draw.chance(0.35) and not first
     dilation = draw.one_of(*[1] * 12, 2, 3) if kernel <= 3 else 1
     value = draw.one_of(*[0.0] * 12, 1.0)
-    weights = draw.values(kernel, kernel, channels, draw.size(1, 3))
+    weights = draw.weights(kernel, kernel, channels, draw.size(1, 3))
     layout = "NCHW" if first else "NHWC"
     steps = [1, 1, stride, stride] if first else [1, stride, stride, 1]
     apart = [1, 1, dilation, dilation] if first else [1, dilation, dilation, 1]
@@ -269,7 +275,7 @@ def pooling(draw: Draw) -> Pattern:
         if like_resnet
         else pads_for(sizes, kernel, stride, draw, 0.2)
     )
-    weights, bias = draw.values(kernel, kernel, channels, depth), draw.values(depth)
+    weights, bias = draw.weights(kernel, kernel, channels, depth), draw.weights(depth)
     pool, step = (3, 2) if like_resnet or draw.chance(0.5) else (draw.size(2, 4), draw.size(1, 3))
     pool_pads = draw.one_of(
         [(1, 1)] * 2, [(1, 1)] * 2, [(0, 1)] * 2, [(0, 1), (1, 1)], [(draw.size(0, 2), draw.size(0, 2))] * 2

@@ -95,7 +95,7 @@ def tried(graph: Graph) -> Trial:
             matches = rewrite.find(seen)
             places = rewrite.replace_all(seen, matches)
         except Exception as error:  # whatever it is, it would have ended a conversion
-            trial.mismatches[rewrite.name] = f"{type(error).__name__}: {one_line(error)}"
+            trial.mismatches[rewrite.name] = one_line(error)
             definition.CopyFrom(before)
             continue
         if not matches:

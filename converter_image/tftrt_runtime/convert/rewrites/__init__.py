@@ -30,6 +30,7 @@ from tftrt_runtime.convert.rewrites import (
 )
 from tftrt_runtime.convert.rewrites.graph_defs import Graph
 from tftrt_runtime.convert.rewrites.rewrite import Rewrite
+from tftrt_runtime.processes.child import one_line
 from tftrt_runtime.report.data import Rewritten
 
 Questions = Callable[[], Sequence[beside.Question]]
@@ -72,8 +73,7 @@ def _try(rewrite: Rewrite[Any], definition: Any, fetched: Sequence[str], questio
     before = tf.compat.v1.GraphDef()
     before.CopyFrom(definition)
     with log.timed("convert", "Tried a rewrite beside the graph before", rewrite=rewrite.name, places=len(matches)):
-        places = rewrite.replace_all(graph, matches)
-        verdict = beside.compare(before, definition, fetched, places, questions())
+        verdict = _verdict(rewrite, graph, matches, before, fetched, questions)
     if verdict.differs is not None:
         definition.CopyFrom(before)
     del graph, before
@@ -88,3 +88,18 @@ def _try(rewrite: Rewrite[Any], definition: Any, fetched: Sequence[str], questio
     )
     log.event("convert", "Rewrote the graph" if verdict.differs is None else "Dropped a rewrite", **told.model_dump())
     return told
+
+
+def _verdict(
+    rewrite: Rewrite[Any],
+    graph: Graph,
+    matches: Sequence[Any],
+    before: Any,
+    fetched: Sequence[str],
+    questions: Questions,
+) -> beside.Verdict:
+    try:
+        places = rewrite.replace_all(graph, matches)
+    except Exception as error:  # a fault of ours, for which no conversion need fail: the graph before is as good
+        return beside.Verdict(differs=f"it could not be done: {one_line(error)}")
+    return beside.compare(before, graph.definition, fetched, places, questions())

@@ -13,6 +13,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2
 
+from tftrt_runtime.convert.rewrites import weights
+
 # What a loop or a condition becomes when TF-TRT freezes a model: what lies between them has no value of its own.
 CONTROL_FLOW = {"Enter", "Exit", "Merge", "NextIteration", "Switch"}
 
@@ -47,10 +49,10 @@ class Graph:
 
     @cached_property
     def shapes(self) -> Any:
-        """The tf.Graph, whose tensors have the shapes that TensorFlow infers."""
+        """The tf.Graph without its weights, whose tensors have the shapes that TensorFlow infers."""
         imported = tf.Graph()
         with imported.as_default():
-            tf.import_graph_def(self.definition, name="")
+            tf.import_graph_def(weights.without(self.definition), name="")
         return imported
 
     def shape(self, tensor: str) -> Any:
@@ -146,8 +148,15 @@ def producer(tensor: str) -> str:
 
 
 def _is_of_an_iteration(operation: Any) -> bool:
-    """Whether what waits for this does so to be in a loop's iteration, or in a branch, and for nothing else."""
-    return operation.type == "Identity" and operation.inputs[0].op.type in CONTROL_FLOW
+    """Whether what waits for this does so to be in a loop's iteration, or in a branch, and for nothing else.
+
+    A body's constants wait for what comes into it: for one tensor of them, or for a `NoOp` that waits for them all.
+    """
+    if operation.type in CONTROL_FLOW:
+        return True
+    if operation.type not in {"Identity", "NoOp"}:
+        return False
+    return all(map(_is_of_an_iteration, [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]))
 
 
 def attribute(node: Any, name: str) -> Any:

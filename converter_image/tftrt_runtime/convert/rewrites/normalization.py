@@ -91,9 +91,10 @@ def _axes(source: Any, before: Any, behind: Any, graph: Graph) -> list[int]:
 def _filled(tensor: Any, graph: Graph) -> float | None:
     """The number that a tensor is filled with; None where it is none of one number."""
     operation = tensor.op.inputs[1].op if tensor.op.type == "Fill" else tensor.op
-    if operation.type != "Const":
+    node = graph.nodes[operation.name]
+    if node.op != "Const":
         return None
-    values = tf.make_ndarray(graph.nodes[operation.name].attr["value"].tensor)
+    values = tf.make_ndarray(node.attr["value"].tensor)
     return float(values.flat[0]) if values.size and (values == values.flat[0]).all() else None
 
 
