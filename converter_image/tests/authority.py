@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import ssl
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -54,9 +55,24 @@ class Authority:
 
     def serving(self) -> ssl.SSLContext:
         """For a server that it vouches for."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate, self.key)
-        return context
+        return serving(self.certificate, self.key)
+
+
+class _NotAtOnce(ssl.SSLContext):
+    """Shakes hands when a connection is first read from, which is in the thread that answers it.
+
+    A server that does so where it accepts connections stands still with the first client that does.
+    """
+
+    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        return super().wrap_socket(*arguments, **{**options, "do_handshake_on_connect": False})
+
+
+def serving(certificate: Path, key: Path) -> ssl.SSLContext:
+    """For a server with this certificate."""
+    context = _NotAtOnce(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

@@ -38,10 +38,10 @@ class ObjectStore:
         (port,) = free_ports(1)
         self.authority = authority
         self.endpoint = f"https://127.0.0.1:{port}"
-        place = ["--host", "127.0.0.1", "--port", str(port)]
-        tls = ["--ssl-cert", str(authority.certificate), "--ssl-key", str(authority.key)]
-        command = [sys.executable, "-m", "moto.server", *place, *tls]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "tests.moto_server", str(port), authority.certificate, authority.key]
+        self._process = subprocess.Popen(
+            command, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         for _ in until("moto's answer"):
             try:
                 urllib.request.urlopen(self.endpoint, timeout=1, context=authority.trusted()).close()

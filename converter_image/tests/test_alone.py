@@ -358,6 +358,22 @@ def test_an_output_without_any_finite_value_passes_no_gate() -> None:
     assert "no finite value in either model" in told
 
 
+def test_nan_passes_no_gate_however_few_values_are() -> None:
+    some = {"samples": 5, "top1Agreement": "1", "maxRelativeError": "0", "notFinite": "0.2", "notANumber": "0.2"}
+    for gates in (Gates(max_relative_error=1), Gates(min_top1_agreement=0)):
+        assert "0.2 of an output is NaN in either model on made-up input" in refused(gates, **some)
+    Gates().judge(UNCOMPARED.model_copy(update=some), None)
+
+
+def test_what_is_lost_at_larger_input_passes_no_gate_on_answers() -> None:
+    lost = {"samples": 5, "top1Agreement": "1", "maxRelativeError": "0", "largerInputGone": "0.25"}
+    for gates in (Gates(max_relative_error=1), Gates(min_top1_agreement=0)):
+        told = refused(gates, **lost)
+        assert "Of made-up input up to 255 0.25 of an output is finite in the unconverted model alone" in told
+        assert "--verification-data" in told
+    Gates(min_speedup=2).judge(UNCOMPARED.model_copy(update=lost), TIMED)
+
+
 def test_without_a_gate_for_classes_that_of_the_error_is_the_one_for_whole_numbers() -> None:
     labels = MEASURED.model_copy(update={"maxRelativeError": None, "top1Agreement": "0.9", "equalElements": "0.9"})
     Gates(max_relative_error=0.1).judge(labels, None)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.authority import Authority
 from tests.box import FINGERPRINT, Box, Ended, Mount
-from tests.object_store import BUCKET, KEYS, Line, ObjectStore, secret
+from tests.object_store import BUCKET, KEYS, Line, ObjectStore, WebServer, secret
 from tests.test_publish import DIGEST, KILLED, prepare, start_and_stop
 
 STORE = f"s3://{BUCKET}/tftrt"
@@ -125,6 +129,15 @@ def test_a_writer_that_is_killed_before_it_has_cleared_up_is_followed_by_one_tha
     s3.put(f"{PRODUCT}/builds/build-1.0000/{FILES[0]}", b"as if this one had been killed at once")
     assert box.run("publish").code == 0
     assert builds(s3) == {manifest(s3)["build"]}
+
+
+def test_the_stores_of_the_tests_wait_for_no_client_that_stands_still(s3: ObjectStore, authority: Authority) -> None:
+    """As one that is stopped while it shakes hands."""
+    with WebServer(b"a model", authority=authority).running("model.pb") as server:
+        for endpoint in (s3.endpoint, server.base):
+            address = urlsplit(endpoint)
+            with socket.create_connection((address.hostname, address.port)):
+                urllib.request.urlopen(f"{endpoint}/", timeout=5, context=authority.trusted()).close()
 
 
 def test_an_attempt_that_was_given_up_and_lives_on_publishes_nothing_half(box: Box, s3: ObjectStore) -> None:

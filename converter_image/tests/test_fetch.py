@@ -3,7 +3,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,10 @@ from tests.box import Box
 
 @pytest.fixture
 def source(box: Box) -> Path:
+    return model_in(box)
+
+
+def model_in(box: Box) -> Path:
     folder = box.pvc / "models" / "model"
     (folder / "variables").mkdir(parents=True)
     (folder / "saved_model.pb").write_bytes(b"model")
@@ -128,30 +135,36 @@ def test_a_path_above_the_claim_is_refused(box: Box) -> None:
     assert box.run("fetch").code == 2
 
 
+@pytest.fixture
+def open_box() -> Iterator[Box]:
+    """In a folder that every user may enter: pytest's own is closed by each session that starts beside this one."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Box(Path(folder))
+
+
+def fetched_by_the_containers_user(box: Box) -> dict[str, Any]:
+    """What it is told."""
+    log = box.root / "termination"
+    log.touch()
+    log.chmod(0o666)
+    done = subprocess.run(box.command("fetch"), env=box.environment(log), user=65532, capture_output=True, text=True)
+    assert done.returncode == 11, done.stderr
+    return dict(json.loads(log.read_text()))
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("name", ["saved_model.pb", "variables"])
-def test_a_source_that_the_containers_user_may_not_read_is_told_by_name(box: Box, source: Path, name: str) -> None:
+def test_a_source_that_the_containers_user_may_not_read_is_told_by_name(open_box: Box, name: str) -> None:
+    source = model_in(open_box)
     (source / name).chmod(0)
-    for folder in (box.root, *box.root.parents):
-        folder.chmod(folder.stat().st_mode | 0o055)
-    log = box.root / "termination"
-    log.touch()
-    log.chmod(0o666)
-    done = subprocess.run(box.command("fetch"), env=box.environment(log), user=65532, capture_output=True, text=True)
-    assert done.returncode == 11, done.stderr
-    assert f"{source.resolve() / name}" in json.loads(log.read_text())["message"]
+    assert f"{source.resolve() / name}" in fetched_by_the_containers_user(open_box)["message"]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_a_source_in_a_folder_that_the_containers_user_may_not_enter_is_told_by_name(box: Box, source: Path) -> None:
-    for folder in (box.root, *box.root.parents):
-        folder.chmod(folder.stat().st_mode | 0o055)
+def test_a_source_in_a_folder_that_the_containers_user_may_not_enter_is_told_by_name(open_box: Box) -> None:
+    source = model_in(open_box)
     source.resolve().parent.chmod(0o700)
-    log = box.root / "termination"
-    log.touch()
-    log.chmod(0o666)
-    done = subprocess.run(box.command("fetch"), env=box.environment(log), user=65532, capture_output=True, text=True)
-    assert done.returncode == 11, done.stderr
-    told = json.loads(log.read_text())
+    told = fetched_by_the_containers_user(open_box)
     assert told["reason"] == "SourceNotFound"
     assert "has no right to" in told["message"]

@@ -162,7 +162,15 @@ def test_what_is_finite_beside_nan_is_compared_and_the_rest_is_told(tmp_path: Pa
         return {"y": tf.concat([x, x[:, :1] * NAN], 1)}
 
     found = compare(tmp_path, part, part).verification
-    assert (found.maxRelativeError, found.notFinite) == ("0", "0.2")
+    assert (found.maxRelativeError, found.notFinite, found.notANumber) == ("0", "0.2", "0.2")
+
+
+def test_what_is_infinite_on_purpose_is_no_nan(tmp_path: Path) -> None:
+    def part(x: Any) -> dict[str, Any]:
+        return {"y": tf.concat([x, x[:, :1] - np.inf], 1)}
+
+    found = compare(tmp_path, part, part).verification
+    assert (found.maxRelativeError, found.notFinite, found.notANumber) == ("0", "0.2", None)
 
 
 def test_a_small_quantity_beside_a_large_one_is_seen(tmp_path: Path) -> None:
@@ -177,17 +185,44 @@ def test_a_small_quantity_beside_a_large_one_is_seen(tmp_path: Path) -> None:
 
 def through_half(x: Any) -> dict[str, Any]:
     """As an engine of FP16 computes it."""
-    return {"y": tf.cast(tf.cast(x, tf.float16) * 400.0, tf.float32)}
+    return {"y": tf.cast(tf.cast(x, tf.float16) * 800.0, tf.float32)}
 
 
 def in_full(x: Any) -> dict[str, Any]:
-    return {"y": x * 400.0}
+    return {"y": x * 800.0}
 
 
-def test_half_precision_that_overflows_at_what_a_byte_holds_is_noticed(tmp_path: Path) -> None:
-    told = r"input up to 255, output 'y' .*not finite.*too large for FP16.*precision to FP32.*verification.dataUri"
+def test_half_precision_that_overflows_at_what_a_byte_holds_is_told_and_has_no_error_there(tmp_path: Path) -> None:
+    found = compare(tmp_path, in_full, through_half)
+    larger = next(row for row in found.comparisons if row.inputUpTo == 255)
+    assert (larger.maxRelativeError, larger.maxChannelError, larger.notFinite) == (None, None, None)
+    # Those above 65,504 / 800 = 81.9 are four of eight.
+    assert found.verification.largerInputGone == larger.gone == "0.5"
+    assert found.verification.largerInputError is None
+    assert 0 < float(found.verification.maxRelativeError or NAN) < 1e-3
+
+
+def test_half_precision_that_overflows_at_the_usual_size_is_a_failure(tmp_path: Path) -> None:
+    def larger(function: Function) -> Function:
+        return lambda x: function(x * 255.0)
+
+    told = r"output 'y' .*not finite.* of 8 values: they are too large for FP16. Set spec.conversion.precision to FP32"
     with pytest.raises(AccuracyBelowThreshold, match=told):
-        compare(tmp_path, in_full, through_half)
+        compare(tmp_path, larger(in_full), larger(through_half))
+
+
+def masked(lost: bool) -> Function:
+    """Places that are left out by an infinite score, which half precision makes NaN of."""
+    return lambda x: {"y": tf.where(x[:, :1] > 25.0, NAN if lost else -np.inf, -np.inf) + tf.zeros_like(x)}
+
+
+def test_what_is_otherwise_not_finite_at_larger_input_is_told_as_well(tmp_path: Path) -> None:
+    def both(lost: bool) -> Function:
+        return lambda x: {**masked(lost)(x), "x": x}
+
+    found = compare(tmp_path, both(lost=False), both(lost=True))
+    larger = next(row for row in found.comparisons if row.inputUpTo == 255 and row.output == "y")
+    assert found.verification.largerInputGone == larger.gone == "0.5"
 
 
 def test_data_says_what_the_model_meets_and_nothing_larger_is_asked(tmp_path: Path) -> None:
@@ -297,7 +332,7 @@ def by_hand(folder: Path, function: Function, *gates: object) -> Ended:
 def test_a_model_that_answers_nan_passes_no_gate(tmp_path: Path) -> None:
     ended = by_hand(tmp_path, lambda x: {"y": x * NAN}, "--max-relative-error", "0.0001")
     assert ended.code == 17, ended.told
-    assert "no finite value in either model on made-up input" in ended.told
+    assert "1 of an output is NaN in either model on made-up input" in ended.told
     assert "Largest relative error" not in ended.output
     assert "Not finite" in ended.output
 

@@ -183,21 +183,21 @@ def test_another_output_of_classes_is_compared_without_a_conversion(converted: C
     (cnn.pvc / "store").rmdir()
     (cnn.pvc / "store").symlink_to(converted("cnn").pvc / "store")
     cnn.build = "build-2"
-    cnn.spec["verification"] = {"uri": None, "top1Output": "classes"}
+    cnn.spec["verification"] = {"uri": None, "top1Output": "output_0"}
     ended = fetched(cnn).run("convert")
     assert ended.code == 0, ended.log
     assert message(ended.lines, "Compared the artifact with the unconverted model on other data")
     summary = cnn.run("publish").termination
     assert (summary["result"], summary["build"]) == ("Reused", "build-1")
-    assert summary["verification"]["top1Output"] == "classes"
+    assert summary["verification"]["top1Output"] == "output_0"
     assert "top1Output" not in cnn.manifest["summary"]["verification"]
 
 
 def test_an_output_of_classes_that_is_not_there_is_refused_before_anything_is_converted(cnn: Box) -> None:
-    cnn.spec["verification"] = {"uri": None, "top1Output": "clases"}
+    cnn.spec["verification"] = {"uri": None, "top1Output": "output0"}
     ended = fetched(cnn).run("convert")
     assert (ended.code, ended.termination["reason"]) == (14, "SignatureNotFound")
-    assert "did you mean 'classes'" in ended.message
+    assert "did you mean 'output_0'" in ended.message
 
 
 OLDER = {"samples": 5, "top1Agreement": None, "maxRelativeError": "0", "uri": None}

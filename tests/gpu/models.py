@@ -310,6 +310,8 @@ def main(folder: Path) -> None:
         "wide": lambda: Wide((0.27, 0.04, 0.04, 0.04)),
         # Behind its layers the mean value is 110, 27,500, 6.5e6 and 1.8e7. FP16 ends at 65,504.
         "large": lambda: Wide((100, 10, 10, 0.1)),
+        # 0.02, 5.7, 1,400 and 660 of input up to 1, and 350,000 behind the third of input up to 255.
+        "faint": lambda: Wide((0.02, 10, 10, 0.02)),
         "mixed": Mixed,
         "text": Text,
         "sequence": Sequence,

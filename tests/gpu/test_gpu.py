@@ -119,6 +119,18 @@ def test_answers_that_the_precision_cannot_hold_never_pass(new_box: Callable[...
     assert "not finite" in ended.message
 
 
+def test_larger_input_that_the_precision_cannot_hold_is_told_and_fails_no_conversion(
+    new_box: Callable[..., Any],
+) -> None:
+    box = new_box("faint", precision="FP16", batchSizes=[32])
+    box.convert_and_publish()
+    verification = box.manifest["summary"]["verification"]
+    print(verification)
+    assert Decimal(verification["maxRelativeError"]) < Decimal("0.05")
+    assert Decimal(verification["largerInputGone"]) > 0
+    assert "largerInputError" not in verification
+
+
 def test_another_tensorrt_than_the_runtimes_is_told(new_box: Callable[..., Any]) -> None:
     box = new_box("cnn", precision="FP16")
     box.spec["runtime"] = {**box.spec["runtime"], "tensorrt": "8.6.1"}

@@ -84,6 +84,29 @@ def test_where_nothing_was_compared_no_gate_passes_and_the_one_reason_is_told(fo
         assert told in failed.message
 
 
+def test_nan_passes_no_gate_however_few_values_are() -> None:
+    some = seen(maxRelativeError="0", top1Agreement="1", notFinite="0.2", notANumber="0.2")
+    for gates in ({"maxRelativeError": "1"}, {"minTop1Agreement": "0"}):
+        failed = judge(Verification.model_validate(gates), some)
+        assert failed is not None
+        assert failed.reason == "AccuracyUnknown"
+        assert "0.2 of an output is NaN in either model on made-up input" in failed.message
+    assert reason(some) is None
+    infinite = seen(maxRelativeError="0", top1Agreement="1", notFinite="0.2")
+    assert reason(infinite, maxRelativeError="0", minTop1Agreement="1") is None
+
+
+def test_what_is_lost_at_larger_input_passes_no_gate_on_answers() -> None:
+    lost = seen(maxRelativeError="0", top1Agreement="1", largerInputGone="0.25")
+    for gates in ({"maxRelativeError": "1"}, {"minTop1Agreement": "0"}):
+        failed = judge(Verification.model_validate(gates), lost)
+        assert failed is not None
+        assert failed.reason == "AccuracyBelowThreshold"
+        assert "of made-up input up to 255 0.25 of an output is finite in the unconverted model alone" in failed.message
+    assert reason(lost) is None
+    assert "up to 255 0.25 of an output is finite in the unconverted model alone" in sentence(lost)
+
+
 def test_whole_numbers_are_judged_by_the_share_that_is_equal() -> None:
     labels = seen(top1Agreement="0.59", equalElements="0.59")
     assert reason(labels, maxRelativeError="0.41") is None

@@ -43,6 +43,7 @@ def message(**changes: Any) -> dict[str, Any]:
         {"verification": VERIFICATION | {"top1Agreement": "nonsense"}},
         {"verification": VERIFICATION | {"samples": -1}},
         {"verification": VERIFICATION | {"equalElements": "most"}},
+        {"verification": VERIFICATION | {"largerInputGone": "most"}},
         {"verification": VERIFICATION | {"notCompared": "see http://elsewhere.example"}},
         {"verification": VERIFICATION | {"uri": "pvc://models/\x1b[2J"}},
         {"memory": {"weightsBytes": 1, "peakBytes": -1, "overheadBytes": 1}},

@@ -166,6 +166,9 @@ def _agreement(verification: Verification | None) -> Iterator[tuple[str, str]]:
         yield "Largest relative error", verification.maxRelativeError
     if verification.largerInputError is not None:
         yield "Of input up to 255", verification.largerInputError
+    if verification.largerInputGone is not None:
+        gone = f"{verification.largerInputGone} of an output is finite in the unconverted model alone"
+        yield "Of input up to 255", gone
     if verification.maxChannelError is not None:
         yield "In a channel", f"{verification.maxChannelError}, relative to the channel's own largest value"
     if verification.equalElements is not None:

@@ -36,6 +36,18 @@ class Gates:
             )
 
     def _judge_accuracy(self, measured: Verification | None) -> None:
+        gates = (self.min_top1_agreement, self.max_relative_error)
+        if measured is not None and measured.largerInputGone is not None and gates != (None, None):
+            raise AccuracyBelowThreshold(
+                f"Of made-up input up to 255 {measured.largerInputGone} of an output is finite in the unconverted "
+                "model alone, and that passes no gate: set --precision FP32, or give samples of what the model meets "
+                "by --verification-data."
+            )
+        if measured is not None and measured.notANumber is not None and gates != (None, None):
+            raise AccuracyBelowThreshold(
+                f"{measured.notANumber} of an output is NaN in either model on {measured.on}, and that passes no gate: "
+                "give samples that it has answers to by --verification-data."
+            )
         if self.min_top1_agreement is not None:
             self._judge_classes(self.min_top1_agreement, measured)
         if self.max_relative_error is not None:

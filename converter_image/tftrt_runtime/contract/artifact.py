@@ -148,12 +148,16 @@ class Verification(Frozen):
     top1Output: Optional[str] = None
     # As `maxRelativeError`, relative to the largest value of its channel, which the last dimension counts.
     maxChannelError: Optional[str] = None
-    # As `maxRelativeError`, of made-up input up to 255.
+    # As `maxRelativeError`, of made-up input up to 255; none where values are gone there.
     largerInputError: Optional[str] = None
+    # The share of values that are not finite there, and are so in the unconverted model.
+    largerInputGone: Optional[str] = None
     # Of whole numbers, texts and truths, but for numbers that were rounded from floats.
     equalElements: Optional[str] = None
     # The share of values that are not finite in either model, alike in both.
     notFinite: Optional[str] = None
+    # The share of values that are NaN: of them nobody can say that they are right.
+    notANumber: Optional[str] = None
     notCompared: Optional[NotCompared] = None
 
     @property

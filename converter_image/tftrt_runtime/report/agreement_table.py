@@ -24,6 +24,7 @@ def table(comparisons: Sequence[Comparison]) -> tuple[Row, list[Row]]:
         "Equal": [each.equalElements for each in comparisons],
         "Within one step": [each.withinOneStep for each in comparisons],
         "Not finite": [each.notFinite for each in comparisons],
+        "Gone": [each.gone for each in comparisons],
         CLASSES: [each.top1Agreement for each in comparisons],
     }
     shown = {

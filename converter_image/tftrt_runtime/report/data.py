@@ -35,6 +35,7 @@ class Comparison(Frozen):
     equalElements: Optional[str] = None
     withinOneStep: Optional[str] = None
     notFinite: Optional[str] = None  # the share that is so in both models
+    gone: Optional[str] = None  # the share that is so in the converted model alone, of input up to 255
 
 
 class Node(Frozen):

@@ -88,6 +88,8 @@ class Seen:
     finite: int = 0  # none of texts and truths, which are no numbers
     equal: int = 0  # values that are not finite are equal to themselves
     near: int = 0  # of whole numbers, those within one step; else as `equal`
+    nan: int = 0  # expected to be NaN
+    gone: int = 0  # not finite where the expected ones are, or otherwise not finite than those
     deviation: Deviation = field(default_factory=Deviation)
     # By how many channels the last dimension has: the largest differences [0] and the largest magnitudes [1].
     channels: Channels = field(default_factory=dict)
@@ -107,6 +109,8 @@ class Seen:
             finite=self.finite + other.finite,
             equal=self.equal + other.equal,
             near=self.near + other.near,
+            nan=self.nan + other.nan,
+            gone=self.gone + other.gone,
             deviation=self.deviation | other.deviation,
             channels=channels,
             rows=self.rows + other.rows,
@@ -117,16 +121,16 @@ class Seen:
 
     @property
     def error(self) -> float | None:
-        """The largest difference relative to the largest value; None where nothing was compared."""
-        return self.deviation.relative if self.finite else None
+        """The largest difference relative to the largest value; None where nothing was compared, or values are gone."""
+        return self.deviation.relative if self.finite and not self.gone else None
 
     @property
     def channel_error(self) -> tuple[float, int] | None:
         """The largest difference relative to the largest value of its own channel, and that channel's number.
 
-        None where the output has no channels, or nothing was compared.
+        None where the output has no channels, and where there is no error.
         """
-        if not self.finite or not self.channels:
+        if self.error is None or not self.channels:
             return None
         each = (
             (Deviation(float(difference), float(largest)).relative, channel)
@@ -160,6 +164,8 @@ def seen(found: Any, expected: Any) -> Seen:
         finite=int(np.count_nonzero(finite)),
         equal=equal,
         near=equal if kind == "f" else int(np.count_nonzero(_steps(found, expected) <= 1)),
+        nan=int(np.count_nonzero(np.isnan(expected))),
+        gone=lost(found, expected) + strange(found, expected),
         deviation=Deviation(float(np.max(differences, initial=0.0)), float(np.max(magnitudes, initial=0.0))),
         channels=_channels(differences, magnitudes),
         rows=rows,

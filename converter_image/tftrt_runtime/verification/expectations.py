@@ -22,6 +22,9 @@ MAX_EXACT_SHARE = 1e-3
 def expect_comparable(name: str, question: Question, found: Any, expected: Any, request: CheckRequest) -> None:
     """Hold that an answer has the shape and type of the expected one, and numbers where that has some.
 
+    In another precision larger input than is usual may be too large; that is for the figures and the gates, for nobody
+    knows whether the model ever meets it.
+
     Raises:
         Internal: it has not, though nothing was computed in another precision.
         AccuracyBelowThreshold: it has not.
@@ -34,8 +37,10 @@ def expect_comparable(name: str, question: Question, found: Any, expected: Any, 
     gone, other = lost(found, expected), strange(found, expected)
     if request.exact and (gone or other):
         raise Internal(_differs(name, size, f": {gone + other} of {expected.size} values are not finite in one alone"))
+    if question.up_to == LARGER:
+        return
     if gone:
-        raise not_finite(name, size, gone, expected.size, request.precision, question.up_to == LARGER)
+        raise not_finite(name, size, gone, expected.size, request.precision)
     if other:
         raise AccuracyBelowThreshold(
             f"At batch size {size} output {name!r} of the converted model has other values where the unconverted one's "
@@ -78,16 +83,12 @@ def _of_another_kind(name: str, size: int, found: Any, expected: Any) -> Accurac
     )
 
 
-def not_finite(
-    name: str, size: int, count: int, of: int, precision: str, larger: bool = False
-) -> AccuracyBelowThreshold:
-    """The failure where `count` values are no numbers; `larger`: at the larger size of made-up input."""
-    made = f", of made-up input up to {LARGER}," if larger else ""
+def not_finite(name: str, size: int, count: int, of: int, precision: str) -> AccuracyBelowThreshold:
+    """The failure where `count` values are no numbers."""
     cause = "" if precision == "FP32" else f": they are too large for {precision}"
-    or_else = " If the model never meets such input, give samples of what it does meet in spec.verification.dataUri."
     return AccuracyBelowThreshold(
-        f"At batch size {size}{made} output {name!r} of the converted model is not finite where the unconverted one's "
-        f"is, {count} of {of} values{cause}. {_way_out(precision)}{or_else if larger else ''}"
+        f"At batch size {size} output {name!r} of the converted model is not finite where the unconverted one's is, "
+        f"{count} of {of} values{cause}. {_way_out(precision)}"
     )
 
 

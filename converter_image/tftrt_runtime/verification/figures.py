@@ -60,7 +60,7 @@ def _comparison(
     whole = each.kind != "f" and each.elements > 0
     quantity = not is_discrete(name, each, request.origins)
     channel = each.channel_error if quantity and not is_of_classes else None
-    apart = each.elements - each.finite if each.kind == "f" else 0
+    apart = each.elements - each.finite - each.gone if each.kind == "f" else 0
     return Comparison(
         output=name,
         batchSize=asked[0],
@@ -72,6 +72,7 @@ def _comparison(
         equalElements=share_text(each.equal, each.elements) if whole else None,
         withinOneStep=share_text(each.near, each.elements) if whole and quantity else None,
         notFinite=some_text(apart, each.elements) if apart else None,
+        gone=some_text(each.gone, each.elements) if each.gone else None,
         top1Agreement=share_text(same.part, same.whole) if same else None,
     )
 
@@ -79,8 +80,8 @@ def _comparison(
 def verification(compared: Compared, rows: tuple[Comparison, ...], request: CheckRequest) -> Verification:
     """The worst of each figure; of classes the share over all samples, of the output where it is least.
 
-    Larger input than is usual has a figure of its own: most networks are made for one of the two, and what is far from
-    what a network was made for, or calibrated on, says nothing of its errors.
+    Larger input than is usual has figures of its own: most networks are made for one of the two, and what is far from
+    what a network was made for, or calibrated on, says nothing of its errors. There alone values may be gone.
     """
     usual, larger = [row for row in rows if row.inputUpTo != LARGER], [row for row in rows if row.inputUpTo == LARGER]
     outputs = compared.outputs
@@ -92,6 +93,8 @@ def verification(compared: Compared, rows: tuple[Comparison, ...], request: Chec
     floats = [each for each in outputs.values() if each.kind == "f" and each.elements]
     most = max(floats, key=lambda each: Fraction(each.elements - each.finite, each.elements), default=None)
     apart = most.elements - most.finite if most else 0
+    gone = _largest(row.gone for row in larger)
+    nan = max(floats, key=lambda each: Fraction(each.nan, each.elements), default=None)
     all_apart = most is not None and most.finite == 0
     return Verification(
         samples=sum(samples for (_, up_to), samples in compared.asked.items() if up_to != LARGER),
@@ -100,9 +103,11 @@ def verification(compared: Compared, rows: tuple[Comparison, ...], request: Chec
         uri=request.data and request.data.uri,
         top1Output=request.top1_output,
         maxChannelError=_largest(row.maxChannelError for row in usual),
-        largerInputError=_largest(row.maxRelativeError for row in larger),
+        largerInputError=None if gone else _largest(row.maxRelativeError for row in larger),
+        largerInputGone=gone,
         equalElements=share_text(least.equal, least.elements) if least else None,
         notFinite=some_text(apart, most.elements) if most and apart else None,
+        notANumber=some_text(nan.nan, nan.elements) if nan and nan.nan else None,
         notCompared=request.not_compared,
     )
 

@@ -89,6 +89,10 @@ class ConversionStatus(ApiModel):
     larger_input_error: str | None = Field(
         default=None, description="As maxRelativeError, of made-up input up to 255 instead of up to 1."
     )
+    larger_input_gone: str | None = Field(
+        default=None,
+        description="Share of an output that, of made-up input up to 255, is finite in the unconverted model alone.",
+    )
     equal_elements: str | None = Field(
         default=None, description="Share of whole numbers, texts and truths that are the same as before."
     )

@@ -18,6 +18,21 @@ def judge(gates: Verification, summary: Summary) -> Verdict | None:
 
 def _judge_accuracy(gates: Verification, measured: ReportedVerification | None) -> Verdict | None:
     least, most = gates.min_top1_agreement, gates.max_relative_error
+    if least is None and most is None:
+        return None
+    if measured is not None and measured.larger_input_gone is not None:
+        return stalled(
+            "AccuracyBelowThreshold",
+            f"of made-up input up to 255 {measured.larger_input_gone} of an output is finite in the unconverted model"
+            " alone, and that passes no gate: set conversion.precision to FP32, or give samples of what the model meets"
+            " in verification.dataUri",
+        )
+    if measured is not None and measured.not_a_number is not None:
+        return stalled(
+            "AccuracyUnknown",
+            f"{measured.not_a_number} of an output is NaN in either model on {compared_on(measured)}, and that passes"
+            " no gate: give samples that it has answers to in verification.dataUri, or drop the gate",
+        )
     failed = _judge_classes(least, measured) if least is not None else None
     if failed is not None or most is None:
         return failed

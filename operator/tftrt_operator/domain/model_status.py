@@ -182,6 +182,7 @@ def _conversion(
             max_relative_error=compared.max_relative_error if compared else None,
             max_channel_error=compared.max_channel_error if compared else None,
             larger_input_error=compared.larger_input_error if compared else None,
+            larger_input_gone=compared.larger_input_gone if compared else None,
             equal_elements=compared.equal_elements if compared else None,
             compared_on=compared_on(compared) if compared else None,
             speedup=summary.benchmark.speedup if summary.benchmark else None,

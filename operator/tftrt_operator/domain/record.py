@@ -116,10 +116,14 @@ class ReportedVerification(_Report):
     max_channel_error: _Decimal | None = None
     larger_input_error: _Decimal | None = None
     """Of made-up input up to 255, where the other figures are of input up to 1."""
+    larger_input_gone: _Decimal | None = None
+    """The share of an output that is not finite there, where the unconverted model's is."""
     equal_elements: _Decimal | None = None
     """The share of whole numbers, texts and truths that are the same."""
     not_finite: _Decimal | None = None
     """The share of an output's values that are so in both models; 1 where there is nothing to compare."""
+    not_a_number: _Decimal | None = None
+    """The share of an output's values that are NaN in both models."""
     not_compared: _Word | None = None
     """Why nothing was compared: AnswersDiffer, TakesNoMadeUpInput."""
 
