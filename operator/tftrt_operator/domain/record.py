@@ -121,7 +121,7 @@ class ReportedVerification(_Report):
     not_finite: _Decimal | None = None
     """The share of an output's values that are so in both models; 1 where there is nothing to compare."""
     not_compared: _Word | None = None
-    """Why nothing was compared: AnswersDiffer, TakesNoMadeUpInput."""
+    """Why nothing was compared: AnswersDiffer."""
 
 
 class ReportedMemory(_Report):

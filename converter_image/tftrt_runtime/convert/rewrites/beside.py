@@ -10,6 +10,9 @@ Equal is what differs by rounding alone, as each is free to add in another order
   fewer than 1,000, none may differ.
 * text: nothing may differ. Infinity and what is no number must be where they were.
 
+What training with quantization rounds to steps of a range (`FakeQuant`) is only kept within it where both graphs have
+that: a value between two steps goes to either by the order of a sum, and is off by a whole one then.
+
 TensorFlow's optimizations are off: what runs is the graph, and nothing that they make of it. A CPU has no kernels for
 channels first; where the graph does not run, TensorFlow's own layout optimizer puts the channels last in both.
 """
@@ -29,7 +32,7 @@ from tensorflow.python.grappler import cluster, tf_optimizer
 
 from tftrt_runtime.contract.artifact import Sample, Tensor
 from tftrt_runtime.convert import freeze
-from tftrt_runtime.convert.rewrites import graph_defs
+from tftrt_runtime.convert.rewrites import graph_defs, quantization
 from tftrt_runtime.convert.rewrites.graph_defs import CONTROL_FLOW, producer
 from tftrt_runtime.model import samples
 from tftrt_runtime.processes.child import one_line
@@ -79,6 +82,7 @@ def compare(
     before: Any, after: Any, fetched: Sequence[str], places: Sequence[str], questions: Sequence[Question]
 ) -> Verdict:
     """Whether the GraphDef `after` answers as `before` does: in what is fetched, and in the rewritten nodes."""
+    before, after = _without_common_steps(before, after)
     inputs = {node.name for node in before.node if node.op == "Placeholder"}
     answers = [tensor for tensor in fetched if producer(tensor) not in inputs]
     tensors = list(dict.fromkeys([*answers, *(f"{name}:0" for name in places if _has_values(before))]))
@@ -156,6 +160,23 @@ def _half_rounding(definition: Any) -> float:
     }
     found = [spacing for kind, spacing in SPACINGS.items() if kind.as_datatype_enum in kinds]
     return HALF_ROUNDINGS * max(found, default=0.0)
+
+
+def _without_common_steps(before: Any, after: Any) -> tuple[Any, Any]:
+    """The GraphDefs without the steps that both round to."""
+    common = _rounded(before) & _rounded(after)
+    return (_without_steps(before, common), _without_steps(after, common)) if common else (before, after)
+
+
+def _rounded(definition: Any) -> set[str]:
+    return {node.name for node in definition.node if node.op in quantization.FAKE_QUANT}
+
+
+def _without_steps(definition: Any, names: set[str]) -> Any:
+    copy = tf.compat.v1.GraphDef()
+    copy.CopyFrom(definition)
+    quantization.without_steps(copy, names)
+    return copy
 
 
 def _has_values(definition: Any) -> bool:
