@@ -166,7 +166,7 @@ class TestWhatTheFileSays:
 
 @pytest.fixture
 def box(tmp_path: Path, tensorflow1: Path) -> Any:
-    def make(name: str, **source: str) -> Box:
+    def make(name: str, **source: Any) -> Box:
         made = Box(tmp_path, name=name, models=tensorflow1)
         made.spec["source"].update(source)
         return made
@@ -198,6 +198,29 @@ def test_names_that_tensorflow_2_cannot_have_are_served_under_others(box: Any, t
     answers.assert_alike(
         {"best:0": answer.as_numpy("best:0")[:, 0], "scores/all": answer.as_numpy("scores/all")}, expected, TERMS
     )
+
+
+@pytest.mark.parametrize("phase", ["phase/train", "phase_train"])
+def test_scalars_are_bound_under_the_models_own_names(box: Any, tensorflow1: Path, phase: str) -> None:
+    bound = box("tf1-phase", values={phase: False, "keep_prob": 0.5})
+    bound.convert_and_publish()
+    summary = bound.manifest["summary"]
+    assert [(tensor["name"], tensor["source"], tensor["shape"]) for tensor in summary["inputs"]] == [
+        ("image_flat", "image/flat", [-1, 4])
+    ]
+    inputs, expected = answers.of(tensorflow1 / "tf1-phase.npz")
+    found = asked(bound.published / "model", "serving_default", {"image_flat": inputs["image/flat"]})
+    answers.assert_alike(found, expected, TERMS)
+
+
+def test_a_scalar_of_another_type_is_refused_before_anything_is_written(box: Any) -> None:
+    refused = box("tf1-phase", values={"phase/train": "no", "keep_prob": 0.5})
+    for step in ("lookup", "fetch"):
+        assert refused.run(step).code == 0
+    ended = refused.run("convert")
+    assert (ended.code, ended.termination["reason"]) == (14, "SignatureNotFound")
+    assert "'phase/train'" in ended.message
+    assert "give true or false" in ended.message
 
 
 def test_a_model_that_nothing_here_can_run_is_refused_before_it_is_converted(box: Any) -> None:

@@ -77,7 +77,8 @@ def _why_not(measured: Verification | None) -> str:
     if measured is None:
         return ""
     if measured.notCompared is not None:
-        return f"{WHY_NOT_COMPARED[measured.notCompared]}: export it without layers that draw random numbers, or drop it"
+        why = WHY_NOT_COMPARED[measured.notCompared]
+        return f"{why}: export it without layers that draw random numbers, or drop it"
     if measured.notFinite == "1":
         return f"an output has no finite value in either model on {measured.on}: give samples that it has answers to"
     return ""

@@ -188,7 +188,7 @@ def _ask(
     definition: Any, way: Way, tensors: Sequence[str], questions: Sequence[Question]
 ) -> list[tuple[Question, Answer]]:
     """What the graph answers to each question: a size that it does not take, or a kernel that is not there, is one."""
-    with _without_optimizations():
+    with without_optimizations():
         try:
             ask = _function(*way(definition, tensors), questions)
         except Exception as error:  # TensorFlow raises nearly every kind here
@@ -229,7 +229,8 @@ def _function(
 
 
 @contextmanager
-def _without_optimizations() -> Iterator[None]:
+def without_optimizations() -> Iterator[None]:
+    """Have TensorFlow run graphs as they are that are run for the first time within this."""
     switch = "disable_meta_optimizer"
     before = tf.config.optimizer.get_experimental_options().get(switch, False)
     tf.config.optimizer.set_experimental_options({switch: True})
