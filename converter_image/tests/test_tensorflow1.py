@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,26 @@ def test_a_model_of_tensorflow_2_as_text_is_taken_as_it_is(models: Path, tmp_pat
     assert made(source, tmp_path / "made").names == {}
     inputs, expected = answers.of(models / "two.npz")
     answers.assert_alike(asked(tmp_path / "made", "serving_default", inputs), expected, 8)
+
+
+@pytest.mark.parametrize(("name", "own"), [("two", "ids"), ("table", "words")])
+def test_a_model_of_tensorflow_2_may_have_names_that_are_none_in_python(
+    models: Path, tmp_path: Path, name: str, own: str
+) -> None:
+    source = tmp_path / "model"
+    shutil.copytree(models / name, source)
+    parsed = saved_model_pb2.SavedModel.FromString((source / "saved_model.pb").read_bytes())
+    inputs = parsed.meta_graphs[0].signature_def["serving_default"].inputs
+    inputs[f"features/{own}"].CopyFrom(inputs[own])
+    del inputs[own]
+    (source / "saved_model.pb").write_bytes(parsed.SerializeToString())
+    graphs = saved_model_file.meta_graphs(source) or ()
+    assert not saved_model_file.loads_as_it_is(graphs, "serving_default")
+    assert made(source, tmp_path / "made").names == {f"features_{own}": f"features/{own}"}
+    given, expected = answers.of(models / f"{name}.npz")
+    renamed = {f"features_{own}" if key == own else key: value for key, value in given.items()}
+    found = asked(tmp_path / "made", "serving_default", renamed)
+    answers.assert_alike(found, expected, TERMS)
 
 
 class TestWhatTheFileSays:
