@@ -95,6 +95,17 @@ def names() -> Answers:
     return inputs, outputs, {"image/flat": asked[:, :4], "scale:0": asked[:, 4:]}
 
 
+def phase() -> Answers:
+    """Scalars that are fed beside the batch, as training left them; with names that are served under others."""
+    x = tf.placeholder(tf.float32, [None, 4], name="x")
+    train = tf.placeholder(tf.bool, [], name="phase_train")
+    kept = tf.placeholder(tf.float32, name="keep_prob")
+    y = dense(tf.cond(train, lambda: x * 0.0, lambda: x * kept), 3, 18)
+    asked = np.random.default_rng(19).normal(size=(2, 4)).astype(np.float32)
+    inputs = {"image/flat": x, "phase/train": train, "keep_prob": kept}
+    return inputs, {"scores": y}, {"image/flat": asked, "phase/train": False, "keep_prob": 0.5}
+
+
 def counter() -> Answers:
     """Counts its calls."""
     x = tf.placeholder(tf.float32, [None, 1], name="x")
@@ -192,6 +203,7 @@ def main(folder: Path) -> None:
     save(folder, "tf1-old-table", old_table)
     save(folder, "tf1-control-flow", control_flow)
     save(folder, "tf1-names", names)
+    save(folder, "tf1-phase", phase)
     save(folder, "tf1-counter", counter)
     save(folder, "tf1-queue", queue)
     save(folder, "tf1-python", python)

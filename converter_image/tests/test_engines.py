@@ -21,6 +21,8 @@ from tftrt_runtime.contract.errors import CalibrationDataUnfit
 from tftrt_runtime.contract.spec import ShapeRange
 from tftrt_runtime.convert import calibration, constants, engines, shapes
 from tftrt_runtime.convert.messages import CalibrationData, CalibrationRequest, EnginesRequest, FreezeRequest
+from tftrt_runtime.verification import reference
+from tftrt_runtime.verification.messages import ReferenceRequest
 
 IDS = Tensor(name="ids", dtype="INT32", shape=(-1, -1))
 RANGE = {"ids": given(1, 8, 16)}
@@ -44,6 +46,25 @@ def request(source: Path, target: Path, **changes: Any) -> EnginesRequest:
             **changes,
         }
     )
+
+
+def request_of(source: Path, target: Path, **changes: Any) -> EnginesRequest:
+    """The request with the inputs that a SavedModel has, and the samples that it takes."""
+    references = target.with_name(f"{target.name}-references")
+    references.mkdir(parents=True)
+    asked = ReferenceRequest(
+        uri="pvc://models/net",
+        source=str(source),
+        signature="serving_default",
+        tensorflow=tf.__version__,
+        batch_sizes=(1, 3),
+        input_shapes={},
+        references=str(references),
+        data=None,
+        events=str(references / "events"),
+    )
+    _, answer = reference.ask(asked)
+    return request(source, target, inputs=answer.inputs, samples=answer.samples, **changes)
 
 
 @pytest.mark.parametrize("name", ["table", "vocabulary"])

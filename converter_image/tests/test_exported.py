@@ -18,7 +18,7 @@ from tensorflow.python.framework import convert_to_constants
 
 from tests import answers
 from tests.answers import Arrays
-from tests.test_engines import request as engines_request
+from tests.test_engines import request_of
 from tftrt_runtime.contract.artifact import Sample, Tensor
 from tftrt_runtime.contract.errors import Internal, NotAModel, SignatureNotFound
 from tftrt_runtime.convert import constants, cpu, engines, without_xla
@@ -131,7 +131,7 @@ def test_a_few_texts_make_batches_of_any_size() -> None:
 def test_what_tf_trt_is_given_answers_the_same(exported: Path, tmp_path: Path, name: str) -> None:
     source = without_xla.plain(exported / name, tmp_path)
     assert (source == tmp_path) == (name == "jitted")
-    converter = engines.new_converter(engines_request(source, tmp_path / "converted"))
+    converter = engines.new_converter(request_of(source, tmp_path / "converted"))
     function = converter.convert()
     assert "Conv2D" in {operation.type for operation in function.graph.get_operations()}, "outside of functions"
     assert "FakeQuantWithMinMaxVars" not in {operation.type for operation in function.graph.get_operations()}

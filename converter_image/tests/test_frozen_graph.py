@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tritonclient.grpc
 from tensorflow.core.framework import graph_pb2
 
@@ -79,6 +80,28 @@ def test_a_nodes_name_means_its_first_output(tmp_path: Path, graph: bytes) -> No
     conversion = json.loads((box.workspace / "convert.json").read_text())["conversion"]
     found = [(tensor["name"], tensor.get("source")) for tensor in conversion["inputs"] + conversion["outputs"]]
     assert found == [("net_input", "net/input:0"), ("scale", None), ("net_logits", "net/logits:0")]
+
+
+@pytest.mark.parametrize("bound", ["net/scale", "net/scale:0"])
+def test_a_tensor_is_bound_by_its_own_name_beside_others_that_are_served_under_new_ones(
+    tmp_path: Path, graph: bytes, bound: str
+) -> None:
+    parsed = graph_pb2.GraphDef.FromString(graph)
+    for node in parsed.node:
+        node.name = "net/scale" if node.name == "scale" else node.name
+        node.input[:] = ["net/scale" if name == "scale" else name for name in node.input]
+        if node.name == "net/scale":
+            node.attr["shape"].shape.ClearField("dim")  # a scalar
+    values = {bound: 2.0}
+    box = fetched(tmp_path, bytes(parsed.SerializeToString()), inputs=["net/input"], values=values)
+    ended = box.run("convert")
+    assert ended.code == 0, ended.log
+    conversion = json.loads((box.workspace / "convert.json").read_text())["conversion"]
+    assert [(tensor["name"], tensor["source"]) for tensor in conversion["inputs"]] == [("net_input", "net/input:0")]
+    function = tf.saved_model.load(str(box.workspace / "artifact/model")).signatures["serving_default"]
+    x = np.random.default_rng(4).normal(size=(3, 4)).astype(np.float32)
+    weights = np.random.default_rng(3).normal(size=(4, 6)).astype(np.float32)
+    assert_rounded_alike(function(net_input=tf.constant(x))["net_logits"].numpy(), x @ weights * 2 + 0.5, 4 + 2)
 
 
 def beside_a_stranger(graph: bytes) -> bytes:

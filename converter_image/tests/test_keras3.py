@@ -14,7 +14,7 @@ import tensorflow as tf
 from tests import answers
 from tests.box import Box
 from tests.keras3.__main__ import HERE, VERSIONS
-from tests.test_engines import request
+from tests.test_engines import request_of
 from tftrt_runtime.convert import engines
 from tftrt_runtime.model import operations
 
@@ -59,7 +59,7 @@ def test_an_export_is_converted_as_it_comes_and_answers_as_it_did(tmp_path: Path
 @pytest.mark.usefixtures("no_tensorrt")
 def test_what_tf_trt_is_given_of_an_export_answers_as_it_did(tmp_path: Path, tensorflow: str) -> None:
     source = unpacked(archive(tensorflow), tmp_path / "source")
-    function = engines.new_converter(request(source, tmp_path / "converted")).convert()
+    function = engines.new_converter(request_of(source, tmp_path / "converted")).convert()
     inputs, expected = answers.of(HERE / f"keras-tensorflow-{tensorflow}.npz")
     # A function of a graph has its answers in the order of their names.
     found = function(**{name: tf.constant(value) for name, value in inputs.items()})

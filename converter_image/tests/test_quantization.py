@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.graphs import frozen, rewritten
-from tests.test_engines import request
+from tests.graphs import frozen, in_a_loop, rewritten, stays
+from tests.test_engines import request_of
 from tftrt_runtime.contract.errors import CalibrationDataUnfit
 from tftrt_runtime.convert import engines
-from tftrt_runtime.convert.rewrites import quantization
+from tftrt_runtime.convert.rewrites import beside, quantization
+from tftrt_runtime.convert.rewrites.graph_defs import become
 
 VARS = tf.quantization.fake_quant_with_min_max_vars
 PER_CHANNEL = tf.quantization.fake_quant_with_min_max_vars_per_channel
@@ -25,42 +26,59 @@ def operations(function: Any) -> list[str]:
     return [operation.type for operation in function.graph.get_operations()]
 
 
-@pytest.mark.parametrize(
-    ("least", "most", "bits", "narrow"),
-    [
-        (-3.0, 3.0, 8, False),
-        (0.0, 6.0, 8, False),
-        (-0.5, 9.0, 8, True),
-        (-6.0, 0.0, 4, False),
-        (0.3, 4.0, 8, False),  # without 0, which the nudged range has
-        (-4.0, -0.3, 8, True),
-        (-1.0, 1e-3, 8, False),
-    ],
-)
-def test_the_arithmetic_rounds_as_the_operation_does(least: float, most: float, bits: int, narrow: bool) -> None:
+RANGES = [
+    (-3.0, 3.0, 8, False),
+    (0.0, 6.0, 8, False),
+    (-0.5, 9.0, 8, True),
+    (-6.0, 0.0, 4, False),
+    (-4.0, 0.3, 2, False),
+    (-1.0, 1e-3, 8, False),
+    (-17.3, 211.9, 8, True),
+    (-0.013, 0.0071, 7, False),
+]
+
+
+def between(least: float, most: float, bits: int) -> Any:
+    """Numbers in a range and beside it, and nearly in the middle between its steps."""
+    random = np.random.default_rng(1).uniform(2 * least - most, 2 * most - least, 20_000).astype(np.float32)
+    halves = np.concatenate(
+        [
+            least + (np.arange(2**bits) + np.float32(0.5)) * (most - least) / np.float32(2**bits - 1 - narrow)
+            for narrow in (False, True)
+        ]
+    ).astype(np.float32)
+    up, down = np.float32(np.inf), np.float32(-np.inf)
+    return np.concatenate([random, halves, np.nextafter(halves, up), np.nextafter(halves, down)])
+
+
+@pytest.mark.parametrize(("least", "most", "bits", "narrow"), RANGES)
+@pytest.mark.parametrize("kind", [VARS, ARGS, PER_CHANNEL])
+def test_the_arithmetic_makes_the_same_bits_as_the_operation(
+    kind: Any, least: float, most: float, bits: int, narrow: bool
+) -> None:
+    spans = [least, most] if kind is not PER_CHANNEL else [[least, 2 * least - 0.1], [most, 3 * most + 0.1]]
+
     def network(x: Any) -> Any:
-        return VARS(x, least, most, num_bits=bits, narrow_range=narrow)
+        return kind(x, *spans, num_bits=bits, narrow_range=narrow)
 
-    function = frozen(network, [None, 64])
-    (written, left), made = rewritten(function, quantization.write_out)
-    assert (written, left) == (1, 0)
-    assert not set(operations(made)) & quantization.FAKE_QUANT
-    x = np.random.default_rng(1).normal(0, 2 * max(abs(least), abs(most)), (200, 64)).astype(np.float32)
-    expected, found = function(tf.constant(x))[0].numpy(), made(tf.constant(x))[0].numpy()
-    # A value in the middle between two steps may go to either: by a rounding of its quotient.
-    step = (most - least) / (2**bits - 2)
-    off = np.abs(found - expected)
-    assert off.max() <= 1.01 * step
-    assert np.mean(off > 1e-5 * max(abs(least), abs(most))) < 1e-3
-
-
-def test_each_channel_may_have_a_range_of_its_own() -> None:
-    most = np.array([1.0, 2.0, 0.5], np.float32)
-    function = frozen(lambda x: PER_CHANNEL(x, -most, most), [None, 4, 3])
-    (written, _), made = rewritten(function, quantization.write_out)
+    function = frozen(network, [None, 2])
+    written, made = rewritten(function, quantization.WRITTEN_OUT)
     assert written == 1
-    x = np.random.default_rng(2).normal(0, 2, (5, 4, 3)).astype(np.float32)
-    np.testing.assert_allclose(made(tf.constant(x))[0], function(tf.constant(x))[0], atol=1e-6)
+    assert not set(operations(made)) & quantization.FAKE_QUANT
+    x = tf.constant(np.stack([between(least, most, bits)] * 2, axis=1))
+    with beside.without_optimizations():  # which would multiply by the inverse where the graph divides
+        expected, found = function(x)[0].numpy(), made(x)[0].numpy()
+    assert len(np.unique(expected[:, 0])) == 2**bits - narrow
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_in_a_loop_too() -> None:
+    function = frozen(in_a_loop(lambda x: VARS(x, -1.0, 2.0)), [None, 3])
+    written, made = rewritten(function, quantization.WRITTEN_OUT)
+    assert written == 1
+    x = tf.constant(np.random.default_rng(2).normal(0, 2, (50, 3)).astype(np.float32))
+    with beside.without_optimizations():
+        np.testing.assert_array_equal(made(x)[0], function(x)[0])
 
 
 def test_weights_become_constants_whatever_becomes_of_activations() -> None:
@@ -73,7 +91,7 @@ def test_weights_become_constants_whatever_becomes_of_activations() -> None:
         return ARGS(tf.nn.conv2d(x, kernel, 1, "SAME"), -2.0, 2.0)
 
     function = frozen(network, [None, 8, 8, 2])
-    folded, made = rewritten(function, quantization.fold_weights)
+    folded, made = rewritten(function, quantization.FOLDED)
     assert folded == 3
     assert [kind for kind in operations(made) if kind in quantization.FAKE_QUANT] == ["FakeQuantWithMinMaxArgs"]
     x = random.normal(size=(2, 8, 8, 2)).astype(np.float32)
@@ -83,8 +101,37 @@ def test_weights_become_constants_whatever_becomes_of_activations() -> None:
 
 def test_a_range_that_is_computed_is_left() -> None:
     function = frozen(lambda x: VARS(x, tf.reduce_min(x), tf.reduce_max(x)), [None, 4])
-    (written, left), _ = rewritten(function, quantization.write_out)
-    assert (written, left) == (0, 1)
+    assert stays(function.graph.as_graph_def(), quantization.WRITTEN_OUT)
+
+
+def coarse(towards: float) -> Any:
+    """A network whose values lie in the middle between two steps of a coarse range, but for a rounding."""
+    middle = np.nextafter(np.float32(7.5), np.float32(towards))
+    return frozen(lambda x: ARGS(x * 0.0 + middle, 0.0, 15.0, num_bits=4), [None, 4])
+
+
+def test_graphs_that_fall_to_two_sides_of_a_step_differ_by_rounding_alone() -> None:
+    one, other = (coarse(side) for side in (7.0, 8.0))
+    question = {one.inputs[0].name: np.ones((2, 4), np.float32)}
+    assert not np.array_equal(one(tf.ones((2, 4)))[0], other(tf.ones((2, 4)))[0])
+    graphs = one.graph.as_graph_def(), other.graph.as_graph_def()
+    verdict = beside.compare(*graphs, [one.outputs[0].name], [], [question])
+    assert (verdict.questions, verdict.differs) == (1, None)
+
+
+def test_a_rounding_that_one_graph_has_alone_is_compared() -> None:
+    function = frozen(lambda x: ARGS(x, 0.0, 15.0, num_bits=4), [None, 4])
+    graph = function.graph.as_graph_def()
+    after = tf.compat.v1.GraphDef()
+    after.CopyFrom(graph)
+    for node in after.node:
+        if node.op in quantization.FAKE_QUANT:
+            become(node, "Identity", node.input[0])
+            node.attr["T"].type = tf.float32.as_datatype_enum
+    question = {function.inputs[0].name: np.full((2, 4), 0.7, np.float32)}
+    verdict = beside.compare(graph, after, [function.outputs[0].name], [], [question])
+    assert verdict.differs is not None
+    assert "differs by 0.3" in verdict.differs
 
 
 @pytest.mark.parametrize(
@@ -99,7 +146,7 @@ def test_a_range_that_is_computed_is_left() -> None:
 def test_each_precision_is_given_what_it_takes_and_the_report_says_so(
     exported: Path, tmp_path: Path, precision: str, kept: int, told: str
 ) -> None:
-    converter = engines.new_converter(request(exported / "quantized", tmp_path, precision=precision))
+    converter = engines.new_converter(request_of(exported / "quantized", tmp_path, precision=precision))
     function = converter.convert()
     assert len([kind for kind in operations(function) if kind in quantization.FAKE_QUANT]) == kept
     (remark,) = converter.remarks
@@ -108,6 +155,6 @@ def test_each_precision_is_given_what_it_takes_and_the_report_says_so(
 
 @pytest.mark.usefixtures("no_tensorrt")
 def test_int8_without_data_and_without_ranges_is_refused(exported: Path, tmp_path: Path) -> None:
-    converter = engines.new_converter(request(exported / "jitted", tmp_path, precision="INT8"))
+    converter = engines.new_converter(request_of(exported / "jitted", tmp_path, precision="INT8"))
     with pytest.raises(CalibrationDataUnfit, match=r"none of its own \(FakeQuant.*spec.conversion.calibration"):
         converter.convert()

@@ -10,7 +10,7 @@ import pytest
 
 from tests.random_graphs.patterns import PATTERNS
 from tests.random_graphs.run import draw, trials
-from tftrt_runtime.convert.rewrites import einsum, padding, pooling, reshapes, scaled_rows
+from tftrt_runtime.convert.rewrites import einsum, padding, pooling, quantization, reshapes, scaled_rows
 
 EACH = 20  # graphs of a pattern
 FIRST = 100_000  # seeds that the long run has not
@@ -33,6 +33,7 @@ def test_no_rewrite_changes_an_answer(pattern: str) -> None:
         pytest.param("reshape", reshapes, "_inner", lambda *_: [-1], id="reshape"),
         pytest.param("pooling", pooling, "NOT_NEGATIVE", {"Elu", "Relu"}, id="pooling"),
         pytest.param("convolution", padding, "is_same", lambda *_: True, id="convolution"),
+        pytest.param("quantization", quantization, "WITH_TENSORS", "nothing", id="quantization"),
     ],
 )
 def test_a_rewrite_that_is_wrong_shows(

@@ -128,8 +128,23 @@ def test_int8_needs_data_where_the_graph_has_no_ranges(new_box: Callable[..., An
     assert "spec.conversion.calibration" in ended.message
 
 
-@pytest.mark.parametrize("name", ["tf1-python", "python"])
-def test_what_calls_python_is_refused_by_name(new_box: Callable[..., Any], name: str) -> None:
+@pytest.mark.parametrize("tensorflow", ["2.16.2", "2.21.0"])
+def test_an_export_of_keras_3_has_engines(new_box: Callable[..., Any], models: Path, tensorflow: str) -> None:
+    name = f"keras-tensorflow-{tensorflow}"
+    tokens = {"tokens": {"min": [7], "opt": [7], "max": [7]}}
+    box = new_box(name, precision="FP16", inputShapes=tokens)
+    assert published(box)["engines"] >= 1
+    assert "Conv2D" not in blockers(box)
+    expect_served(box, models, name, "topic", 0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [("tf1-python", "PyFunc"), ("python", "PyFunc"), ("jax-tensorflow-2.18.1", "XlaCallModule")],
+)
+def test_what_no_server_can_run_is_refused_by_the_operations_name(
+    new_box: Callable[..., Any], name: str, operation: str
+) -> None:
     ended = converted(new_box(name, precision="FP16"))
     assert (ended.code, ended.termination["reason"]) == (13, "NotAModel")
-    assert "PyFunc" in ended.message
+    assert operation in ended.message

@@ -447,6 +447,46 @@ def class_numbers(draw: Draw) -> Pattern:
     return Pattern(shapes, sizes_of, network)
 
 
+def quantization(draw: Draw) -> Pattern:
+    """Training with quantization: weights and activations rounded to the steps of a range, of a network of any kind."""
+    sizes, depth = [draw.size(5, 12), draw.size(5, 12), draw.size(1, 4)], draw.size(1, 4)
+    shapes, sizes_of = of_items(sizes, draw, 0.2)
+    shapes[0][-1] = sizes[-1]
+    weights = draw.values(*[draw.one_of(1, 3)] * 2, sizes[-1], depth)
+    times = draw.one_of(1, 1, 2)  # one behind the other, as of weights that are shared
+
+    def rounded(x: Any, channels: int) -> Any:
+        bits, narrow = draw.one_of(8, 8, 8, 4, 2, 12), draw.chance(0.3)
+        least = draw.one_of(0.0, -0.2, -3.0, -1.7, -100.0)
+        most = draw.one_of(6.0, 2.3, 1e-2, 250.0) if least == 0.0 or draw.chance(0.8) else 0.0
+        options = {"num_bits": bits, "narrow_range": narrow}
+        kind = draw.one_of("args", "vars", "vars", "each", "computed")
+        if kind == "args":
+            return tf.quantization.fake_quant_with_min_max_args(x, least, most, **options)
+        if kind == "each":
+            spread = draw.near_one(channels)
+            return tf.quantization.fake_quant_with_min_max_vars_per_channel(
+                x, least * spread - np.float32(0.1), most * spread, **options
+            )
+        ends = [tf.constant(end) for end in (least, most)]
+        if kind == "computed" and draw.chance(0.3):
+            ends = [tf.minimum(tf.reduce_min(x), 0.0), tf.maximum(tf.reduce_max(x), 0.1)]
+        return tf.quantization.fake_quant_with_min_max_vars(x, *ends, **options)
+
+    def network(x: Any) -> Any:
+        x = draw.inner(rounded(x, sizes[-1])) if draw.chance(0.7) else x
+        kernel = tf.constant(weights)
+        for _ in range(times):
+            kernel = draw.inner(rounded(kernel, depth)) if draw.chance(0.8) else kernel
+        padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]) if draw.chance(0.2) else x
+        x = draw.inner(tf.nn.conv2d(padded, kernel, 1, "VALID"))
+        x = draw.one_of(tf.nn.relu, tf.nn.relu6, tf.identity)(x)
+        y = draw.inner(rounded(x, depth))
+        return y * 2.0 + tf.reduce_mean(rounded(y + 0.1, depth)) if draw.chance(0.3) else y
+
+    return Pattern(shapes, sizes_of, network, draw.one_of(1.0, 30.0))
+
+
 PATTERNS: dict[str, Callable[[Draw], Pattern]] = {
     "fused normalization": fused_normalization,
     "spelled out normalization": spelled_out_normalization,
@@ -458,6 +498,7 @@ PATTERNS: dict[str, Callable[[Draw], Pattern]] = {
     "dilated convolution": dilated,
     "transposed convolution": transposed,
     "class numbers": class_numbers,
+    "quantization": quantization,
 }
-# Two of these in each nine graphs, for fewer of them have what is looked for.
+# Two of these in each ten graphs, for fewer of them have what is looked for.
 OFTEN = ("fused normalization", "pooling", "convolution")

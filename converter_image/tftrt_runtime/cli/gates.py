@@ -88,10 +88,9 @@ def _why_not(measured: Verification | None) -> str:
     """Why nothing was measured, and what to do; empty where that is not known."""
     if measured is None:
         return ""
-    if measured.notCompared == "AnswersDiffer":
-        return f"{WHY_NOT_COMPARED['AnswersDiffer']}: export it without layers that draw random numbers, or drop it"
     if measured.notCompared is not None:
-        return f"{WHY_NOT_COMPARED[measured.notCompared]}: give samples by --verification-data, or drop it"
+        why = WHY_NOT_COMPARED[measured.notCompared]
+        return f"{why}: export it without layers that draw random numbers, or drop it"
     if measured.notFinite == "1":
         return f"an output has no finite value in either model on {measured.on}: give samples that it has answers to"
     return ""

@@ -122,11 +122,11 @@ class Sample(Frozen):
         return {key: value for key, value in made.items() if key != "texts" or value}
 
 
-# Why there is nothing to compare: the model answers the same input differently each time, or takes no made-up input.
-NotCompared = Literal["AnswersDiffer", "TakesNoMadeUpInput"]
+# Why there is nothing to compare: the model answers the same input differently each time. One that answers nothing at
+# all is not converted.
+NotCompared = Literal["AnswersDiffer"]
 WHY_NOT_COMPARED: dict[NotCompared, str] = {
     "AnswersDiffer": "the model answers the same input differently each time",
-    "TakesNoMadeUpInput": "the model takes no made-up input",
 }
 MADE_UP = "made-up input"
 

@@ -101,9 +101,7 @@ def _judge_speed(gates: Verification, measured: ReportedBenchmark | None) -> Ver
 def _unknown(gate: str, measured: ReportedVerification | None, otherwise: str, way_out: str = "") -> Verdict:
     """Return that a gate cannot be judged, with the one reason that there is."""
     why = why_not_compared(measured)
-    if measured is not None and measured.not_compared == "TakesNoMadeUpInput":
-        way_out = "give samples in verification.dataUri"
-    elif measured is not None and measured.not_finite == "1" and not why:
+    if measured is not None and measured.not_finite == "1" and not why:
         why = f"an output has no finite value in either model on {compared_on(measured)}"
         way_out = "give samples that it has answers to in verification.dataUri"
     elif measured is not None and measured.not_compared == "AnswersDiffer":

@@ -125,7 +125,7 @@ class ReportedVerification(_Report):
     not_a_number: _Decimal | None = None
     """The share of an output's values that are NaN in both models."""
     not_compared: _Word | None = None
-    """Why nothing was compared: AnswersDiffer, TakesNoMadeUpInput."""
+    """Why nothing was compared: AnswersDiffer."""
 
 
 class ReportedMemory(_Report):

@@ -20,7 +20,6 @@ def engines(summary: Summary) -> str:
 
 WHY_NOT_COMPARED = {
     "AnswersDiffer": "the model answers the same input differently each time",
-    "TakesNoMadeUpInput": "the model takes no made-up input",
 }
 
 

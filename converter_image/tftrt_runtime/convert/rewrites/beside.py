@@ -10,6 +10,9 @@ Equal is what differs by rounding alone, as each is free to add in another order
   fewer than 1,000, none may differ.
 * text: nothing may differ. Infinity and what is no number must be where they were.
 
+What training with quantization rounds to steps of a range (`FakeQuant`) is only kept within it where both graphs have
+that: a value between two steps goes to either by the order of a sum, and is off by a whole one then.
+
 TensorFlow's optimizations are off: what runs is the graph, and nothing that they make of it. A CPU has no kernels for
 channels first; where the graph does not run, TensorFlow's own layout optimizer puts the channels last in both.
 """
@@ -31,7 +34,11 @@ from tensorflow.python.grappler import cluster, tf_optimizer
 
 from tftrt_runtime.contract.artifact import Sample, Tensor
 from tftrt_runtime.convert import freeze
+<<<<<<< HEAD
 from tftrt_runtime.convert.rewrites import graph_defs, weights
+=======
+from tftrt_runtime.convert.rewrites import graph_defs, quantization
+>>>>>>> i20-loading
 from tftrt_runtime.convert.rewrites.graph_defs import CONTROL_FLOW, producer
 from tftrt_runtime.model import samples
 from tftrt_runtime.processes.child import one_line
@@ -83,10 +90,15 @@ def _signed(values: Any) -> Any:
 def compare(
     before: Any, after: Any, fetched: Sequence[str], places: Sequence[str], questions: Sequence[Question]
 ) -> Verdict:
+<<<<<<< HEAD
     """Whether the GraphDef `after` answers as `before` does: in what is fetched, and in the rewritten nodes.
 
     The weights are held once, and one question's answers at a time; when `SECONDS` have passed, no more is asked.
     """
+=======
+    """Whether the GraphDef `after` answers as `before` does: in what is fetched, and in the rewritten nodes."""
+    before, after = _without_common_steps(before, after)
+>>>>>>> i20-loading
     inputs = {node.name for node in before.node if node.op == "Placeholder"}
     answers = list(dict.fromkeys(tensor for tensor in fetched if producer(tensor) not in inputs))
     inner = [f"{name}:0" for name in places if _has_values(before)]
@@ -177,11 +189,29 @@ def _half_rounding(definition: Any) -> float:
     return HALF_ROUNDINGS * max(found, default=0.0)
 
 
+def _without_common_steps(before: Any, after: Any) -> tuple[Any, Any]:
+    """The GraphDefs without the steps that both round to."""
+    common = _rounded(before) & _rounded(after)
+    return (_without_steps(before, common), _without_steps(after, common)) if common else (before, after)
+
+
+def _rounded(definition: Any) -> set[str]:
+    return {node.name for node in definition.node if node.op in quantization.FAKE_QUANT}
+
+
+def _without_steps(definition: Any, names: set[str]) -> Any:
+    copy = tf.compat.v1.GraphDef()
+    copy.CopyFrom(definition)
+    quantization.without_steps(copy, names)
+    return copy
+
+
 def _has_values(definition: Any) -> bool:
     """Whether every tensor has one value for a question: in loops they have several, in branches perhaps none."""
     return not any(node.op in CONTROL_FLOW for node in definition.node)
 
 
+<<<<<<< HEAD
 class Asked:
     """A graph that is asked on the CPU: for tensors whole, and for some of the values of those inside."""
 
@@ -199,6 +229,13 @@ class Asked:
 
     def answer(self, question: Question) -> Mapping[str, Any] | Exception:
         """Arrays by what they are, or why there are none: it does not take this size, or a kernel is not there."""
+=======
+def _ask(
+    definition: Any, way: Way, tensors: Sequence[str], questions: Sequence[Question]
+) -> list[tuple[Question, Answer]]:
+    """What the graph answers to each question: a size that it does not take, or a kernel that is not there, is one."""
+    with without_optimizations():
+>>>>>>> i20-loading
         try:
             with tf.device("CPU:0"):
                 found = self._function(*(tf.convert_to_tensor(value) for value in self._values(question)))
@@ -247,7 +284,8 @@ def _seen(tensor: Any) -> tuple[Any, Any]:
 
 
 @contextmanager
-def _without_optimizations() -> Iterator[None]:
+def without_optimizations() -> Iterator[None]:
+    """Have TensorFlow run graphs as they are that are run for the first time within this."""
     switch = "disable_meta_optimizer"
     before = tf.config.optimizer.get_experimental_options().get(switch, False)
     tf.config.optimizer.set_experimental_options({switch: True})

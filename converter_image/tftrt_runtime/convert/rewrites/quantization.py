@@ -5,13 +5,14 @@ range, and is float before and behind. TF-TRT takes it as the range of an INT8 t
 weights it takes none, for a convolution's kernel must be a constant.
 
 * Behind weights it becomes the constant that it computes, in every precision.
-* Behind activations it stays in INT8, and becomes its own arithmetic otherwise: min(max(x, least), most), divided by
-  the step, rounded to the next whole number (halves up), times the step. The range is nudged first, as TensorFlow's
-  kernel does, so that 0 is a step (tensorflow/core/kernels/fake_quant_ops_functor.h).
+* Behind activations it stays in INT8, and becomes its own arithmetic otherwise, operation by operation as TensorFlow's
+  kernel for a CPU has it (tensorflow/core/kernels/fake_quant_ops_functor.h): in FP32 the answers are the same bits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,22 @@ from tftrt_runtime.convert.rewrites.graph_defs import Graph, attribute, become
 from tftrt_runtime.convert.rewrites.rewrite import PRECISIONS, Rewrite
 
 WITH_ATTRIBUTES = "FakeQuantWithMinMaxArgs"
-FAKE_QUANT = {WITH_ATTRIBUTES, "FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel"}
+WITH_TENSORS = "FakeQuantWithMinMaxVars"
+PER_CHANNEL = "FakeQuantWithMinMaxVarsPerChannel"
+FAKE_QUANT = {WITH_ATTRIBUTES, WITH_TENSORS, PER_CHANNEL}
 # TF-TRT reads a range of these, too.
-RANGES = {WITH_ATTRIBUTES, "FakeQuantWithMinMaxVars", "QuantizeAndDequantizeV2", "QuantizeAndDequantizeV3"}
+RANGES = {WITH_ATTRIBUTES, WITH_TENSORS, "QuantizeAndDequantizeV2", "QuantizeAndDequantizeV3"}
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps that a range is divided into, 0 among them; in FP32, one of each or one for each channel."""
+
+    least: Any
+    most: Any
+    step: Any
+    per_step: Any  # not exactly 1 / step
+    zero: Any  # the number of the step that is 0
 
 
 def of_activations(definition: Any) -> list[Any]:
@@ -74,13 +88,24 @@ def _of_known_range(graph: Graph) -> list[Any]:
     return [node for node, span in spans if span is not None and np.all(span[0] < span[1])]
 
 
-def nudged(least: Any, most: Any, bits: int, *, narrow: bool) -> tuple[Any, Any, Any]:
-    """The range moved so that 0 is one of its steps, and the step; in FP32, one of all or one of each channel."""
-    low, high = np.float32(1 if narrow else 0), np.float32(2**bits - 1)
-    step = (most - least) / (high - low)
+def without_steps(definition: Any, names: Container[str]) -> None:
+    """Leave of each `FakeQuant` with such a name and a constant range that it keeps values within it."""
+    graph = Graph(definition)
+    for node in list(definition.node):
+        span = _range(node, graph) if node.op in FAKE_QUANT and node.name in names else None
+        if span is not None and np.all(span[0] < span[1]):
+            _within(graph, node, _steps(node, *span), node)
+
+
+def _steps(node: Any, least: Any, most: Any) -> Steps:
+    """The steps of a `FakeQuant`, whose range the kernel moves a little, so that 0 is one."""
+    bits, narrow = attribute(node, "num_bits").i or 8, attribute(node, "narrow_range").b
+    low, high, half = np.float32(1 if narrow else 0), np.float32(2**bits - 1), np.float32(0.5)
+    step, per_step = (most - least) / (high - low), (high - low) / (most - least)
     zero = np.clip(low - least / step, low, high)
-    zero = np.floor(zero + np.float32(0.5))
-    return (low - zero) * step, (high - zero) * step, step
+    zero = np.floor(zero) + (zero - np.floor(zero) >= half).astype(np.float32)
+    least, most = (low - zero) * step, (high - zero) * step
+    return Steps(least, most, step, per_step, np.floor(-least * per_step + half))
 
 
 def _range(node: Any, graph: Graph) -> tuple[Any, Any] | None:
@@ -99,7 +124,7 @@ def _rounded(node: Any, values: Any, least: Any, most: Any) -> Any:
     """What TensorFlow's own kernel makes of a constant."""
     options = {"num_bits": attribute(node, "num_bits").i or 8, "narrow_range": attribute(node, "narrow_range").b}
     with tf.device("CPU:0"):
-        if node.op == "FakeQuantWithMinMaxVarsPerChannel":
+        if node.op == PER_CHANNEL:
             made = tf.quantization.fake_quant_with_min_max_vars_per_channel(values, least, most, **options)
         else:
             made = tf.quantization.fake_quant_with_min_max_vars(values, least, most, **options)
@@ -110,24 +135,39 @@ def _write_out(graph: Graph, fake: Any) -> list[str]:
     """Put elementary operations in its place, the last of which has its name."""
     span = _range(fake, graph)
     assert span is not None
-    least, most, step = nudged(*span, attribute(fake, "num_bits").i or 8, narrow=attribute(fake, "narrow_range").b)
-    source = fake.input[0]
+    steps, kind = _steps(fake, *span), fake.op
+    within = _of_floats(graph.add(f"{fake.name}/within", "Maximum", (), fake.device))
+    _within(graph, fake, steps, within)
 
-    def add(name: str, operation: str, *inputs: str) -> str:
-        node = graph.add(f"{fake.name}/{name}", operation, inputs, fake.device)
-        node.attr["T"].type = tf.float32.as_datatype_enum
-        return str(node.name)
+    def add(name: str, operation: str, source: str, value: Any = None) -> str:
+        inputs = [source] if value is None else [source, _constant(graph, fake, name, value)]
+        return str(_of_floats(graph.add(f"{fake.name}/{name}", operation, inputs, fake.device)).name)
 
-    def constant(name: str, value: Any) -> str:
-        return graph.add_constant(f"{fake.name}/{name}", value, tf.float32, source, fake.device)
-
-    below = add("below", "Minimum", source, constant("most", most))
-    within = add("within", "Maximum", below, constant("least", least))
-    steps = add("steps", "Mul", within, constant("per_step", np.float32(1) / step))
-    whole = add("whole", "Floor", add("half_up", "AddV2", steps, constant("half", np.float32(0.5))))
-    become(fake, "Mul", whole, constant("step", step))
-    fake.attr["T"].type = tf.float32.as_datatype_enum
+    above = add("above_least", "Sub", within.name, steps.least)
+    # The kernels differ in this.
+    by = ("RealDiv", steps.step) if kind == WITH_TENSORS else ("Mul", steps.per_step)
+    divided = add("steps", by[0], above, by[1])
+    half_up = add("half_up", "AddV2", add("from_zero", "Sub", divided, steps.zero), np.float32(0.5))
+    become(fake, "Mul", add("whole", "Floor", half_up), _constant(graph, fake, "step", steps.step))
+    _of_floats(fake)
     return [fake.name]
+
+
+def _within(graph: Graph, fake: Any, steps: Steps, target: Any) -> None:
+    """Make of the node `target` what a `FakeQuant` takes, within its range."""
+    below = graph.add(f"{fake.name}/below_most", "Minimum", (), fake.device)
+    below.input.extend([fake.input[0], _constant(graph, fake, "most", steps.most)])
+    become(target, "Maximum", _of_floats(below).name, _constant(graph, fake, "least", steps.least))
+    _of_floats(target)
+
+
+def _constant(graph: Graph, fake: Any, name: str, value: Any) -> str:
+    return graph.add_constant(f"{fake.name}/{name}/value", value, tf.float32, fake.input[0], fake.device)
+
+
+def _of_floats(node: Any) -> Any:
+    node.attr["T"].type = tf.float32.as_datatype_enum
+    return node
 
 
 FOLDED = Rewrite(
