@@ -28,7 +28,7 @@ ENVIRONMENT = {
 
 
 def tasks(variants: list[str], names: list[str]) -> list[Task]:
-    """All that is to be measured, in order: a variant of common operations, then of rare ones, then the next variant."""
+    """All that is to be measured, in order: a variant of common operations, then of rare ones; the next variant."""
     chosen = [name for name in OPERATIONS if not names or name in names]
     ordered = [name for rare in (False, True) for name in chosen if (name in RARE) == rare]
     return [Task(name, variant) for variant in VARIANTS if str(variant) in variants for name in ordered]

@@ -47,7 +47,7 @@ def key(row: Row) -> Task:
 
 
 def known(files: Iterable[Path]) -> dict[Task, Row]:
-    """All rows of these files: of lines (`.jsonl`, the last of which may be cut) or of results; the later one counts."""
+    """All rows of these files: of lines (`.jsonl`, the last may be cut) or of results; the later row counts."""
     found: dict[Task, Row] = {}
     for file in files:
         if file.exists():
