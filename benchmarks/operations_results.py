@@ -57,7 +57,7 @@ stands alone between others that TensorFlow keeps is kept, too.
 
 "Kept" is what TensorFlow runs of the graph, with TF-TRT's reason. Errors are the largest of all elements relative to
 the largest value of the answer, and in brackets absolute; against the same graph in float64 on the CPU, or where
-TensorFlow has no such kernel (marked N) against NumPy. The larger one of fixed and dynamic shapes counts. Inputs and
+TensorFlow has no such kernel against NumPy (marked N) or float32 (marked S). The larger one of fixed and dynamic shapes counts. Inputs and
 weights are numbers that FP16 has, so that an error is of what is computed. TensorFlow's own is of the graph as it was
 before, on the same GPU in true FP32; engines of FP32 use TF32 as TensorRT does by default.
 """
@@ -137,7 +137,7 @@ def _line(operation: Operation, rows: dict[Task, Row]) -> Sequence[object]:
     of = {variant: rows[Task(operation.name, variant)] for variant in VARIANTS if Task(operation.name, variant) in rows}
     cells = (f"`{operation.name}`", operation.operation, f"`{operation.call}`")
     own = _largest(row["tensorflow"] for row in of.values() if "tensorflow" in row)
-    mark = " N" if operation.exact else ""
+    mark = " N" if operation.exact else " S" if operation.reference_in == "float32" else ""
     return (
         *cells,
         *(_engines(of.get(variant), variant) for variant in VARIANTS),

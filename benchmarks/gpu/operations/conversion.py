@@ -15,7 +15,7 @@ import dataclasses
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def convert(network: Network, source: Path, precision: str, report: Path, log: P
         failure = f"{type(error).__name__}: {error}"
     finally:
         _forget(found)
-    told = log.read_bytes()[before:].decode(errors="replace").splitlines()
+    told = _told(log, before)
     in_engines, operations = segments.operations(graph)
     return Converted(
         engines=len(found),
@@ -136,14 +136,30 @@ def _request(network: Network, source: Path, precision: str) -> EnginesRequest:
     )
 
 
+def _told(log: Path, since: int) -> list[str]:
+    """The lines of the log behind so many bytes."""
+    with log.open("rb") as file:
+        file.seek(since)
+        return file.read().decode(errors="replace").splitlines()
+
+
 def _kept(graph: Any, why: segments.Reasons) -> dict[str, tuple[str, ...]]:
-    """The operations that lie in no engine."""
-    native = {node.attr["segment_func"].func.name for node in segments.engines(graph)}
-    bodies: list[Iterable[Any]] = [graph.node]
-    bodies += [body.node_def for body in graph.library.function if body.signature.name not in native]
-    idle = {*segments.PASSIVE, segments.ENGINE}
-    found = sorted({node.op for nodes in bodies for node in nodes} - idle)
-    return {operation: why.get(operation, ()) for operation in found}
+    """The operations that lie in no engine, and are run: a library has functions, too, that nothing calls any more."""
+    bodies = {body.signature.name: body.node_def for body in graph.library.function}
+    found: set[str] = set()
+    waiting, seen = [graph.node], set()
+    while waiting:
+        for node in waiting.pop():
+            if node.op == segments.ENGINE:
+                continue
+            if node.op not in bodies:
+                found.add(node.op)
+            called = {node.op} & bodies.keys()
+            for attribute in node.attr.values():
+                called |= {one.name for one in (attribute.func, *attribute.list.func)} & bodies.keys()
+            waiting += [bodies[name] for name in called - seen]
+            seen |= called
+    return {operation: why.get(operation, ()) for operation in sorted(found - {*segments.PASSIVE})}
 
 
 def _layers(told: Iterable[str]) -> dict[str, int]:
@@ -156,7 +172,7 @@ def _layers(told: Iterable[str]) -> dict[str, int]:
     return dict(sorted(counted.items()))
 
 
-def _words(failure: str, told: Iterable[str]) -> str:
+def _words(failure: str, told: Sequence[str]) -> str:
     """The failure, and the last that TensorRT and TF-TRT said of it."""
     lines = [
         line.partition("] ")[2]

@@ -16,7 +16,7 @@ from benchmarks.gpu.operations.operation import Array, Layer, Operation, asked
 
 BATCH = 4
 SIGNATURE = "serving_default"
-SAME_GRAPH, NUMPY = "the same graph in float64", "NumPy in float64"
+SAME_GRAPH, NUMPY = "the same graph in {}", "NumPy in float64"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +79,14 @@ class Network:
 
     def exact(self) -> tuple[dict[str, Array], str]:
         """The answers in float64 on the CPU, by name, and what gave them."""
-        values = [one.astype(np.float64) if one.dtype.kind == "f" else one for one in self.asked().values()]
+        kind = self.operation.reference_in
+        values = [one.astype(kind) if one.dtype.kind == "f" else one for one in self.asked().values()]
         if self.operation.exact is not None:
             with np.errstate(all="ignore"):
                 return _arrays(_named(self.operation.exact(*values))), NUMPY
         with tf.device("CPU:0"):
-            body = self._body("float64")
-            return _arrays(_named(body(*map(tf.constant, values)))), SAME_GRAPH
+            body = self._body(kind)
+            return _arrays(_named(body(*map(tf.constant, values)))), SAME_GRAPH.format(kind)
 
     def _body(self, kind: str) -> Any:
         """The operation in this type, its layer's weights filled."""

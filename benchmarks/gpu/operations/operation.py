@@ -66,8 +66,9 @@ class Operation:
     """A graph of one operation.
 
     `name` is its own, `operation` what TensorFlow's graphs call it, `call` how Python does. `exact` is the reference
-    where TensorFlow has no kernel in float64 on the CPU: the same in NumPy. `bound` is how far float32 on the CPU may
-    be from it, relative to the largest value. `computed_in` is the type of the model's own numbers.
+    where TensorFlow has no kernel in float64 on the CPU: the same in NumPy; `reference_in` is float32 where there is
+    neither. `bound` is how far float32 on the CPU may be from it, relative to the largest value. `computed_in` is the
+    type of the model's own numbers.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Operation:
     exact: Exact | None = None
     bound: float = ROUNDED
     computed_in: str = "float32"
+    reference_in: str = "float64"
 
     @property
     def seed(self) -> int:

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from benchmarks.gpu.operations.later import tf
-from benchmarks.gpu.operations.operation import Input, Operation, Values, between, images, normal, of, rows, truths
+from benchmarks.gpu.operations.operation import (
+    Array,
+    Input,
+    Operation,
+    Values,
+    between,
+    images,
+    normal,
+    of,
+    rows,
+    truths,
+)
 
 POSITIVE = between(0.1, 4.0)
 X, Y = images(), images()
@@ -18,6 +31,12 @@ def _one(name: str, operation: str, body: Any, values: Values | None = None) -> 
 
 def _two(name: str, operation: str, call: str, body: Any, values: Values | None = None) -> Operation:
     return Operation(name, operation, call, of(body), (images(values=values), images(values=values)))
+
+
+def _quantized(x: Array) -> Array:
+    """To 8 bits; what lies between two of them is rounded to either by float32."""
+    step = 6 / 255
+    return np.floor(np.clip(x, 0, 6) / step + 0.5) * step
 
 
 OPERATIONS = (
@@ -86,7 +105,7 @@ OPERATIONS = (
     Operation("select", "Select", "tf.compat.v1.where(condition, x, y)",
               of(lambda x, y: tf.raw_ops.Select(condition=x > y, x=x, y=y)), (rows(16), rows(16))),
     Operation("stop-gradient", "StopGradient", "tf.stop_gradient(x) * 2", of(lambda x: tf.stop_gradient(x) * 2), (X,)),
-    Operation("fake-quantization", "FakeQuantWithMinMaxVars", "tf.quantization.fake_quant_with_min_max_vars(x, -3, 3)",
-              of(lambda x: tf.quantization.fake_quant_with_min_max_vars(tf.cast(x, tf.float32), -3.0, 3.0)), (X,),
-              None),
+    Operation("fake-quantization", "FakeQuantWithMinMaxVars", "tf.quantization.fake_quant_with_min_max_vars(x, 0, 6)",
+              of(lambda x: tf.quantization.fake_quant_with_min_max_vars(x, 0.0, 6.0)),
+              (images(values=normal(2.0, 3.0)),), _quantized, bound=5e-3),
 )  # fmt: skip

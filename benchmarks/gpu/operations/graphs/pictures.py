@@ -37,7 +37,7 @@ OPERATIONS = (
               of(lambda x: (x - tf.reduce_mean(x, [1, 2], keepdims=True)) * 2
                  + tf.reduce_mean(x, [1, 2], keepdims=True)), (RGB,)),
     Operation("hue", "AdjustHue", "tf.image.adjust_hue(x, 0.1)",
-              of(lambda x: tf.image.adjust_hue(tf.cast(x, tf.float32), 0.1)), (RGB,)),
+              of(lambda x: tf.image.adjust_hue(tf.cast(x, tf.float32), 0.1)), (RGB,), reference_in="float32"),
     Operation("central-crop", "Slice", "keras.layers.CenterCrop(8, 8)", of(lambda x: x[:, 4:12, 4:12]),
               (rows(16, 16, 3),)),
     Operation("patches", "ExtractImagePatches", "tf.image.extract_patches(x, 4 x 4, strides 4)",
@@ -48,5 +48,6 @@ OPERATIONS = (
               of(lambda x: tf.image.sobel_edges(x)), (rows(16, 16, 3),)),
     Operation("non-max-suppression", "CombinedNonMaxSuppression",
               "tf.image.combined_non_max_suppression(boxes, scores)",
-              of(_suppressed), (rows(12, 4, values=between(0, 1)), rows(12, 2, values=between(0, 1)))),
+              of(_suppressed), (rows(12, 4, values=between(0, 1)), rows(12, 2, values=between(0, 1))),
+              reference_in="float32"),
 )  # fmt: skip
