@@ -57,9 +57,9 @@ stands alone between others that TensorFlow keeps is kept, too.
 
 "Kept" is what TensorFlow runs of the graph, with TF-TRT's reason. Errors are the largest of all elements relative to
 the largest value of the answer, and in brackets absolute; against the same graph in float64 on the CPU, or where
-TensorFlow has no such kernel against NumPy (marked N) or float32 (marked S). The larger one of fixed and dynamic shapes counts. Inputs and
-weights are numbers that FP16 has, so that an error is of what is computed. TensorFlow's own is of the graph as it was
-before, on the same GPU in true FP32; engines of FP32 use TF32 as TensorRT does by default.
+TensorFlow has no such kernel against NumPy (marked N) or float32 (marked S). The larger one of fixed and dynamic shapes
+counts. Inputs and weights are numbers that FP16 has, so that an error is of what is computed. TensorFlow's own is of
+the graph as it was before, on the same GPU in true FP32; engines of FP32 use TF32 as TensorRT does by default.
 """
 
 OFF = """## Answers that are off
