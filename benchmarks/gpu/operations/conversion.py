@@ -147,7 +147,8 @@ def _kept(graph: Any, why: segments.Reasons) -> dict[str, tuple[str, ...]]:
     """The operations that lie in no engine, and are run: a library has functions, too, that nothing calls any more."""
     bodies = {body.signature.name: body.node_def for body in graph.library.function}
     found: set[str] = set()
-    waiting, seen = [graph.node], set()
+    waiting: list[Iterable[Any]] = [graph.node]
+    seen: set[str] = set()
     while waiting:
         for node in waiting.pop():
             if node.op == segments.ENGINE:

@@ -87,6 +87,7 @@ class Pool:
         with self._writing:
             self.lines.add(row)
             self.rows.append(row)
+            print(_in_short(row), flush=True)
 
     def _is_over(self) -> bool:
         return time.monotonic() >= self.end
@@ -132,6 +133,14 @@ class Worker:
     def wait(self) -> int:
         """How it ended: the exit code, or less than 0 for a signal."""
         return self._process.wait()
+
+
+def _in_short(row: Row) -> str:
+    """A line for whoever watches."""
+    told = row.get("ended") or row.get("failed") or f"{row.get('engines', 'no')} engines"
+    error = row["error"]["relative"] if "error" in row else "-"
+    name = f"{row['operation']} {row['precision']}-{row['shapes']}"
+    return f"{name}: {told.splitlines()[0][:100]}, error {error}, {row.get('seconds', '-')} s"
 
 
 def _end_of(log: Path) -> str:

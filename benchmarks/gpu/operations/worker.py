@@ -6,6 +6,7 @@ first line that it writes is about the machine. FOLDER gets its log, which has a
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import json
 import os
@@ -44,6 +45,7 @@ def main(folder: Path, cpu: bool) -> None:
                 traceback.print_exc()
                 row = {"failed": f"{type(error).__name__}: {error}"[:1500]}
             _write(answers, {**task, **row, "seconds": round(time.monotonic() - started, 2)})
+            gc.collect()  # functions hold themselves, and engines with them
 
 
 def machine(cpu: bool) -> dict[str, Any]:
