@@ -93,8 +93,10 @@ def convert(network: Network, source: Path, precision: str, report: Path, log: P
 
 
 def ask(function: Any, asked: Mapping[str, Array]) -> dict[str, Array]:
-    """What a signature's function answers, by name."""
+    """What a signature's function answers, by name; TF-TRT's converted one gives a list in the order of the names."""
     answers = function(**{name: tf.constant(values) for name, values in asked.items()})
+    if not isinstance(answers, Mapping):
+        answers = dict(zip(sorted(function.structured_outputs), answers, strict=True))
     return {name: np.asarray(answer.numpy()) for name, answer in answers.items()}
 
 
