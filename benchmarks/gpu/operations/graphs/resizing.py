@@ -10,7 +10,9 @@ import numpy as np
 from benchmarks.gpu.operations.later import tf
 from benchmarks.gpu.operations.operation import Array, Operation, images, of
 
-FROM, TO = 16, (24, 24)
+TO = (24, 24)
+# Not of the whole image: what rounding puts outside of it is 0.
+BOX = (0.125, 0.125, 0.75, 0.75)
 Matrix = Callable[[int, int], Array]  # by the sizes before and behind: what each old pixel is to each new one
 
 
@@ -83,6 +85,12 @@ def _corners(old: int, new: int) -> Array:
     return np.arange(new) * (old - 1) / (new - 1)
 
 
+def _within(old: int, new: int) -> Array:
+    """Of a part of the image: from corner to corner of the box."""
+    low, high = BOX[0] * (old - 1), BOX[2] * (old - 1)
+    return low + np.arange(new) * (high - low) / (new - 1)
+
+
 def _resized(matrix: Matrix, new: tuple[int, int] = TO) -> Callable[[Array], Array]:
     def exact(x: Array) -> Array:
         rows, columns = matrix(x.shape[1], new[0]), matrix(x.shape[2], new[1])
@@ -140,6 +148,6 @@ OPERATIONS = (
               _image("bilinear", antialias=True, size=SMALLER), (images(),),
               _resized(_kernel(lambda distance: 1 - distance, 1, widened=True), SMALLER)),
     Operation("crop-and-resize", "CropAndResize", "tf.image.crop_and_resize(x, boxes, indices, size)",
-              of(lambda x: tf.image.crop_and_resize(x, [[0.0, 0.0, 1.0, 1.0]], [0], TO)), (images(),),
-              lambda x: _resized(_linear(_corners))(x)[:1]),
+              of(lambda x: tf.image.crop_and_resize(x, [BOX], [0], TO)), (images(),),
+              lambda x: _resized(_linear(_within))(x)[:1]),
 )  # fmt: skip
