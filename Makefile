@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: bench random-graphs performance-results siege nodes gateway zero-loss reliability bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness bench-connections audit test-gpu setup clean
+.PHONY: bench random-graphs performance-results operations-results siege nodes gateway zero-loss reliability bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness bench-connections audit test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -65,6 +65,9 @@ crds: setup      ## Write the CRD from operator/tftrt_operator/api
 
 gpu-results: setup ## Write docs/gpu-results.md from benchmarks/results
 	.venv/bin/python -m benchmarks.gpu_results
+
+operations-results: setup ## Write docs/tensorflow-operations.md from benchmarks/results
+	.venv/bin/python -m benchmarks.operations_results
 
 reliability-results: setup ## Write docs/reliability.md from benchmarks/results
 	.venv/bin/python -m benchmarks.reliability
