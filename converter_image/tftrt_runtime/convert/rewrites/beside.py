@@ -34,11 +34,7 @@ from tensorflow.python.grappler import cluster, tf_optimizer
 
 from tftrt_runtime.contract.artifact import Sample, Tensor
 from tftrt_runtime.convert import freeze
-<<<<<<< HEAD
-from tftrt_runtime.convert.rewrites import graph_defs, weights
-=======
-from tftrt_runtime.convert.rewrites import graph_defs, quantization
->>>>>>> i20-loading
+from tftrt_runtime.convert.rewrites import graph_defs, quantization, weights
 from tftrt_runtime.convert.rewrites.graph_defs import CONTROL_FLOW, producer
 from tftrt_runtime.model import samples
 from tftrt_runtime.processes.child import one_line
@@ -90,15 +86,11 @@ def _signed(values: Any) -> Any:
 def compare(
     before: Any, after: Any, fetched: Sequence[str], places: Sequence[str], questions: Sequence[Question]
 ) -> Verdict:
-<<<<<<< HEAD
     """Whether the GraphDef `after` answers as `before` does: in what is fetched, and in the rewritten nodes.
 
     The weights are held once, and one question's answers at a time; when `SECONDS` have passed, no more is asked.
     """
-=======
-    """Whether the GraphDef `after` answers as `before` does: in what is fetched, and in the rewritten nodes."""
     before, after = _without_common_steps(before, after)
->>>>>>> i20-loading
     inputs = {node.name for node in before.node if node.op == "Placeholder"}
     answers = list(dict.fromkeys(tensor for tensor in fetched if producer(tensor) not in inputs))
     inner = [f"{name}:0" for name in places if _has_values(before)]
@@ -106,7 +98,7 @@ def compare(
     half = _half_rounding(before)
     graphs = weights.taken_out(before, after)
     verdict = Verdict(not_compared="there is no question to ask")
-    with _without_optimizations():
+    with without_optimizations():
         for way in (_as_it_is, _with_channels_last):
             one, other = (Asked(graph, way, answers, inside, questions) for graph in graphs)
             verdict = _verdict(one, other, questions, half)
@@ -211,7 +203,6 @@ def _has_values(definition: Any) -> bool:
     return not any(node.op in CONTROL_FLOW for node in definition.node)
 
 
-<<<<<<< HEAD
 class Asked:
     """A graph that is asked on the CPU: for tensors whole, and for some of the values of those inside."""
 
@@ -229,13 +220,6 @@ class Asked:
 
     def answer(self, question: Question) -> Mapping[str, Any] | Exception:
         """Arrays by what they are, or why there are none: it does not take this size, or a kernel is not there."""
-=======
-def _ask(
-    definition: Any, way: Way, tensors: Sequence[str], questions: Sequence[Question]
-) -> list[tuple[Question, Answer]]:
-    """What the graph answers to each question: a size that it does not take, or a kernel that is not there, is one."""
-    with without_optimizations():
->>>>>>> i20-loading
         try:
             with tf.device("CPU:0"):
                 found = self._function(*(tf.convert_to_tensor(value) for value in self._values(question)))
