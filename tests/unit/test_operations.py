@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import operations_results
-from benchmarks.gpu.operations.__main__ import tasks
+from benchmarks.gpu.operations.__main__ import is_left, tasks
 from benchmarks.gpu.operations.errors import error, is_within
 from benchmarks.gpu.operations.graphs import FAMILIES, OPERATIONS, RARE
 from benchmarks.gpu.operations.pool import STARTS, Pool
@@ -83,6 +83,16 @@ class TestOrder:
         order = [task.operation in RARE for task in tasks([str(FP16_FIXED)], [])]
         assert order == sorted(order)
         assert len(order) == len(OPERATIONS)
+
+    def test_what_is_known_is_not_done_again_but_where_it_failed_and_that_is_asked_for(self) -> None:
+        done = {
+            Task("dense", FP16_FIXED): row("dense", FP16_FIXED),
+            Task("lstm", FP16_FIXED): row("lstm", FP16_FIXED, failed="AbortedError"),
+            Task("gru", FP16_FIXED): row("gru", FP16_FIXED, ended="The process ended with -6"),
+        }
+        names = ("dense", "lstm", "gru", "while")
+        for again, left in ((False, ["while"]), (True, ["lstm", "gru", "while"])):
+            assert [name for name in names if is_left(Task(name, FP16_FIXED), done, again)] == left
 
 
 class TestRecord:
