@@ -31,7 +31,7 @@ for line in sys.stdin:
         os.abort()
     if task["operation"] == "hangs":
         time.sleep(60)
-    print(json.dumps({**task, "process": os.getpid()}), flush=True)
+    print(json.dumps({**task, "process": os.getpid(), "last": task["operation"] == "poisons"}), flush=True)
 """
 
 
@@ -163,6 +163,12 @@ class TestPool:
         assert rows[1]["ended"].startswith("The process ended with -6")
         assert "ended" not in rows[2]
         assert rows[0]["process"] != rows[2]["process"]
+
+    def test_a_process_that_says_so_is_asked_nothing_more(self, tmp_path: Path) -> None:
+        rows = self.run(tmp_path, "poisons", "a", workers=1)
+        assert [one["operation"] for one in rows] == ["poisons", "a"]
+        assert rows[0]["process"] != rows[1]["process"]
+        assert all("ended" not in one and "last" not in one for one in rows)
 
     def test_a_graph_that_takes_too_long_is_ended_and_told(self, tmp_path: Path) -> None:
         rows = self.run(tmp_path, "hangs", "a", limit=1.0, workers=1)
