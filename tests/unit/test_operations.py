@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import operations_results
-from benchmarks.gpu.operations.__main__ import tasks
+from benchmarks.gpu.operations.__main__ import is_left, tasks
 from benchmarks.gpu.operations.errors import error, is_within
 from benchmarks.gpu.operations.graphs import FAMILIES, OPERATIONS, RARE
 from benchmarks.gpu.operations.pool import STARTS, Pool
@@ -31,7 +31,7 @@ for line in sys.stdin:
         os.abort()
     if task["operation"] == "hangs":
         time.sleep(60)
-    print(json.dumps({**task, "process": os.getpid()}), flush=True)
+    print(json.dumps({**task, "process": os.getpid(), "last": task["operation"] == "poisons"}), flush=True)
 """
 
 
@@ -83,6 +83,16 @@ class TestOrder:
         order = [task.operation in RARE for task in tasks([str(FP16_FIXED)], [])]
         assert order == sorted(order)
         assert len(order) == len(OPERATIONS)
+
+    def test_what_is_known_is_not_done_again_but_where_it_failed_and_that_is_asked_for(self) -> None:
+        done = {
+            Task("dense", FP16_FIXED): row("dense", FP16_FIXED),
+            Task("lstm", FP16_FIXED): row("lstm", FP16_FIXED, failed="AbortedError"),
+            Task("gru", FP16_FIXED): row("gru", FP16_FIXED, ended="The process ended with -6"),
+        }
+        names = ("dense", "lstm", "gru", "while")
+        for again, left in ((False, ["while"]), (True, ["lstm", "gru", "while"])):
+            assert [name for name in names if is_left(Task(name, FP16_FIXED), done, again)] == left
 
 
 class TestRecord:
@@ -153,6 +163,12 @@ class TestPool:
         assert rows[1]["ended"].startswith("The process ended with -6")
         assert "ended" not in rows[2]
         assert rows[0]["process"] != rows[2]["process"]
+
+    def test_a_process_that_says_so_is_asked_nothing_more(self, tmp_path: Path) -> None:
+        rows = self.run(tmp_path, "poisons", "a", workers=1)
+        assert [one["operation"] for one in rows] == ["poisons", "a"]
+        assert rows[0]["process"] != rows[1]["process"]
+        assert all("ended" not in one and "last" not in one for one in rows)
 
     def test_a_graph_that_takes_too_long_is_ended_and_told(self, tmp_path: Path) -> None:
         rows = self.run(tmp_path, "hangs", "a", limit=1.0, workers=1)

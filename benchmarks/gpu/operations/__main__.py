@@ -8,12 +8,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks.gpu.operations.graphs import OPERATIONS, RARE
 from benchmarks.gpu.operations.pool import Pool
-from benchmarks.gpu.operations.record import LINES, VARIANTS, Lines, Task, known
+from benchmarks.gpu.operations.record import LINES, VARIANTS, Lines, Row, Task, known
 
 ROOT = Path(__file__).resolve().parents[3]
 ON_CPU = tuple(variant for variant in VARIANTS if variant.precision == "FP32")
@@ -34,6 +35,12 @@ def tasks(variants: list[str], names: list[str]) -> list[Task]:
     return [Task(name, variant) for variant in VARIANTS if str(variant) in variants for name in ordered]
 
 
+def is_left(task: Task, done: Mapping[Task, Row], again: bool) -> bool:
+    """Whether this is still to be measured; `again` also where it failed."""
+    row = done.get(task)
+    return row is None or (again and ("failed" in row or "ended" in row))
+
+
 def main(arguments: list[str]) -> int:
     """1 where a process could not be started or, with --cpu, where a graph is wrong."""
     parser = argparse.ArgumentParser(description="A table of TensorFlow's operations.")
@@ -41,6 +48,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="when to stop")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds that a graph may take")
     parser.add_argument("--known", type=Path, nargs="*", default=[], help="files of rows that are not done again")
+    parser.add_argument("--again", action="store_true", help="do what failed again")
     parser.add_argument("--variants", nargs="*", default=[], choices=[*map(str, VARIANTS), []], metavar="VARIANT")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="names of graphs")
     parser.add_argument("--common", action="store_true", help="leave out rare operations")
@@ -57,7 +65,7 @@ def main(arguments: list[str]) -> int:
     done = known([*options.known, lines])
     variants = options.variants or [str(variant) for variant in (ON_CPU if options.cpu else VARIANTS)]
     wanted = [task for task in tasks(variants, options.only) if not (options.common and task.operation in RARE)]
-    left = [task for task in wanted if task not in done]
+    left = [task for task in wanted if is_left(task, done, options.again)]
     print(f"{len(left)} of {len(wanted)} to be measured", flush=True)
     os.environ["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT), str(ROOT / "converter_image"), *filter(None, [os.environ.get("PYTHONPATH")])]

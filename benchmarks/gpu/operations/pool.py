@@ -11,11 +11,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from benchmarks.gpu.operations.record import Lines, Row, Task
+from benchmarks.gpu.operations.record import LOG, Lines, Row, Task
 
 STARTS = 3  # of a process that ends before it is ready, one after the other
 TOLD_CHARACTERS = 1500
-LOG = "log.txt"
 
 
 class Pool:
@@ -74,8 +73,9 @@ class Pool:
                 return  # it was stopped, and its graph is not measured
             if row is None:
                 row = {**task.asked(), "ended": self._why(worker, started, folder)}
+            is_last = row.pop("last", False) or "ended" in row
             self._add({**row, "machine": machine, **self.about})
-            if "ended" in row:
+            if is_last:
                 return
 
     def _why(self, worker: Worker, started: float, folder: Path) -> str:

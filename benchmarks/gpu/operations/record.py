@@ -12,6 +12,7 @@ from typing import Any
 Row = dict[str, Any]
 
 LINES = "operations.jsonl"
+LOG = "log.txt"  # of a process that measures, in its folder
 
 
 @dataclasses.dataclass(frozen=True)

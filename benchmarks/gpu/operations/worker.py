@@ -1,7 +1,8 @@
 """Measures the graphs that it is told to, one after the other: `worker.py [--cpu] FOLDER`.
 
-Each line of standard input is a task, and gets a line of standard output: the row, but for what `record.py` adds. The
-first line that it writes is about the machine. FOLDER gets its log, which has all that TensorFlow and TensorRT say.
+Each line of standard input is a task, and gets a line of standard output: the row, but for what `pool.py` adds. The
+first line that it writes is about the machine. A row with `last` is its last one: the device is lost to it. FOLDER gets
+its log, which has all that TensorFlow and TensorRT say.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
-LOG, REPORT = "log.txt", "report.csv"
+from benchmarks.gpu.operations.record import LOG
+
+REPORT = "report.csv"
 
 
 def main(folder: Path, cpu: bool) -> None:
@@ -44,8 +47,24 @@ def main(folder: Path, cpu: bool) -> None:
             except Exception as error:  # whatever a graph does, the next one is measured
                 traceback.print_exc()
                 row = {"failed": f"{type(error).__name__}: {error}"[:1500]}
-            _write(answers, {**task, **row, "seconds": round(time.monotonic() - started, 2)})
+            # An engine that read what is not its own has lost the device for all that comes after it.
+            is_last = "failed" in row and not is_well()
+            told = {"last": True} if is_last else {}
+            _write(answers, {**task, **row, **told, "seconds": round(time.monotonic() - started, 2)})
+            if is_last:
+                return
             gc.collect()  # functions hold themselves, and engines with them
+
+
+def is_well() -> bool:
+    """Whether this process can still compute."""
+    import tensorflow as tf
+
+    try:
+        return float(tf.reduce_sum(tf.ones([64]) * 2.0)) == 128.0
+    except tf.errors.OpError:
+        traceback.print_exc()
+        return False
 
 
 def machine(cpu: bool) -> dict[str, Any]:
