@@ -217,6 +217,46 @@ class Repeated(tf.Module):
         return {"scores": tf.nn.softmax(tf.nn.relu(tf.matmul(tf.reduce_mean(x, axis=1), self.last)) + 0.1)}
 
 
+class Boxes(Network):
+    """A detector: boxes in pixels for 8,192 places of a picture, and the best of each of 3 classes that overlap little.
+
+    What a place scores hangs on where it is, so that no two good ones are nearly equal.
+    """
+
+    places, side = 8192, 512.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        random = np.random.default_rng(16)
+        corners = random.uniform(0, self.side - 40, (self.places, 2))
+        self.boxes = tf.constant(np.hstack([corners, corners + random.uniform(8, 40, corners.shape)]), tf.float32)
+        self.shifts = tf.Variable(random.normal(0, 0.5, (10, 4)).astype(np.float32))
+        # One place of 400 is good, and each of those is so much better than the next that FP16 sees it.
+        scores = np.full(self.places * 3, -6.0)
+        scores[:60] = np.linspace(0.3, 4.0, 60)
+        self.scores = tf.constant(random.permutation(scores).reshape(self.places, 3), tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 32, 32, 3], tf.float32, name="image")])
+    def __call__(self, image: Any) -> dict[str, Any]:
+        features = self.features(image)
+        shift = tf.matmul(features, self.shifts)[:, None, :]
+        boxes = (self.boxes + shift)[:, :, None, :]
+        scores = tf.sigmoid(self.scores + 0.001 * features[:, None, :3])
+        found = tf.image.combined_non_max_suppression(boxes, scores, 10, 20, 0.5, 0.5, clip_boxes=False)
+        return {"boxes": found[0], "scores": found[1], "classes": found[2], "count": found[3][:, None]}
+
+
+class ClassMap(Network):
+    """A class for each place of a picture, as a number: whole numbers that are no rounded quantities."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 32, 32, 3], tf.float32, name="image")])
+    def __call__(self, image: Any) -> dict[str, Any]:
+        x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(image, self.first, 1, "SAME"), self.biases[0]))
+        x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, self.second, 1, "SAME"), self.biases[1]))
+        scores = tf.nn.conv2d(x, self.classes[None, None], 1, "VALID") + self.biases[2]
+        return {"map": tf.argmax(scores, -1)}
+
+
 class Convolved(tf.Module):
     """Convolutions that are grouped, dilated and transposed, as Keras has them, and the numbers of classes.
 
@@ -242,7 +282,7 @@ class Convolved(tf.Module):
         x = image
         for layer in self.layers:
             x = layer(x)
-        scores = tf.reduce_mean(x, [1, 2])
+        scores = 100.0 * tf.reduce_mean(x, [1, 2])  # apart enough for FP16
         return {"scores": tf.nn.softmax(scores), "class": tf.argmax(scores, 1)[:, None]}
 
 
@@ -320,6 +360,8 @@ def main(folder: Path) -> None:
         "repeated": Repeated,
         "attended": Attended,
         "excited": Excited,
+        "boxes": Boxes,
+        "class-map": ClassMap,
         "convolved": Convolved,
         "large-groups": lambda: Convolved(large=True),
         "vocabulary": lambda: Vocabulary(folder / "vocabulary.txt"),
@@ -338,6 +380,8 @@ def main(folder: Path) -> None:
     save_answers(folder, "attended", steps=steps)
     save_answers(folder, "repeated", steps=steps)
     picture = np.random.default_rng(5).random((3, 33, 33, 3)).astype(np.float32)
+    save_answers(folder, "boxes", image=image)
+    save_answers(folder, "class-map", image=image)
     save_answers(folder, "convolved", image=picture)
     save_answers(folder, "large-groups", image=picture)
     # FP16 ends at 65,504, and the squares of the second are larger.

@@ -306,3 +306,36 @@ def test_convolutions_of_which_tensorrt_would_build_no_engine_have_one(
     np.testing.assert_allclose(ask(running, name, inputs, "scores"), outputs["scores"], atol=0.01)
     np.testing.assert_array_equal(ask(running, name, inputs, "class"), outputs["class"])
     assert running.stop().code == 0
+
+
+@pytest.mark.parametrize(("precision", "pixels"), [("FP32", 0.1), ("FP16", 1.0)])
+def test_a_detector_finds_the_same_boxes(
+    new_box: Callable[..., Any], models: Path, precision: str, pixels: float
+) -> None:
+    """FP16 has steps of half a pixel at 512, where the boxes end."""
+    box = new_box("boxes", precision=precision)
+    assert published(box)["engines"] >= 1
+    print([blocker for segment in box.manifest["segments"] for blocker in segment["blockers"]])
+    inputs, outputs = answers(models, "boxes")
+    running = served(box)
+    found = {name: ask(running, "boxes", inputs, name) for name in outputs}
+    assert running.stop().code == 0
+    np.testing.assert_array_equal(found["count"], outputs["count"])
+    np.testing.assert_array_equal(found["classes"], outputs["classes"])
+    np.testing.assert_allclose(found["boxes"], outputs["boxes"], atol=pixels)
+    np.testing.assert_allclose(found["scores"], outputs["scores"], atol=0.01)
+
+
+@pytest.mark.parametrize(("precision", "share"), [("FP16", 0.99), ("INT8", 0.9)])
+def test_a_map_of_classes_is_judged_by_the_share_that_is_equal(
+    new_box: Callable[..., Any], models: Path, precision: str, share: float
+) -> None:
+    data = {"calibration": FIT} if precision == "INT8" else {}
+    box = new_box("class-map", precision=precision, batchSizes=[8], **data)
+    summary = published(box)
+    assert summary["engines"] >= 1
+    assert Decimal(summary["verification"]["equalElements"]) >= Decimal(str(share))
+    inputs, outputs = answers(models, "class-map")
+    running = served(box)
+    assert np.mean(ask(running, "class-map", inputs, "map") == outputs["map"]) >= share
+    assert running.stop().code == 0
