@@ -38,7 +38,8 @@ class ObjectStore:
         (port,) = free_ports(1)
         self.authority = authority
         self.endpoint = f"https://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "tests.moto_server", str(port), authority.certificate, authority.key]
+        tls = [str(authority.certificate), str(authority.key)]
+        command = [sys.executable, "-m", "tests.moto_server", str(port), *tls]
         self._process = subprocess.Popen(
             command, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
