@@ -100,7 +100,9 @@ def phase() -> Answers:
     x = tf.placeholder(tf.float32, [None, 4], name="x")
     train = tf.placeholder(tf.bool, [], name="phase_train")
     kept = tf.placeholder(tf.float32, name="keep_prob")
-    y = dense(tf.cond(train, lambda: x * 0.0, lambda: x * kept), 3, 18)
+    fed = tf.cond(train, lambda: x * 0.0, lambda: x * kept)
+    fed.set_shape([None, 4])  # of any number of dimensions, as `keep_prob` is
+    y = dense(fed, 3, 18)
     asked = np.random.default_rng(19).normal(size=(2, 4)).astype(np.float32)
     inputs = {"image/flat": x, "phase/train": train, "keep_prob": kept}
     return inputs, {"scores": y}, {"image/flat": asked, "phase/train": False, "keep_prob": 0.5}
