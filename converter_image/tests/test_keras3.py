@@ -48,7 +48,8 @@ def test_an_export_is_converted_as_it_comes_and_answers_as_it_did(tmp_path: Path
         ended = box.run(step)
         assert ended.code == 0, ended.log
     findings = json.loads((box.workspace / "artifact/report.json").read_text())["findings"]
-    assert len(findings["comparisons"]) == 4, "two outputs, two batch sizes"
+    compared = {(one["output"], one["batchSize"]) for one in findings["comparisons"]}
+    assert compared == {(output, size) for output in ("price", "topic") for size in (1, 4)}
     inputs, expected = answers.of(HERE / f"keras-tensorflow-{tensorflow}.npz")
     function = tf.saved_model.load(str(box.workspace / "artifact/model")).signatures["serving_default"]
     found = function(**{name: tf.constant(value) for name, value in inputs.items()})

@@ -72,6 +72,15 @@ def test_the_arithmetic_makes_the_same_bits_as_the_operation(
     np.testing.assert_array_equal(found, expected)
 
 
+def test_weights_in_a_loop_become_constants_of_an_iteration() -> None:
+    weights = np.random.default_rng(3).normal(size=(3, 3)).astype(np.float32)
+    function = frozen(in_a_loop(lambda x: x @ ARGS(VARS(tf.constant(weights), -1.0, 1.0), -0.5, 0.5)), [None, 3])
+    folded, made = rewritten(function, quantization.FOLDED)
+    assert folded == 2
+    x = tf.constant(np.random.default_rng(2).normal(0, 2, (5, 3)).astype(np.float32))
+    np.testing.assert_allclose(made(x)[0], function(x)[0], atol=1e-5)
+
+
 def test_in_a_loop_too() -> None:
     function = frozen(in_a_loop(lambda x: VARS(x, -1.0, 2.0)), [None, 3])
     written, made = rewritten(function, quantization.WRITTEN_OUT)

@@ -81,16 +81,15 @@ def meta_graphs(folder: Path) -> tuple[MetaGraph, ...] | None:
 def loads_as_it_is(graphs: Sequence[MetaGraph], signature: str) -> bool:
     """Whether TensorFlow 2 loads the model so that it can be frozen and saved again.
 
-    It does what it wrote itself, and what TensorFlow 1 wrote of variables of today's kind, for serving; both under
-    names that are names in Python, which older versions of TensorFlow 2 did not ask for. What is no model is left to
-    it, too: it says what is wrong.
+    It does what it wrote itself, and what TensorFlow 1 wrote of variables of today's kind, for serving and under names
+    that are names in Python. What is no model is left to it, too: it says what is wrong.
     """
     if len(graphs) != 1:
         return not graphs
     (graph,) = graphs
-    named = all(name.isidentifier() for name in graph.signatures.get(signature, ()))
     if graph.of_tensorflow_2:
-        return named
+        return True
+    named = all(name.isidentifier() for name in graph.signatures.get(signature, ()))
     return named and graph.tags == {SERVE} and not graph.operations & HELD_BY_THE_GRAPH
 
 

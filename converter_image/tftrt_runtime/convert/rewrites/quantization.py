@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrt_runtime.convert.rewrites.graph_defs import Graph, attribute, become
+from tftrt_runtime.convert.rewrites.graph_defs import Graph, attribute, become, producer
 from tftrt_runtime.convert.rewrites.rewrite import PRECISIONS, Rewrite
 
 WITH_ATTRIBUTES = "FakeQuantWithMinMaxArgs"
@@ -68,11 +68,13 @@ def _of_constants(graph: Graph) -> list[Any]:
 
 
 def _fold(graph: Graph, node: Any) -> list[str]:
-    """Make a constant of it."""
+    """Make a constant of it, which in a loop waits for the one that it is made of, to be of the same iteration."""
     span = _range(node, graph)
     assert span is not None
     value = _rounded(node, graph.constant(node.input[0]), *span)
     waits_for = [name for name in node.input if name.startswith("^")]
+    if graph.is_in_loop(node.input[0]):
+        waits_for.append(f"^{producer(node.input[0])}")
     node.op = "Const"
     node.input[:] = waits_for
     node.ClearField("attr")
