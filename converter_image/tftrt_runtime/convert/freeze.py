@@ -89,11 +89,15 @@ def _tables(loaded: Any, function: Any) -> dict[str, Any]:
 
 
 def _is_fixed_table(thing: Any) -> bool:
-    """Whether this object of a loaded model is a table of the kind that is filled once, when it is loaded."""
+    """Whether this object of a loaded model is a table of the kind that is filled once, when it is loaded.
+
+    What makes it calls what made it before, where the model was loaded and saved again.
+    """
     if not isinstance(thing, resource.RestoredResource):
         return False
-    made = thing._create_resource.concrete_functions
-    return any(node.op == "HashTableV2" for function in made for node in function.graph.as_graph_def().node)
+    graphs = [function.graph.as_graph_def() for function in thing._create_resource.concrete_functions]
+    bodies = [nodes for graph in graphs for nodes in (graph.node, *(body.node_def for body in graph.library.function))]
+    return any(node.op == "HashTableV2" for nodes in bodies for node in nodes)
 
 
 def _writers(graph: Any, handles: set[str]) -> Iterator[str]:
