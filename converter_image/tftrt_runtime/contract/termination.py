@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,8 @@ def of_summary(summary: Summary) -> str:
     1. Digits: a number of hundreds of zeros is written with an exponent.
     2. The name of the output of classes, which is the spec's.
     3. The tensors. Their `signature` takes their place: the bytes of an item, or of a call where the model takes no
-       batches, by which the operator sizes shared memory, and whether a request has texts.
+       batches, by which the operator sizes shared memory, and whether a request has texts. So it is where a name has
+       what cannot be printed, which the operator takes from nobody.
     4. The names of the outputs that are not served: null, where an empty list says that there are none.
     5. The sentence on batching; its mode and its reason stay.
     6. The device's driver.
@@ -70,11 +71,21 @@ def of_summary(summary: Summary) -> str:
     Nothing else grows: it is numbers, hex digits, times, and names that the spec and the operator bound.
     """
     told = summary.model_dump()
+    if not all(name.isprintable() for name in _names(summary)):
+        told = _without_names_left_out(_without_tensors(told, summary), summary)
     for shorten in SHORTER:
         if len(_json(told)) <= MAX_BYTES:
             break
         told = shorten(told, summary)
     return _json(told)
+
+
+def _names(summary: Summary) -> Iterator[str]:
+    """What the model calls its tensors, which is any text."""
+    yield from summary.leftOut
+    for tensor in (*summary.inputs, *summary.outputs):
+        yield tensor.name
+        yield tensor.source or ""
 
 
 def _without_zeros(told: Told, summary: Summary) -> Told:
