@@ -62,7 +62,7 @@ def test_without_data_one_made_up_batch_of_each_size_and_shape_is_compared() -> 
 def test_floats_that_are_made_up_have_two_sizes_for_nobody_knows_which_a_network_takes() -> None:
     asked = list(comparisons.questions([X], (8,), (SHORT,), None))
     assert [question.up_to for question in asked] == [1, 255]
-    usual, larger = (question.batch["x"] for question in asked)
+    usual, larger = (question.batch["x"].astype(np.float64) for question in asked)
     assert usual.max() < 1
     assert 200 < larger.max() < 255
     np.testing.assert_allclose(larger, 255 * usual, rtol=1e-6)

@@ -148,7 +148,8 @@ def _host(error: BaseException) -> str:
     try:
         if isinstance(host, str) and isinstance(port, int):
             return line_for(URL.build(scheme="https", host=host, port=port))
-        return line_for(URL(request.url)) if isinstance(getattr(request, "url", None), str) else ""
+        url = getattr(request, "url", None)
+        return line_for(URL(url)) if isinstance(url, str) else ""
     except ValueError:
         return ""
 
