@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-call, untyped-decorator"
+# mypy: disable-error-code="no-untyped-call, no-any-return, untyped-decorator"
 """Frozen functions for the tests of what is rewritten in them. Imports TensorFlow."""
 
 from __future__ import annotations
@@ -61,6 +61,17 @@ def in_a_loop(network: Callable[..., Any], times: int = 2) -> Callable[..., Any]
         return tf.while_loop(lambda step, _: step < times, body, (0, answers))[1].stack()
 
     return tf.autograph.experimental.do_not_convert(looped)
+
+
+def in_a_branch(network: Callable[..., Any]) -> Callable[..., Any]:
+    """What answers to its inputs or to their negatives. Frozen, a condition is `Switch` and `Merge` round both."""
+
+    def branched(*inputs: Any) -> Any:
+        return tf.cond(
+            tf.reduce_sum(inputs[0]) > 0, lambda: network(*inputs), lambda: network(*[-value for value in inputs])
+        )
+
+    return tf.autograph.experimental.do_not_convert(branched)
 
 
 def on_a_gpu(function: Any) -> dict[str, Any]:

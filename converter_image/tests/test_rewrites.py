@@ -12,11 +12,20 @@ import pytest
 import tensorflow as tf
 
 from tests import test_engines
-from tests.graphs import frozen, in_a_loop
+from tests.graphs import frozen, in_a_branch, in_a_loop
 from tftrt_runtime.contract.artifact import Sample, Tensor
 from tftrt_runtime.convert import constants, engines, rewrites
 from tftrt_runtime.convert.messages import FreezeRequest
-from tftrt_runtime.convert.rewrites import beside, einsum, graph_defs, spelled_out, weights
+from tftrt_runtime.convert.rewrites import (
+    beside,
+    einsum,
+    graph_defs,
+    normalization,
+    padding,
+    reshapes,
+    spelled_out,
+    weights,
+)
 from tftrt_runtime.convert.rewrites.rewrite import Rewrite
 from tftrt_runtime.report.data import Rewritten
 
@@ -118,6 +127,36 @@ def test_in_a_loop_what_comes_out_of_it_is_compared(monkeypatch: pytest.MonkeyPa
     graph, told = tried(monkeypatch, function, of_each("Relu", become("Softsign")), asked(function))
     assert told.dropped is not None
     assert graph == function.graph.as_graph_def()
+
+
+def padded(x: Any) -> Any:
+    kernel = np.random.default_rng(5).normal(size=(3, 3, 4, 4)).astype(np.float32)
+    return tf.nn.conv2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), kernel, 1, "VALID")
+
+
+@pytest.mark.parametrize(
+    ("network", "rewrite"),
+    [
+        pytest.param(lambda x: tf.einsum("abcd,aecd->aebc", x, x), einsum.PRODUCTS, id="einsum"),
+        pytest.param(lambda x: tf.reshape(x, tf.stack([tf.shape(x)[0], -1, 16])), reshapes.CLOSED, id="reshape"),
+        pytest.param(
+            lambda x: tf.nn.batch_normalization(x, *tf.nn.moments(x, [-1], keepdims=True), 0.5, 2.0, 1e-6),
+            spelled_out.SPELLED_OUT,
+            id="normalization",
+        ),
+        pytest.param(tf.keras.layers.LayerNormalization(), normalization.FUSED, id="fused normalization"),
+        pytest.param(padded, padding.SAME, id="padding"),
+    ],
+)
+def test_in_both_branches_of_a_condition_each_is_rewritten_and_answers_the_same(
+    monkeypatch: pytest.MonkeyPatch, network: Callable[[Any], Any], rewrite: Rewrite[Any]
+) -> None:
+    if isinstance(network, tf.keras.layers.Layer):
+        network.build([None, 8, 8, 4])
+    function = frozen(in_a_branch(lambda x: network(tf.ensure_shape(x, [None, 8, 8, 4]))), [None, 8, 8, 4])
+    assert "Switch" in {node.op for node in function.graph.as_graph_def().node}
+    _, told = tried(monkeypatch, function, rewrite, asked(function))
+    assert (told.places, told.questions, told.dropped, told.notCompared) == (2, 3, None, None)
 
 
 def test_channels_first_are_compared_though_a_cpu_has_no_kernels_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,10 +282,10 @@ def test_so_much_is_rounding(kind: str, off: float, same: bool) -> None:
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_what_is_no_number_must_be_where_it_was(value: float) -> None:
-    expected = np.float32([1, value, 2])
+    expected = np.array([1, value, 2], np.float32)
     assert beside.difference(expected.copy(), expected) is None
-    assert beside.difference(np.float32([1, 1, 2]), expected) is not None
-    assert beside.difference(expected, np.float32([1, 1, 2])) is not None
+    assert beside.difference(np.array([1, 1, 2], np.float32), expected) is not None
+    assert beside.difference(expected, np.array([1, 1, 2], np.float32)) is not None
 
 
 def test_of_a_thousand_classes_one_may_be_another_and_of_texts_none() -> None:
@@ -312,7 +351,7 @@ def test_a_name_that_there_is_already_is_not_given_again() -> None:
 
 @pytest.mark.usefixtures("no_tensorrt")
 def test_the_conversion_tells_what_it_rewrote(tmp_path: Path) -> None:
-    class Attention(tf.Module):
+    class Attention(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         @tf.function(input_signature=[tf.TensorSpec([None, 4, 4], tf.float32, name=name) for name in ("x", "y")])
         def __call__(self, x: Any, y: Any) -> dict[str, Any]:
             return {"z": products(x, y)}
@@ -329,7 +368,7 @@ def test_the_conversion_tells_what_it_rewrote(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_tensorrt")
 def test_a_graph_with_a_table_beside_it_is_asked_with_its_table(tmp_path: Path) -> None:
-    class Words(tf.Module):
+    class Words(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         def __init__(self) -> None:
             values = tf.lookup.KeyValueTensorInitializer(tf.constant(["sample 1", "sample 2"]), tf.constant([1.0, 2.0]))
             self.table = tf.lookup.StaticHashTable(values, 0.5)

@@ -107,7 +107,7 @@ def test_gain_and_offset_may_be_missing(gain: Any, offset: Any) -> None:
 def test_a_picture_is_normalized_item_by_item() -> None:
     def network(x: Any) -> Any:
         mean, variance = tf.nn.moments(x, [1, 2], keepdims=True)
-        return tf.nn.batch_normalization(x, mean, variance, None, np.float32([1, 2, 3]), 1e-5)
+        return tf.nn.batch_normalization(x, mean, variance, None, np.array([1, 2, 3], np.float32), 1e-5)
 
     function = frozen(network, [None, 8, 9, 3])
     count, other = rewritten(function, spelled_out.SPELLED_OUT)

@@ -285,7 +285,7 @@ def pooling(draw: Draw) -> Pattern:
     reader = draw.one_of(*["pointwise"] * 7, "relu", "both", "wide")
     unpadded = draw.chance(0.05)
     value = draw.one_of(*[0.0] * 15, 1.0)
-    shape: Shape = [None, channels, *sizes] if first else [None, *sizes, channels]
+    inner = [channels, *sizes] if first else [*sizes, channels]
     layout = "NCHW" if first else "NHWC"
 
     def network(x: Any) -> Any:
@@ -332,7 +332,7 @@ def pooling(draw: Draw) -> Pattern:
         padding = "VALID" if width == 1 and draw.chance(0.5) else "SAME"
         return tf.nn.conv2d(x, kernel, stride, padding, data_format=layout, dilations=apart)
 
-    return Pattern([shape], [list(map(int, shape[1:]))], network)
+    return Pattern([[None, *inner]], [inner], network)
 
 
 def grouped(draw: Draw) -> Pattern:

@@ -78,7 +78,7 @@ class Graph:
         name = producer(tensor)
         while name not in self._depths:  # it was added since
             name = producer(self.nodes[name].input[0])
-        return self._depths[name] - (self.nodes[name].op == "Exit") > 0
+        return bool(self._depths[name] - (self.nodes[name].op == "Exit") > 0)
 
     def add(self, name: str, operation: str, inputs: Sequence[str] = (), device: str = "") -> Any:
         """Add a node of this name, or of one like it if there is such a one."""
