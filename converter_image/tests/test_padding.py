@@ -196,3 +196,25 @@ def test_a_kernel_need_only_have_a_known_size(kind: str, half: bool) -> None:
     assert count == 1
     x = tf.ones((2, 8, 8, 4))
     np.testing.assert_allclose(other(x)[0].numpy(), function(x)[0].numpy(), atol=0.05 if half else 1e-4)
+
+
+@pytest.mark.parametrize("operation", [tf.raw_ops.Conv2D, tf.raw_ops.DepthwiseConv2dNative], ids=["dense", "depthwise"])
+@pytest.mark.parametrize(("pads", "same"), [(((1, 1), (1, 1)), 1), (((2, 0), (0, 3)), 0)])
+def test_padding_that_a_convolution_names_itself_is_spelled_out_and_then_folded_where_it_can_be(
+    operation: Any, pads: tuple[tuple[int, int], ...], same: int
+) -> None:
+    weights = np.random.default_rng(5).normal(size=(3, 3, 2, 4)).astype(np.float32)
+    around = [0, 0, *pads[0], *pads[1], 0, 0]
+
+    def network(x: Any) -> Any:
+        options = {"padding": "EXPLICIT", "explicit_paddings": around}
+        return tf.nn.relu(operation(input=x, filter=weights, strides=[1, 1, 1, 1], **options))
+
+    function = frozen(network, [None, 8, 8, 2])
+    places, spelled_out = rewritten(function, padding.EXPLICIT)
+    assert places == 1
+    (folds, _), made = folded(spelled_out)
+    assert folds == same
+    x = tf.constant(np.random.default_rng(6).normal(size=(2, 8, 8, 2)).astype(np.float32))
+    for other in (spelled_out, made):
+        assert_rounded_alike(other(x)[0].numpy(), function(x)[0].numpy(), terms=3 * 3 * 2)

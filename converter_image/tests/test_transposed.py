@@ -47,6 +47,18 @@ def test_one_of_an_odd_size_is_a_slice_of_a_larger_one(
     assert_rounded_alike(made(x)[0].numpy(), function(x)[0].numpy(), terms=kernel**2 * 2)
 
 
+@pytest.mark.parametrize(("sizes", "padding"), [((12, 8), "SAME"), ((13, 9), "VALID")])
+def test_height_and_width_that_are_known_are_constants_though_the_batch_is_open(
+    sizes: tuple[int, int], padding: str
+) -> None:
+    function = frozen(network(3, 2, sizes, padding), [None, 6, 4, 2])
+    places, made = rewritten(function, transposed.SIZED)
+    assert places == 1
+    assert list(tf.make_ndarray(only(made, "Conv2DBackpropInput").inputs[0].op.get_attr("value"))) == list(sizes)
+    x = tf.constant(np.random.default_rng(2).normal(size=(3, 6, 4, 2)).astype(np.float32))
+    np.testing.assert_array_equal(made(x)[0], function(x)[0])
+
+
 def test_one_in_a_loop_is_too() -> None:
     function = frozen(in_a_loop(network(3, 2, (9, 7))), [None, 5, 4, 2])
     places, made = rewritten(function, transposed.CROPPED)

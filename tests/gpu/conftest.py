@@ -74,11 +74,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert done.returncode == 0, done.stderr
     # What later versions of TensorFlow exported lies in the repository: none of them is needed here.
     for archive in (own / "keras3").glob("*.tar.gz"):
-        name = archive.name.removesuffix(".tar.gz")
+        stem = archive.name.removesuffix(".tar.gz")
+        name = stem.replace(".", "-")  # which a model's name may have
         with tarfile.open(archive) as packed:
             packed.extractall(folder / name)
-        if (kept := archive.with_name(f"{name}.npz")).exists():
-            shutil.copy(kept, folder)
+        if (kept := archive.with_name(f"{stem}.npz")).exists():
+            shutil.copy(kept, folder / f"{name}.npz")
     return folder
 
 

@@ -128,7 +128,7 @@ def test_int8_needs_data_where_the_graph_has_no_ranges(new_box: Callable[..., An
     assert "spec.conversion.calibration" in ended.message
 
 
-@pytest.mark.parametrize("tensorflow", ["2.16.2", "2.21.0"])
+@pytest.mark.parametrize("tensorflow", ["2-16-2", "2-21-0"])
 def test_an_export_of_keras_3_has_engines(new_box: Callable[..., Any], models: Path, tensorflow: str) -> None:
     name = f"keras-tensorflow-{tensorflow}"
     tokens = {"tokens": {"min": [7], "opt": [7], "max": [7]}}
@@ -140,7 +140,7 @@ def test_an_export_of_keras_3_has_engines(new_box: Callable[..., Any], models: P
 
 @pytest.mark.parametrize(
     ("name", "operation"),
-    [("tf1-python", "PyFunc"), ("python", "PyFunc"), ("jax-tensorflow-2.18.1", "XlaCallModule")],
+    [("tf1-python", "PyFunc"), ("python", "PyFunc"), ("jax-tensorflow-2-18-1", "XlaCallModule")],
 )
 def test_what_no_server_can_run_is_refused_by_the_operations_name(
     new_box: Callable[..., Any], name: str, operation: str

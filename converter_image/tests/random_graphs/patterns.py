@@ -338,7 +338,7 @@ def pooling(draw: Draw) -> Pattern:
 def grouped(draw: Draw) -> Pattern:
     """Convolutions of several groups, small ones and some whose dense kernel would be too large."""
     groups, kernel = draw.one_of(1, 2, 2, 3, 4, 4), draw.one_of(1, 3, 3, 5)
-    large = draw.chance(0.45)
+    large = draw.chance(0.55)
     if large:
         groups, kernel = draw.one_of(2, 4), 1
     inner, outputs = (2100 // groups, 2100 // groups) if large else (draw.size(1, 3), draw.size(1, 3))
@@ -487,6 +487,65 @@ def quantization(draw: Draw) -> Pattern:
     return Pattern(shapes, sizes_of, network, draw.one_of(1.0, 30.0))
 
 
+def nearest(draw: Draw) -> Pattern:
+    """The nearest neighbour of pictures that become larger or smaller, by each of its rules."""
+    sizes = [draw.size(3, 9), draw.size(3, 9), draw.size(1, 3)]
+    shapes, sizes_of = of_items(sizes, draw, 0.3)
+    factors = [draw.one_of(1, 2, 2, 3), draw.one_of(1, 2, 2, 4)]
+    fixed = [draw.size(2, 20), draw.size(2, 20)] if draw.chance(0.5) else [sizes[0] * factors[0], sizes[1] * factors[1]]
+    rule = draw.one_of("half", "half", "half", "corners", "old")
+    computed = draw.chance(0.4)
+
+    def network(x: Any) -> Any:
+        x = draw.inner(tf.nn.relu(x))
+        size = tf.shape(x)[1:3] * np.array(factors, np.int32) if computed else tf.constant(fixed)
+        options = {"align_corners": rule == "corners", "half_pixel_centers": rule == "half"}
+        return draw.inner(tf.raw_ops.ResizeNearestNeighbor(images=x, size=size, **options)) * 2.0
+
+    return Pattern(shapes, sizes_of, network)
+
+
+def explicit(draw: Draw) -> Pattern:
+    """Convolutions that name their padding themselves, in every layout and with every step."""
+    kernel, stride, channels = draw.size(1, 5), draw.size(1, 3), draw.size(1, 4)
+    sizes = [draw.size(7, 15), draw.size(7, 15)]
+    first, depthwise = draw.chance(0.06), draw.chance(0.35)
+    inner = [draw.open(size) for size in sizes]
+    shapes: list[Shape] = [[None, channels, *inner] if first else [None, *inner, channels]]
+    pads = pads_for(sizes, kernel, stride, draw, 0.4)
+    around = [(0, 0), (0, 0), *pads] if first else [(0, 0), *pads, (0, 0)]
+    weights = draw.values(kernel, kernel, channels, draw.size(1, 3))
+    named = draw.chance(0.9)
+    options = {
+        "strides": [1, 1, stride, stride] if first else [1, stride, stride, 1],
+        "padding": "EXPLICIT" if named else "SAME",
+        "explicit_paddings": [width for pair in around for width in pair] if named else [],
+        "data_format": "NCHW" if first else "NHWC",
+    }
+
+    def network(x: Any) -> Any:
+        operation = tf.raw_ops.DepthwiseConv2dNative if depthwise else tf.raw_ops.Conv2D
+        return tf.nn.relu(draw.inner(operation(input=draw.inner(tf.nn.relu(x)), filter=weights, **options)))
+
+    return Pattern(shapes, [[channels, *sizes] if first else [*sizes, channels]], network)
+
+
+def decoding(draw: Draw) -> Pattern:
+    """One item after the other, most of them decoded before something is done to them."""
+    size = draw.size(2, 6)
+    shapes, sizes_of = of_items([size], draw, 0.2)
+    decodes, gain = draw.chance(0.85), draw.values(size)
+
+    def network(x: Any) -> Any:
+        def each(row: Any) -> Any:
+            taken = tf.io.parse_tensor(tf.io.serialize_tensor(row), tf.float32) if decodes else row
+            return tf.nn.relu(tf.ensure_shape(taken, [size]) * gain)
+
+        return draw.inner(tf.map_fn(each, draw.inner(tf.nn.relu(x)))) + 1.0
+
+    return Pattern(shapes, sizes_of, network)
+
+
 PATTERNS: dict[str, Callable[[Draw], Pattern]] = {
     "fused normalization": fused_normalization,
     "spelled out normalization": spelled_out_normalization,
@@ -498,7 +557,10 @@ PATTERNS: dict[str, Callable[[Draw], Pattern]] = {
     "dilated convolution": dilated,
     "transposed convolution": transposed,
     "class numbers": class_numbers,
+    "nearest neighbour": nearest,
+    "explicit padding": explicit,
+    "decoding": decoding,
     "quantization": quantization,
 }
-# Two of these in each ten graphs, for fewer of them have what is looked for.
+# Two of these in each round, for fewer of them have what is looked for.
 OFTEN = ("fused normalization", "pooling", "convolution")

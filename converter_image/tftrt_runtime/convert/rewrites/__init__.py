@@ -17,9 +17,11 @@ from tftrt_runtime import log
 from tftrt_runtime.convert.rewrites import (
     beside,
     class_numbers,
+    decoding,
     dilated,
     einsum,
     grouped,
+    nearest,
     normalization,
     padding,
     pooling,
@@ -36,6 +38,7 @@ from tftrt_runtime.report.data import Rewritten
 Questions = Callable[[], Sequence[beside.Question]]
 
 REWRITES: tuple[Rewrite[Any], ...] = (
+    decoding.LEFT,
     # The others look for kernels that are constants.
     quantization.FOLDED,
     normalization.FUSED,
@@ -46,7 +49,11 @@ REWRITES: tuple[Rewrite[Any], ...] = (
     grouped.DENSE,
     grouped.LEFT,
     transposed.CROPPED,
+    transposed.SIZED,
+    nearest.WHOLE,
+    nearest.LEFT,
     class_numbers.IN_INT32,
+    padding.EXPLICIT,
     # Padding that pooling cannot take is left to the convolutions behind it.
     pooling.FOLDED,
     padding.SAME,

@@ -11,6 +11,9 @@ costs nothing. There are two ways to get there, neither of which changes what th
   only if something before it is moved, too; before the first convolution nothing is, and transpositions lie between
   the two. A `BiasAdd` of zeros before that `Pad` is moved, takes the `Pad` along, and is then folded away as the
   constant it is.
+
+A convolution that names its padding itself (`EXPLICIT`, as exporters from other libraries write it) is taken by TF-TRT
+in no engine at all. It becomes a `Pad` before one without padding, of which the above makes what it can.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tftrt_runtime.convert.rewrites.graph_defs import Graph, attribute
 from tftrt_runtime.convert.rewrites.rewrite import Rewrite
@@ -100,6 +104,27 @@ def _fold(_: Graph, padded: Padded) -> list[str]:
     return [padded.convolution.name]
 
 
+def _find_explicit(graph: Graph) -> list[Any]:
+    """Every convolution that names its padding itself."""
+    return [
+        node
+        for node in graph.definition.node
+        if node.op in CONVOLUTIONS and attribute(node, "padding").s == b"EXPLICIT"
+    ]
+
+
+def _spell_out(graph: Graph, convolution: Any) -> list[str]:
+    widths = np.array(attribute(convolution, "explicit_paddings").list.i, np.int32).reshape(-1, 2)
+    source = convolution.input[0]
+    around = graph.add_constant(f"{convolution.name}/around", widths, tf.int32, source, convolution.device)
+    pad = graph.add(f"{convolution.name}/padded", "Pad", [source, around], convolution.device)
+    pad.attr["T"].type, pad.attr["Tpaddings"].type = convolution.attr["T"].type, tf.int32.as_datatype_enum
+    convolution.input[0] = pad.name
+    convolution.attr["padding"].s = b"VALID"
+    del convolution.attr["explicit_paddings"]
+    return [convolution.name]
+
+
 def _find_movable(graph: Graph) -> list[Any]:
     """Every `Pad` of zeros before a convolution that the layout optimizer can take along."""
     pads = {padded.pad.name: padded.pad for padded in _padded(graph)}
@@ -129,6 +154,12 @@ def _move(graph: Graph, pad: Any) -> list[str]:
     return [pad.name]
 
 
+EXPLICIT = Rewrite(
+    name="explicit padding before its convolution",
+    reason="TF-TRT takes no convolution that names its padding itself",
+    find=_find_explicit,
+    replace=_spell_out,
+)
 SAME = Rewrite(
     name="padding as a part of convolutions",
     reason="TF-TRT makes a layer of its own of a Pad, which reads and writes the whole tensor",

@@ -1,15 +1,20 @@
 """Writes transposed convolutions so that TensorRT has an engine of them. Imports TensorFlow.
 
-`Conv2DBackpropInput` is told the size of its output, which TensorRT's deconvolution computes instead. So TF-TRT pads
-what is too small, and ends the build of the engine where it is too large, as `SAME` makes it of every output that is
-not the stride times the input (tensorflow/compiler/tf2tensorrt/convert/convert_nodes.cc, `ConvertConv2DHelper`). Such
-a one is what `VALID` makes, less its edges: (size - 1) * stride + kernel elements along an axis, of which the first
-half of what is too much, rounded down, lies before the output (tensorflow.org/api_docs/python/tf/nn, "Notes on
-padding", by which the convolution whose gradient it is would have been padded).
+`Conv2DBackpropInput` is told the size of its output. TF-TRT takes it where that is a constant, and it seldom is: Keras
+and `tf.nn` compute it from the batch. Height and width alone are enough, and they are constants where the batch is
+open.
+
+TensorRT's deconvolution computes the size itself. So TF-TRT pads what is too small, and ends the build of the engine
+where it is too large, as `SAME` makes it of every output that is not the stride times the input
+(tensorflow/compiler/tf2tensorrt/convert/convert_nodes.cc, `ConvertConv2DHelper`). Such a one is what `VALID` makes,
+less its edges: (size - 1) * stride + kernel elements along an axis, of which the first half of what is too much,
+rounded down, lies before the output (tensorflow.org/api_docs/python/tf/nn, "Notes on padding", by which the convolution
+whose gradient it is would have been padded).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,19 +25,50 @@ from tftrt_runtime.convert.rewrites import padding
 from tftrt_runtime.convert.rewrites.graph_defs import Graph, attribute, become
 from tftrt_runtime.convert.rewrites.rewrite import Rewrite
 
+BATCH_AND_CHANNELS = 0b1001  # axes of NHWC that a slice takes whole
+
 
 @dataclass(frozen=True)
 class Cropped:
-    """A transposed convolution, [height, width] of its output and of the one by `VALID`, and where the former begins.
-
-    `channels` are those of its output.
-    """
+    """A transposed convolution, [height, width] of its output and of that by `VALID`, and where the former begins."""
 
     node: Any
-    sizes: tuple[int, int]
-    whole: tuple[int, int]
-    begins: tuple[int, int]
-    channels: int
+    sizes: tuple[int, ...]
+    whole: tuple[int, ...]
+    begins: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A transposed convolution, and [height, width] of its output."""
+
+    node: Any
+    sizes: tuple[int, ...]
+
+
+def _sized(graph: Graph) -> list[Sized]:
+    """Every one whose size is computed, though height and width are known."""
+    found = []
+    for node in graph.definition.node:
+        computed = node.op == "Conv2DBackpropInput" and graph.constant(node.input[0]) is None
+        made = graph.shape(node.name) if computed else None
+        if made is not None and made.rank is not None and graph.constant(node.input[1]) is not None:
+            axes = padding.SPATIAL if padding.has_channels_last(node) else (2, 3)
+            sizes = tuple(made[axis] for axis in axes)
+            if None not in sizes:
+                found.append(Sized(node, sizes))
+    return found
+
+
+def _set_size(graph: Graph, found: Sized) -> list[str]:
+    node = found.node
+    node.input[0] = _constant(graph, node, "sizes", found.sizes)
+    return [node.name]
+
+
+def _constant(graph: Graph, node: Any, name: str, values: Sequence[int]) -> str:
+    source = next(name for name in reversed(node.input) if not name.startswith("^"))
+    return graph.add_constant(f"{node.name}/{name}", np.array(values, np.int32), tf.int32, source, node.device)
 
 
 def _find(graph: Graph) -> list[Cropped]:
@@ -61,32 +97,38 @@ def _cropped(node: Any, graph: Graph) -> Cropped | None:
         begins.append(max((size - 1) * strides[axis] + kernel.shape[axis - 1] - output, 0) // 2)
     if all(sizes[place] == given[axis] * strides[axis] for place, axis in enumerate(padding.SPATIAL)):
         return None
-    return Cropped(node, tuple(sizes), tuple(whole), tuple(begins), kernel.shape[2])
+    return Cropped(node, tuple(sizes), tuple(whole), tuple(begins))
 
 
 def _replace(graph: Graph, found: Cropped) -> list[str]:
     """The node becomes the slice of a transposed convolution that is added before it."""
     node = found.node
-    source = node.input[2]
     wide = graph.add(f"{node.name}/whole", node.op, list(node.input), node.device)
     for name in node.attr:
         wide.attr[name].CopyFrom(node.attr[name])
     wide.attr["padding"].s = b"VALID"
-    # Height and width alone: the batch is that of the input, and may be open.
-    sizes = np.array(found.whole, np.int32)
-    wide.input[0] = graph.add_constant(f"{node.name}/sizes", sizes, tf.int32, source, node.device)
-    begin, size = np.array([0, *found.begins, 0], np.int32), np.array([-1, *found.sizes, found.channels], np.int32)
-    become(
-        node,
-        "Slice",
-        wide.name,
-        graph.add_constant(f"{node.name}/begin", begin, tf.int32, source, node.device),
-        graph.add_constant(f"{node.name}/size", size, tf.int32, source, node.device),
-    )
+    wide.input[0] = _constant(graph, node, "sizes", found.whole)
+    ends = [begin + size for begin, size in zip(found.begins, found.sizes)]
+    parts = [
+        _constant(graph, node, name, values)
+        for name, values in (("begin", [0, *found.begins, 0]), ("end", [0, *ends, 0]), ("steps", [1, 1, 1, 1]))
+    ]
+    # No `Slice`: of that TF-TRT wants the sizes of the batch, too.
+    become(node, "StridedSlice", wide.name, *parts)
     node.attr["Index"].type = tf.int32.as_datatype_enum
+    for mask in ("begin_mask", "end_mask"):
+        node.attr[mask].i = BATCH_AND_CHANNELS
+    for mask in ("ellipsis_mask", "new_axis_mask", "shrink_axis_mask"):
+        node.attr[mask].i = 0
     return [node.name]
 
 
+SIZED = Rewrite(
+    name="known sizes of transposed convolutions as constants",
+    reason="TF-TRT takes a transposed convolution only where the size of its output is a constant",
+    find=_sized,
+    replace=_set_size,
+)
 CROPPED = Rewrite(
     name="transposed convolutions of odd sizes as a slice of larger ones",
     reason="TF-TRT ends the build of an engine whose deconvolution is larger than its output",
