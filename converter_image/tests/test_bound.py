@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 from tftrt_runtime.contract.errors import SignatureNotFound
-from tftrt_runtime.convert import bound, freeze, values
-from tftrt_runtime.convert.messages import BindRequest
+from tftrt_runtime.loading import bound, freeze, values
+from tftrt_runtime.loading.messages import BindRequest
 
 URI = "pvc://models/net"
 

@@ -19,8 +19,10 @@ from tests.test_shapes import given
 from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit
 from tftrt_runtime.contract.spec import ShapeRange
-from tftrt_runtime.convert import calibration, constants, engines, shapes
-from tftrt_runtime.convert.messages import CalibrationData, CalibrationRequest, EnginesRequest, FreezeRequest
+from tftrt_runtime.convert import calibration, engines, shapes
+from tftrt_runtime.convert.messages import CalibrationData, CalibrationRequest, EnginesRequest
+from tftrt_runtime.loading import constants
+from tftrt_runtime.loading.messages import FreezeRequest
 from tftrt_runtime.verification import reference
 from tftrt_runtime.verification.messages import ReferenceRequest
 

@@ -21,8 +21,10 @@ from tests.answers import Arrays
 from tests.test_engines import request_of
 from tftrt_runtime.contract.artifact import Sample, Tensor
 from tftrt_runtime.contract.errors import Internal, NotAModel, SignatureNotFound
-from tftrt_runtime.convert import constants, cpu, engines, without_xla
-from tftrt_runtime.convert.messages import ConvertAnswer, ConvertRequest, FreezeRequest
+from tftrt_runtime.convert import cpu, engines, without_xla
+from tftrt_runtime.convert.messages import ConvertAnswer, ConvertRequest
+from tftrt_runtime.loading import constants
+from tftrt_runtime.loading.messages import FreezeRequest
 from tftrt_runtime.model import operations, samples, saved_model
 from tftrt_runtime.verification import check
 from tftrt_runtime.verification.messages import CheckRequest, ComparisonData

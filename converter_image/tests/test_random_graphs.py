@@ -1,4 +1,4 @@
-"""A slice of the random graphs round the patterns that are rewritten; `make random-graphs` draws 5,000."""
+"""A slice of the random graphs round the patterns that are rewritten; `make random-graphs` draws thousands."""
 
 from __future__ import annotations
 

@@ -14,8 +14,7 @@ import tensorflow as tf
 from tests import test_engines
 from tests.graphs import frozen, in_a_branch, in_a_loop
 from tftrt_runtime.contract.artifact import Sample, Tensor
-from tftrt_runtime.convert import constants, engines, rewrites
-from tftrt_runtime.convert.messages import FreezeRequest
+from tftrt_runtime.convert import engines, rewrites
 from tftrt_runtime.convert.rewrites import (
     beside,
     einsum,
@@ -27,6 +26,8 @@ from tftrt_runtime.convert.rewrites import (
     weights,
 )
 from tftrt_runtime.convert.rewrites.rewrite import Rewrite
+from tftrt_runtime.loading import constants
+from tftrt_runtime.loading.messages import FreezeRequest
 from tftrt_runtime.report.data import Rewritten
 
 IMAGE = Tensor(name="image", dtype="FP32", shape=(-1, 8, 8, 4))

@@ -17,8 +17,8 @@ from tests import answers
 from tests.answers import Arrays
 from tests.box import Box
 from tftrt_runtime.contract.errors import NotAModel, SignatureNotFound
-from tftrt_runtime.convert import freeze, session
-from tftrt_runtime.convert.messages import ImportAnswer, SessionRequest
+from tftrt_runtime.loading import freeze, session
+from tftrt_runtime.loading.messages import ImportAnswer, SessionRequest
 from tftrt_runtime.model import saved_model_file
 from tftrt_runtime.model.saved_model_file import MetaGraph
 

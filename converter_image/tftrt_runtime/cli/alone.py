@@ -13,8 +13,9 @@ from tftrt_runtime.cli.options import ConvertOptions, place, runtime, spec_of
 from tftrt_runtime.contract.artifact import MODEL, REPORT
 from tftrt_runtime.contract.errors import GPUUnfit, NothingConvertible, SourceChanged, StoreUnavailable, UsageError
 from tftrt_runtime.contract.told_uri import told_uri
-from tftrt_runtime.convert import for_gpu, sources
+from tftrt_runtime.convert import for_gpu
 from tftrt_runtime.fetching import trees
+from tftrt_runtime.loading import sources
 from tftrt_runtime.report import data
 from tftrt_runtime.report.data import Report
 from tftrt_runtime.steps import convert as step

@@ -19,11 +19,11 @@ from tftrt_runtime.report.data import Comparison, Report
 # By the child process that does it.
 DOING = {
     "tftrt_runtime.device.devices": "Looking for a GPU",
-    "tftrt_runtime.convert.frozen_graph": "Reading the frozen graph",
-    "tftrt_runtime.convert.session": "Freezing the model as TensorFlow 1 did",
+    "tftrt_runtime.loading.frozen_graph": "Reading the frozen graph",
+    "tftrt_runtime.loading.session": "Freezing the model as TensorFlow 1 did",
     "tftrt_runtime.convert.calibration": "Reading the calibration data",
     "tftrt_runtime.verification.reference": "Asking the unconverted model",
-    "tftrt_runtime.convert.constants": "Freezing the graph",
+    "tftrt_runtime.loading.constants": "Freezing the graph",
     "tftrt_runtime.convert.cpu": "Converting",
     "tftrt_runtime.convert.engines": "Converting, and building engines",
     "tftrt_runtime.verification.check": "Comparing the converted model with the unconverted one",

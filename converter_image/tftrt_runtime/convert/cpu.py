@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tftrt_runtime import log
-from tftrt_runtime.convert import freeze
 from tftrt_runtime.convert.messages import ConvertAnswer, ConvertRequest
+from tftrt_runtime.loading import freeze
 from tftrt_runtime.processes import child
 from tftrt_runtime.verification import reference
 

@@ -24,7 +24,8 @@ from tftrt_runtime.contract.artifact import (
 )
 from tftrt_runtime.contract.errors import StoreUnavailable
 from tftrt_runtime.contract.spec import JobSpec
-from tftrt_runtime.convert import for_cpu, for_gpu, sources
+from tftrt_runtime.convert import for_cpu, for_gpu
+from tftrt_runtime.loading import sources
 from tftrt_runtime.report import data, page
 from tftrt_runtime.report.data import Findings, Report
 from tftrt_runtime.steps.publish import expect_unchanged

@@ -33,9 +33,9 @@ from tensorflow.core.protobuf import config_pb2, device_properties_pb2, meta_gra
 from tensorflow.python.grappler import cluster, tf_optimizer
 
 from tftrt_runtime.contract.artifact import Sample, Tensor
-from tftrt_runtime.convert import freeze
 from tftrt_runtime.convert.rewrites import graph_defs, quantization, weights
 from tftrt_runtime.convert.rewrites.graph_defs import CONTROL_FLOW, producer
+from tftrt_runtime.loading import freeze
 from tftrt_runtime.model import samples
 from tftrt_runtime.processes.child import one_line
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from tftrt_runtime.convert import freeze
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
+from tftrt_runtime.loading import freeze
 from tftrt_runtime.processes import child
 
 

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.contract.spec import JobSpec
-from tftrt_runtime.convert.messages import (
+from tftrt_runtime.convert.messages import CalibrationAnswer, CalibrationData, CalibrationRequest
+from tftrt_runtime.loading.messages import (
     BindAnswer,
     BindRequest,
-    CalibrationAnswer,
-    CalibrationData,
-    CalibrationRequest,
     FreezeAnswer,
     FreezeRequest,
     ImportAnswer,
@@ -65,7 +63,7 @@ def saved_model(spec: JobSpec, source: Path, target: Path) -> Imported:
         signature=spec.source.signature,
         target=str(target),
     )
-    answer = child.run("tftrt_runtime.convert.frozen_graph", request, ImportAnswer, "convert", NO_GPU)
+    answer = child.run("tftrt_runtime.loading.frozen_graph", request, ImportAnswer, "convert", NO_GPU)
     return Imported(target, answer.names)
 
 
@@ -82,7 +80,7 @@ def _loadable(spec: JobSpec, source: Path, target: Path) -> Imported:
         target=str(target),
         on_gpu=spec.runtime.accelerator == "GPU",
     )
-    answer = child.run("tftrt_runtime.convert.session", asked, ImportAnswer, "convert", NO_GPU)
+    answer = child.run("tftrt_runtime.loading.session", asked, ImportAnswer, "convert", NO_GPU)
     return Imported(target, answer.names)
 
 
@@ -101,7 +99,7 @@ def _bound(spec: JobSpec, loadable: Imported, target: Path) -> Imported:
         shapes={},
         target=str(target),
     )
-    child.run("tftrt_runtime.convert.bound", request, BindAnswer, "convert", NO_GPU)
+    child.run("tftrt_runtime.loading.bound", request, BindAnswer, "convert", NO_GPU)
     return Imported(target, loadable.names)
 
 
@@ -115,7 +113,7 @@ def ranked(spec: JobSpec, source: Path, target: Path, unranked: Sequence[Tensor]
         shapes={tensor.name: tuple(None if size < 0 else size for size in tensor.shape) for tensor in unranked},
         target=str(target),
     )
-    child.run("tftrt_runtime.convert.bound", request, BindAnswer, "convert", NO_GPU)
+    child.run("tftrt_runtime.loading.bound", request, BindAnswer, "convert", NO_GPU)
     return target
 
 
@@ -124,7 +122,7 @@ def frozen(spec: JobSpec, source: Path, target: Path) -> Path:
     request = FreezeRequest(
         uri=spec.source.uri, source=str(source), signature=spec.source.signature, target=str(target)
     )
-    child.run("tftrt_runtime.convert.constants", request, FreezeAnswer, "convert", NO_GPU)
+    child.run("tftrt_runtime.loading.constants", request, FreezeAnswer, "convert", NO_GPU)
     return target
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import tensorflow as tf
 
 from tftrt_runtime import log
-from tftrt_runtime.convert import values
-from tftrt_runtime.convert.messages import BindAnswer, BindRequest
+from tftrt_runtime.loading import values
+from tftrt_runtime.loading.messages import BindAnswer, BindRequest
 from tftrt_runtime.model import saved_model
 from tftrt_runtime.processes import child
 

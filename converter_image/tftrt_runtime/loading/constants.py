@@ -6,8 +6,9 @@ import tempfile
 from pathlib import Path
 
 from tftrt_runtime import log
-from tftrt_runtime.convert import freeze, without_xla
-from tftrt_runtime.convert.messages import FreezeAnswer, FreezeRequest
+from tftrt_runtime.convert import without_xla
+from tftrt_runtime.loading import freeze
+from tftrt_runtime.loading.messages import FreezeAnswer, FreezeRequest
 from tftrt_runtime.model import saved_model
 from tftrt_runtime.processes import child
 

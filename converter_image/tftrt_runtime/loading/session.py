@@ -22,8 +22,8 @@ from tensorflow.python.ops import gen_lookup_ops, gen_resource_variable_ops
 
 from tftrt_runtime import log
 from tftrt_runtime.contract.errors import NotAModel, SignatureNotFound
-from tftrt_runtime.convert import freeze, imported
-from tftrt_runtime.convert.messages import ImportAnswer, SessionRequest
+from tftrt_runtime.loading import freeze, imported
+from tftrt_runtime.loading.messages import ImportAnswer, SessionRequest
 from tftrt_runtime.model import operations, saved_model, saved_model_file
 from tftrt_runtime.model.saved_model_file import TABLES
 from tftrt_runtime.processes import child
