@@ -19,10 +19,11 @@ from tests.test_shapes import given
 from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit
 from tftrt_runtime.contract.spec import ShapeRange
-from tftrt_runtime.convert import calibration, engines, shapes
+from tftrt_runtime.convert import calibration, engines
 from tftrt_runtime.convert.messages import CalibrationData, CalibrationRequest, EnginesRequest
 from tftrt_runtime.loading import constants
 from tftrt_runtime.loading.messages import FreezeRequest
+from tftrt_runtime.model import shapes
 from tftrt_runtime.verification import reference
 from tftrt_runtime.verification.messages import ReferenceRequest
 

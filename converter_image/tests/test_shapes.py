@@ -8,8 +8,7 @@ import pytest
 from tftrt_runtime.contract.artifact import Part, Sample, Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound
 from tftrt_runtime.contract.spec import ShapeRange
-from tftrt_runtime.convert import shapes
-from tftrt_runtime.model import samples
+from tftrt_runtime.model import samples, shapes
 from tftrt_runtime.model.dtypes import numpy_type
 
 IDS = Tensor(name="input_ids", dtype="INT32", shape=(-1, -1))

@@ -9,9 +9,8 @@ from tftrt_runtime import log
 from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound
 from tftrt_runtime.contract.spec import ShapeRange
-from tftrt_runtime.convert import shapes
 from tftrt_runtime.convert.messages import CalibrationAnswer, CalibrationRequest
-from tftrt_runtime.model import composites, data, saved_model
+from tftrt_runtime.model import composites, data, saved_model, shapes
 from tftrt_runtime.model.samples import Batch
 from tftrt_runtime.processes import child
 from tftrt_runtime.verification import calls

@@ -9,7 +9,6 @@ from tftrt_runtime.benchmark import rows, run
 from tftrt_runtime.contract.artifact import Conversion, Device, Memory, Versions
 from tftrt_runtime.contract.errors import GPUUnfit, NothingConvertible
 from tftrt_runtime.contract.spec import JobSpec, Runtime
-from tftrt_runtime.convert import shapes
 from tftrt_runtime.convert.build_log import BuildLog
 from tftrt_runtime.convert.layer_log import VERBOSE, LayerLog
 from tftrt_runtime.convert.messages import CalibrationData, EnginesAnswer, EnginesRequest
@@ -17,6 +16,7 @@ from tftrt_runtime.device import cuda, server_memory
 from tftrt_runtime.device.messages import DevicesAnswer, DevicesRequest, MeasureAnswer, MeasureRequest
 from tftrt_runtime.device.tensorrt import NO_FALLBACK
 from tftrt_runtime.loading import sources
+from tftrt_runtime.model import shapes
 from tftrt_runtime.processes import child
 from tftrt_runtime.report.data import TENSORBOARD, EngineLayers, Findings
 from tftrt_runtime.verification import verify

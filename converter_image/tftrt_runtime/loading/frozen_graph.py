@@ -10,9 +10,9 @@ from google.protobuf.message import DecodeError
 
 from tftrt_runtime import log
 from tftrt_runtime.contract.errors import NotAModel, SignatureNotFound
-from tftrt_runtime.convert.shapes import near
 from tftrt_runtime.loading import imported, values
 from tftrt_runtime.loading.messages import ImportAnswer, ImportRequest
+from tftrt_runtime.model.shapes import near
 from tftrt_runtime.processes import child
 
 # What a graph without a checkpoint cannot hold: each starts out empty.

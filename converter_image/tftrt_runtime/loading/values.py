@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tftrt_runtime.contract.errors import SignatureNotFound
 from tftrt_runtime.contract.spec import Value
-from tftrt_runtime.convert.shapes import near
+from tftrt_runtime.model.shapes import near
 
 
 def expect_known(values: Mapping[str, Value], names: Sequence[str], uri: str) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 from tftrt_runtime.contract.artifact import Sample, Tensor
 from tftrt_runtime.contract.spec import ShapeRange
-from tftrt_runtime.convert.shapes import told
 from tftrt_runtime.model.composites import Composite
+from tftrt_runtime.model.shapes import told
 
 MOST_ITEMS = 4096  # the largest batch that a spec may ask for
 

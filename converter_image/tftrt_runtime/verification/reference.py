@@ -19,9 +19,8 @@ import tensorflow as tf
 from tftrt_runtime import log
 from tftrt_runtime.contract.artifact import Batching, Sample, Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound, UsageError
-from tftrt_runtime.convert import shapes
 from tftrt_runtime.loading import freeze
-from tftrt_runtime.model import composites, data, operations, samples, saved_model
+from tftrt_runtime.model import composites, data, operations, samples, saved_model, shapes
 from tftrt_runtime.model.composites import Composite
 from tftrt_runtime.processes import child
 from tftrt_runtime.report import graphs
