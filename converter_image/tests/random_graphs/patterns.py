@@ -562,5 +562,12 @@ PATTERNS: dict[str, Callable[[Draw], Pattern]] = {
     "decoding": decoding,
     "quantization": quantization,
 }
-# Two of these in each round, for fewer of them have what is looked for.
-OFTEN = ("fused normalization", "pooling", "convolution")
+# Two of these in each round, for fewer of them have what is looked for, or there are more rewrites of them.
+OFTEN = (
+    "fused normalization",
+    "pooling",
+    "convolution",
+    "grouped convolution",
+    "transposed convolution",
+    "nearest neighbour",
+)
