@@ -250,8 +250,20 @@ def test_values_are_json_or_a_text() -> None:
     assert options.value("keep_prob=0.5") == ("keep_prob", 0.5)
     assert options.value("language=en=us") == ("language", "en=us")
     assert options.value('code="1"') == ("code", "1")
+
+
+@pytest.mark.parametrize("text", ["phase_train", "x=[1, 2]", "x={}", "x=null", "x=NaN", "x=-Infinity", "x=1e400"])
+def test_what_is_no_value_is_told(text: str) -> None:
     with pytest.raises(UsageError, match="is no value of an input"):
-        options.value("phase_train")
+        options.value(text)
+
+
+@pytest.mark.parametrize("field", ["source", "calibration_data", "verification_data"])
+def test_a_password_in_an_address_is_not_taken(field: str) -> None:
+    changes = {field: "https://me:secret@models.example/m.tgz", "precision": "INT8"}
+    with pytest.raises(UsageError, match="must not contain a user or a password") as told:
+        options.spec_of(made(**changes), RUNTIME)
+    assert "secret@" not in told.value.message
 
 
 @pytest.mark.parametrize("text", ["ids", "ids=", "ids=1,2", "=1", "ids=axb", "ids=1,2,3,4"])
@@ -313,7 +325,6 @@ def test_the_model_is_called_as_its_file_is(source: str, name: str) -> None:
     [
         ({"calibration_data": "data"}, "calibration is for INT8"),
         ({"inputs": ("x:0",)}, "needs inputs and outputs"),
-        ({"values": ("x=[1, 2]",)}, "valid"),
         ({"input_shapes": ("ids=1,2,3",)}, "need dynamicShapes"),
     ],
 )
