@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 
 from tests.box import Box, until
+from tests.object_store import WebServer
 from tftrt_runtime.cli import options
 from tftrt_runtime.cli.gates import Gates
 from tftrt_runtime.contract.artifact import Benchmark, Verification
 from tftrt_runtime.contract.errors import AccuracyBelowThreshold, SpeedupBelowThreshold, UsageError
+from tftrt_runtime.contract.told_uri import told_uri
 
 IMAGE = (16, 16, 3)
 TFTRT = (sys.executable, "-m", "tftrt_runtime")
@@ -127,6 +129,26 @@ def test_a_model_is_fetched_with_its_digest(by_hand: tuple[Path, Ended], models:
     assert ended.output.strip() == json.loads((by_hand[0] / "report.json").read_text())["sourceDigest"]
     assert (tmp_path / "copy/saved_model.pb").read_bytes() == (models / "cnn/saved_model.pb").read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+def test_a_frozen_graph_is_fetched_by_an_address_that_is_signed(tmp_path: Path) -> None:
+    with WebServer(b"a graph").running("graph.pb") as server:
+        ended = tftrt("fetch", f"{server.url}?sig=planted&sv=2021-08-06", tmp_path / "copy")
+    assert ended.code == 0, ended.told
+    assert "planted" not in ended.told + ended.output
+    assert (tmp_path / "copy/graph.pb").read_bytes() == b"a graph"
+
+
+@pytest.mark.parametrize(("part", "option"), [("source", "--source"), ("verification", "--data")])
+def test_an_address_that_the_report_has_not_whole_is_to_be_named_again(
+    by_hand: tuple[Path, Ended], tmp_path: Path, part: str, option: str
+) -> None:
+    report = json.loads((by_hand[0] / "report.json").read_text())
+    report["spec"][part]["uri"] = told_uri("https://models.example/download?id=5")
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    ended = tftrt("verify", tmp_path)
+    assert ended.code == 2
+    assert f"name the address by {option}" in ended.told
 
 
 def test_what_is_there_is_never_written_over(tmp_path: Path) -> None:
