@@ -159,6 +159,22 @@ def test_what_is_there_is_never_written_over(tmp_path: Path) -> None:
         assert "is there already" in ended.told
 
 
+@pytest.mark.parametrize("command", ["convert", "fetch"])
+def test_nothing_is_written_into_the_model_itself(tmp_path: Path, command: str) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"model")
+    ended = tftrt(command, ".", "./converted", folder=tmp_path)
+    assert ended.code == 2
+    assert "converted would lie in the model itself, .: name a folder outside of it" in ended.told
+    assert [path.name for path in tmp_path.iterdir()] == ["saved_model.pb"]
+
+
+def test_what_lies_where_a_model_was_looked_for_is_told_without_what_is_hidden(tmp_path: Path) -> None:
+    (tmp_path / "resnet50").mkdir()
+    ended = tftrt("fetch", "resnet", "copy", folder=tmp_path)
+    assert ended.code == 11
+    assert f"({tmp_path.name} holds resnet50)" in ended.told
+
+
 def test_a_precision_that_needs_a_gpu_says_what_this_machine_lacks(models: Path, tmp_path: Path) -> None:
     ended = tftrt("convert", models / "cnn", tmp_path / "converted", "--precision", "FP16")
     assert ended.code == 20

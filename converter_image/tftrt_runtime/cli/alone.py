@@ -29,13 +29,11 @@ def convert(options: ConvertOptions) -> Report:
     """Leave the converted model and its report in `options.target`, complete or not at all.
 
     Raises:
-        UsageError: the target is there already, or the options do not fit together.
+        UsageError: the target is there already or lies in the source, or the options do not fit together.
         GPUUnfit: the precision needs a GPU, and there is none.
         Failure: as the steps have it.
     """
-    target = options.target.absolute()
-    if target.exists():
-        raise UsageError(f"{options.target} is there already: name a folder that is not, or delete it.")
+    target = _new(options.target, options.source)
     spec = spec_of(options, runtime())
     if spec.runtime.accelerator == "None" and spec.conversion.precision != "FP32":
         raise GPUUnfit(
@@ -118,12 +116,10 @@ def bring(uri: str, target: Path) -> str:
     """Copy a model to the folder `target`, out of its archive where it is in one; its digest.
 
     Raises:
-        UsageError: the target is there already.
+        UsageError: the target is there already, or lies in the source.
         Failure: as `fetch` has it.
     """
-    target = target.absolute()
-    if target.exists():
-        raise UsageError(f"{target} is there already: name a folder that is not, or delete it.")
+    target = _new(target, uri)
     with _workspace(target.parent) as workspace:
         digest = fetch.source(place(uri), workspace, trees.open_here)
         workspace.source.rename(target)
@@ -161,6 +157,19 @@ def _expect_device(report: Report) -> None:
     """
     if report.spec.runtime.accelerator == "GPU":
         for_gpu.look_for(report.spec, report.findings.conversion.device)
+
+
+def _new(target: Path, source: str) -> Path:
+    """The path of a folder to write, from the root on.
+
+    Raises:
+        UsageError: it is there already, or it would lie in the source, which then is another one while it is copied.
+    """
+    if target.exists():
+        raise UsageError(f"{target} is there already: name a folder that is not, or delete it.")
+    if "://" not in source and Path(source).resolve() in target.resolve().parents:
+        raise UsageError(f"{target} would lie in the model itself, {source}: name a folder outside of it.")
+    return target.absolute()
 
 
 def _whole(uri: str, option: str) -> str:
