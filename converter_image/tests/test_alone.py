@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 
 from tests.box import Box, until
+from tests.object_store import WebServer
 from tftrt_runtime.cli import options
 from tftrt_runtime.cli.gates import Gates
 from tftrt_runtime.contract.artifact import Benchmark, Verification
 from tftrt_runtime.contract.errors import AccuracyBelowThreshold, SpeedupBelowThreshold, UsageError
+from tftrt_runtime.contract.told_uri import told_uri
 
 IMAGE = (16, 16, 3)
 TFTRT = (sys.executable, "-m", "tftrt_runtime")
@@ -129,12 +131,48 @@ def test_a_model_is_fetched_with_its_digest(by_hand: tuple[Path, Ended], models:
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
 
 
+def test_a_frozen_graph_is_fetched_by_an_address_that_is_signed(tmp_path: Path) -> None:
+    with WebServer(b"a graph").running("graph.pb") as server:
+        ended = tftrt("fetch", f"{server.url}?sig=planted&sv=2021-08-06", tmp_path / "copy")
+    assert ended.code == 0, ended.told
+    assert "planted" not in ended.told + ended.output
+    assert (tmp_path / "copy/graph.pb").read_bytes() == b"a graph"
+
+
+@pytest.mark.parametrize(("part", "option"), [("source", "--source"), ("verification", "--data")])
+def test_an_address_that_the_report_has_not_whole_is_to_be_named_again(
+    by_hand: tuple[Path, Ended], tmp_path: Path, part: str, option: str
+) -> None:
+    report = json.loads((by_hand[0] / "report.json").read_text())
+    report["spec"][part]["uri"] = told_uri("https://models.example/download?id=5")
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    ended = tftrt("verify", tmp_path)
+    assert ended.code == 2
+    assert f"name the address by {option}" in ended.told
+
+
 def test_what_is_there_is_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     for command in (("convert", tmp_path, tmp_path / "here"), ("fetch", tmp_path, tmp_path / "here")):
         ended = tftrt(*command)
         assert ended.code == 2
         assert "is there already" in ended.told
+
+
+@pytest.mark.parametrize("command", ["convert", "fetch"])
+def test_nothing_is_written_into_the_model_itself(tmp_path: Path, command: str) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"model")
+    ended = tftrt(command, ".", "./converted", folder=tmp_path)
+    assert ended.code == 2
+    assert "converted would lie in the model itself, .: name a folder outside of it" in ended.told
+    assert [path.name for path in tmp_path.iterdir()] == ["saved_model.pb"]
+
+
+def test_what_lies_where_a_model_was_looked_for_is_told_without_what_is_hidden(tmp_path: Path) -> None:
+    (tmp_path / "resnet50").mkdir()
+    ended = tftrt("fetch", "resnet", "copy", folder=tmp_path)
+    assert ended.code == 11
+    assert f"({tmp_path.name} holds resnet50)" in ended.told
 
 
 def test_a_precision_that_needs_a_gpu_says_what_this_machine_lacks(models: Path, tmp_path: Path) -> None:
@@ -250,8 +288,20 @@ def test_values_are_json_or_a_text() -> None:
     assert options.value("keep_prob=0.5") == ("keep_prob", 0.5)
     assert options.value("language=en=us") == ("language", "en=us")
     assert options.value('code="1"') == ("code", "1")
+
+
+@pytest.mark.parametrize("text", ["phase_train", "x=[1, 2]", "x={}", "x=null", "x=NaN", "x=-Infinity", "x=1e400"])
+def test_what_is_no_value_is_told(text: str) -> None:
     with pytest.raises(UsageError, match="is no value of an input"):
-        options.value("phase_train")
+        options.value(text)
+
+
+@pytest.mark.parametrize("field", ["source", "calibration_data", "verification_data"])
+def test_a_password_in_an_address_is_not_taken(field: str) -> None:
+    changes = {field: "https://me:secret@models.example/m.tgz", "precision": "INT8"}
+    with pytest.raises(UsageError, match="must not contain a user or a password") as told:
+        options.spec_of(made(**changes), RUNTIME)
+    assert "secret@" not in told.value.message
 
 
 @pytest.mark.parametrize("text", ["ids", "ids=", "ids=1,2", "=1", "ids=axb", "ids=1,2,3,4"])
@@ -313,7 +363,6 @@ def test_the_model_is_called_as_its_file_is(source: str, name: str) -> None:
     [
         ({"calibration_data": "data"}, "calibration is for INT8"),
         ({"inputs": ("x:0",)}, "needs inputs and outputs"),
-        ({"values": ("x=[1, 2]",)}, "valid"),
         ({"input_shapes": ("ids=1,2,3",)}, "need dynamicShapes"),
     ],
 )

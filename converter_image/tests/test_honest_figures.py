@@ -298,12 +298,21 @@ def test_a_model_that_draws_random_numbers_says_that_one_reason(tmp_path: Path) 
     )
 
 
+def boxes_in_pixels(x: Any) -> Any:
+    boxes = tf.reshape(x, [-1, 1, 1, 4]) * 640.0
+    return tf.image.combined_non_max_suppression(boxes, boxes[..., 0], 5, 5, clip_boxes=False)
+
+
 ORIGINS: dict[str, tuple[Function, str]] = {
     "rounded": (lambda x: {"y": tf.cast(tf.round(x * 255.0), tf.uint8)}, "rounded"),
     "rounded and clipped": (lambda x: {"y": tf.clip_by_value(tf.cast(x * 9.0, tf.int32), 0, 7)[:, ::-1]}, "rounded"),
     "a class": (lambda x: {"y": tf.cast(tf.argmax(x, axis=1), tf.int32)}, "decided"),
     "a class that was a float": (lambda x: {"y": tf.cast(tf.cast(tf.argmax(x, 1), tf.float32), tf.int64)}, "decided"),
     "a class by its index": (lambda x: {"y": tf.math.top_k(x, 2).indices}, "decided"),
+    "the largest values, rounded": (lambda x: {"y": tf.cast(tf.math.top_k(x, 2).values * 1.0, tf.int32)}, "rounded"),
+    "the largest values as they are": (lambda x: {"y": tf.cast(tf.math.top_k(x, 2).values, tf.int32)}, "rounded"),
+    "boxes in pixels": (lambda x: {"y": tf.cast(boxes_in_pixels(x).nmsed_boxes, tf.int32)}, "rounded"),
+    "classes of boxes": (lambda x: {"y": tf.cast(boxes_in_pixels(x).nmsed_classes, tf.int32)}, "decided"),
     "a threshold": (lambda x: {"y": tf.cast(x > 0.5, tf.int32)}, "decided"),
     "a threshold by where": (lambda x: {"y": tf.cast(tf.where(x > 0.5, 1.0, 0.0), tf.int32)}, "decided"),
     "rounded where it is large": (lambda x: {"y": tf.where(x > 0.5, tf.cast(x * 9.0, tf.int32), 0)}, "rounded"),

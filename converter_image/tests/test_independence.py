@@ -181,6 +181,33 @@ def test_most_classes_are_not_changed_by_rounding() -> None:
     assert "depends on how many are beside it: output 'class' differs" in found.message
 
 
+def pictures(elements: int, others: int, seen: bool = False) -> Batching:
+    """Of a model that answers with pictures, so many elements of which are a step off in an item that is asked alone.
+
+    Where others are `seen`, they are so beside the last item instead.
+    """
+
+    def ask(batch: Any) -> Any:
+        made = np.repeat(batch["x"], elements, axis=1).astype(np.uint8)
+        if made.max() > 6 if seen else len(made) == 1:
+            made[:, :others] += 1
+        return {"picture": made}
+
+    return independence.judge(ask, [{"x": np.arange(8)[:, None]}], independence.TOLERANCE, "samples")
+
+
+def test_a_pixel_here_and_there_of_every_picture_is_rounding() -> None:
+    assert pictures(elements=4000, others=4).reason == "ItemsIndependent"
+    assert pictures(elements=4000, others=5).reason == "ItemsInteract"
+    assert pictures(elements=500, others=1).reason == "ItemsInteract"
+
+
+def test_a_single_pixel_that_others_change_is_none() -> None:
+    found = pictures(elements=4000, others=1, seen=True)
+    assert found.reason == "ItemsInteract"
+    assert "depends on the items beside it: output 'picture' differs" in found.message
+
+
 @pytest.mark.parametrize("name", ["scores\x1b[31m\n" * 100, "得分" * 100])
 def test_what_is_told_fits_what_the_operator_takes(name: str) -> None:
 

@@ -230,6 +230,18 @@ def test_the_page_says_whether_requests_are_put_together() -> None:
     assert "was not looked at" in page_of(None), "a report from before"
 
 
+def test_the_page_says_that_nan_passes_no_gate() -> None:
+    report = reports.on_gpu()
+    conversion = report.findings.conversion
+    assert conversion.verification is not None
+    nowhere = conversion.verification.model_copy(update={"notFinite": "0.25", "notANumber": "0.125"})
+    conversion = conversion.model_copy(update={"verification": nowhere})
+    findings = report.findings.model_copy(update={"conversion": conversion})
+    told = "Of an output a share of 0.125 is NaN in either model, which passes no gate."
+    assert told in page.render(report.model_copy(update={"findings": findings}))
+    assert "NaN" not in page.render(report)
+
+
 def chain(count: int, name: str) -> Graph:
     nodes = [
         Node(name=name.format(number), op="Relu", inputs=(number - 1,) if number else ()) for number in range(count)

@@ -86,3 +86,22 @@ def test_one_whose_size_is_known_to_nobody_stays() -> None:
         return tf.nn.conv2d_transpose(x, weights, tf.concat([tf.shape(x)[:1], sizes, [3]], 0), 2, "SAME")
 
     assert stays(frozen(open_network, [None, None, None, 2]).graph.as_graph_def(), transposed.CROPPED)
+
+
+@pytest.mark.parametrize("sizes", [(12, 12), (11, 11)])
+def test_one_of_several_groups_stays_for_its_channels_are_told_by_its_sizes(sizes: tuple[int, int]) -> None:
+    """Such is the gradient of a grouped convolution."""
+    weights = np.ones((3, 3, 3, 4), np.float32)
+
+    def transpose(x: Any) -> Any:
+        return tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=tf.stack([tf.shape(x)[0], *sizes, 6]),
+            filter=weights,
+            out_backprop=x,
+            strides=[1, 2, 2, 1],
+            padding="SAME",
+        )
+
+    graph = frozen(transpose, [None, 6, 6, 4]).graph.as_graph_def()
+    assert stays(graph, transposed.SIZED)
+    assert stays(graph, transposed.CROPPED)

@@ -21,6 +21,7 @@ from tftrt_runtime.report.data import Report
 from tftrt_runtime.steps import convert as step
 from tftrt_runtime.steps import fetch
 from tftrt_runtime.steps.workspace import Workspace
+from tftrt_runtime.storage.remote import WEB, scheme_of
 from tftrt_runtime.verification import verify as comparison
 from tftrt_runtime.verification.messages import CheckAnswer, ComparisonData
 
@@ -29,13 +30,11 @@ def convert(options: ConvertOptions) -> Report:
     """Leave the converted model and its report in `options.target`, complete or not at all.
 
     Raises:
-        UsageError: the target is there already, or the options do not fit together.
+        UsageError: the target is there already or lies in the source, or the options do not fit together.
         GPUUnfit: the precision needs a GPU, and there is none.
         Failure: as the steps have it.
     """
-    target = options.target.absolute()
-    if target.exists():
-        raise UsageError(f"{options.target} is there already: name a folder that is not, or delete it.")
+    target = _new(options.target, options.source)
     spec = spec_of(options, runtime())
     if spec.runtime.accelerator == "None" and spec.conversion.precision != "FP32":
         raise GPUUnfit(
@@ -88,11 +87,13 @@ def verify(folder: Path, source: str | None, samples: str | None, top1_output: s
         AccuracyBelowThreshold: an answer is not finite where the unconverted model's is.
         CalibrationDataUnfit: the data does not fit the model.
         GPUUnfit, EngineDeviceMismatch: it has engines, and not for the device that is here.
+        UsageError: the source or the data is to be named again.
     """
     report = read(folder)
     conversion = report.findings.conversion
     _expect_device(report)
-    uri = report.spec.verification.uri if samples is None else place(samples)
+    then = report.spec.verification.uri
+    uri = place(samples) if samples is not None else then and _whole(then, "--data")
     with _fetched(report, source, folder, uri) as (unconverted, workspace):
         compared = None if uri is None else ComparisonData(uri=told_uri(uri), folder=str(workspace.verification))
         spec = report.spec
@@ -116,12 +117,10 @@ def bring(uri: str, target: Path) -> str:
     """Copy a model to the folder `target`, out of its archive where it is in one; its digest.
 
     Raises:
-        UsageError: the target is there already.
+        UsageError: the target is there already, or lies in the source.
         Failure: as `fetch` has it.
     """
-    target = target.absolute()
-    if target.exists():
-        raise UsageError(f"{target} is there already: name a folder that is not, or delete it.")
+    target = _new(target, uri)
     with _workspace(target.parent) as workspace:
         digest = fetch.source(place(uri), workspace, trees.open_here)
         workspace.source.rename(target)
@@ -161,16 +160,41 @@ def _expect_device(report: Report) -> None:
         for_gpu.look_for(report.spec, report.findings.conversion.device)
 
 
+def _new(target: Path, source: str) -> Path:
+    """The path of a folder to write, from the root on.
+
+    Raises:
+        UsageError: it is there already, or it would lie in the source, which then is another one while it is copied.
+    """
+    if target.exists():
+        raise UsageError(f"{target} is there already: name a folder that is not, or delete it.")
+    if "://" not in source and Path(source).resolve() in target.resolve().parents:
+        raise UsageError(f"{target} would lie in the model itself, {source}: name a folder outside of it.")
+    return target.absolute()
+
+
+def _whole(uri: str, option: str) -> str:
+    """An address of a report, held to lead somewhere.
+
+    Raises:
+        UsageError: it has a digest in place of its query.
+    """
+    if scheme_of(uri) in WEB and "?" in uri:
+        raise UsageError(f"{uri} had a query that no report has, for it may be a key: name the address by {option}.")
+    return uri
+
+
 @contextlib.contextmanager
 def _fetched(report: Report, source: str | None, folder: Path, samples: str | None) -> Iterator[tuple[Path, Workspace]]:
     """The folder of the SavedModel that was converted, and the workspace with the data to compare on, for a while.
 
     Raises:
         SourceChanged: it is another one now.
+        UsageError: the report has not the whole address of it.
     """
     spec = report.spec
-    if source is not None:
-        spec = spec.model_copy(update={"source": spec.source.model_copy(update={"uri": place(source)})})
+    uri = _whole(spec.source.uri, "--source") if source is None else place(source)
+    spec = spec.model_copy(update={"source": spec.source.model_copy(update={"uri": uri})})
     # Calibration is over.
     conversion = spec.conversion.model_copy(update={"calibration": None})
     verification = spec.verification.model_copy(update={"uri": samples})

@@ -174,7 +174,9 @@ def _agreement(verification: Verification | None) -> Iterator[tuple[str, str]]:
     if verification.equalElements is not None:
         yield "Equal elements", f"{verification.equalElements} of whole numbers, texts and truths"
     if verification.notFinite is not None:
-        yield "Not finite", f"{verification.notFinite} of an output, in both models alike"
+        yield "Not finite", f"{verification.notFinite} (a share of an output's values), in both models alike"
+    if verification.notANumber is not None:
+        yield "NaN", f"{verification.notANumber} (a share of an output's values), which passes no gate"
 
 
 def _speed(benchmark: Benchmark | None) -> Iterator[tuple[str, str]]:

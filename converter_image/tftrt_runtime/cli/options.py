@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ from tftrt_runtime.processes import child
 NAMESPACE = "local"
 FINGERPRINT = "0" * 32
 MAX_NAME = 63
+_WITH_A_USER = re.compile(r"https?://[^/]*@", re.IGNORECASE)
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
@@ -101,7 +103,17 @@ def name_of(source: str) -> str:
 
 
 def place(text: str) -> str:
-    """A URI as it is, and a path from the root on."""
+    """A URI as it is, and a path from the root on.
+
+    Raises:
+        UsageError: it has a user or a password in it, which would be told wherever it is.
+    """
+    if _WITH_A_USER.match(text):
+        raise UsageError(
+            "An address must not contain a user or a password, which would stand in logs and in the report: put them "
+            "into files `username` and `password`, and the host into a file `hosts`, in a folder named after what they "
+            "are for (source, calibration or verification), and name the folder above that in TFTRT_SECRETS."
+        )
     return text if "://" in text else str(Path(text).absolute())
 
 
@@ -121,15 +133,21 @@ def value(text: str) -> tuple[str, Any]:
     """An input's name and what it is bound to, of `phase_train=false`; what is no JSON is a text.
 
     Raises:
-        UsageError: it is not written so.
+        UsageError: it is not written so, or is none that a spec can have.
     """
     name, mark, given = text.partition("=")
     if not name or not mark:
         raise UsageError(f"{text!r} is no value of an input: write NAME=VALUE, such as phase_train=false.")
     try:
-        return name, json.loads(given)
+        made = json.loads(given)
     except ValueError:
         return name, given
+    if not isinstance(made, (bool, int, float, str)) or (isinstance(made, float) and not math.isfinite(made)):
+        raise UsageError(
+            f"{text!r} is no value of an input: give one finite number, one text, true or false, which all of its "
+            "elements have."
+        )
+    return name, made
 
 
 def shapes(text: str) -> tuple[str, dict[str, tuple[int, ...]]]:

@@ -114,7 +114,7 @@ def _not_readable(uri: str, what: Path) -> SourceNotFound:
 def what_is_there(folder: Path) -> str:
     """For the message about a missing folder: what lies where it was looked for."""
     parent = next(path for path in folder.parents if path.is_dir())
-    names = sorted(path.name for path in parent.iterdir())
+    names = sorted(path.name for path in parent.iterdir() if not path.name.startswith("."))
     more = ", ..." if len(names) > TOLD_NAMES else ""
     return f" ({parent.name or parent} holds {', '.join(names[:TOLD_NAMES])}{more})" if names else ""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 
 from tftrt_runtime.report.data import Graph, Node
 
@@ -29,7 +30,10 @@ def show(function: Any, events: Path) -> Graph:
 
 
 def flatten(graph: Any) -> Any:
-    """The graph with its calls replaced by what they call, edges between nodes, and without large attributes."""
+    """The graph with its calls replaced by what they call, and without large attributes.
+
+    What a node reads is named as in any GraphDef: `node`, or `node:1` where it is not the first output.
+    """
     functions = {function.signature.name: function for function in graph.library.function}
     flat = tf.compat.v1.GraphDef(versions=graph.versions)
     flat.node.extend(_Scope(graph.node, "", {}, functions).flattened())
@@ -42,7 +46,7 @@ class _Scope:
     def __init__(self, nodes: Iterable[Any], prefix: str, arguments: dict[str, str], functions: dict[str, Any]) -> None:
         self._nodes = {node.name: node for node in nodes}
         self._prefix = prefix
-        self._arguments = arguments  # by the function's own names: the nodes outside that they come from
+        self._arguments = arguments  # by the function's own names: the tensors outside that they are
         self._functions = functions
         self._called: dict[str, tuple[Any, _Scope]] = {}
 
@@ -68,13 +72,14 @@ class _Scope:
                 yield f"^{self._prefix}{name}"
 
     def _source(self, reference: str) -> str:
-        """The node that makes this tensor: `node`, `node:1` in a graph, `argument`, `node:output:1` in a function."""
+        """The tensor outside of calls: of `node`, `node:1` in a graph, `argument`, `node:output:1` in a function."""
         name, *rest = reference.split(":")
         if name in self._arguments:
             return self._arguments[name]
         node = self._nodes[name]
         if self._function(node) is None:
-            return self._prefix + name
+            number = _output(node, rest)
+            return f"{self._prefix}{name}:{number}" if number else self._prefix + name
         function, inside = self._inside(node)
         output = function.signature.output_arg[int(rest[-1]) if rest else 0].name
         return inside._source(function.ret[output])
@@ -96,10 +101,29 @@ class _Scope:
         return self._called[node.name]
 
 
+def _output(node: Any, rest: list[str]) -> int:
+    """The number of an operation's output, of what follows its name: nothing or `1` in a graph, else `output`, `1`."""
+    definition = op_def_registry.get(node.op)
+    if len(rest) < 2 or definition is None:
+        return int(rest[-1]) if rest else 0
+    before = 0
+    for output in definition.output_arg:
+        if output.name == rest[0]:
+            break
+        if output.number_attr:
+            before += node.attr[output.number_attr].i
+        else:
+            before += len(node.attr[output.type_list_attr].list.type) if output.type_list_attr else 1
+    return before + int(rest[1])
+
+
 def drawn(flat: Any, captured: set[str]) -> Graph:
     """What of a flattened graph to draw: inputs (not what was captured: weights), what computes, engines, outputs."""
     nodes = {node.name: node for node in flat.node}
-    sources = {name: [text for text in node.input if not text.startswith("^")] for name, node in nodes.items()}
+    sources = {
+        name: [text.partition(":")[0] for text in node.input if not text.startswith("^")]
+        for name, node in nodes.items()
+    }
     used = {source for given in sources.values() for source in given}
     names = [name for name, node in nodes.items() if name not in captured and not _is_hidden(node, name in used)]
     numbers = {name: number for number, name in enumerate(names)}

@@ -67,14 +67,17 @@ def run(spec: JobSpec, workspace: Workspace, opened: Open = open_tree) -> Fetche
 
 
 def source(uri: str, workspace: Workspace, opened: Open) -> str:
-    """Copy a model alone, a frozen graph where the name ends in `.pb`; its digest.
+    """Copy a model alone, a frozen graph where it is a file whose name ends in `.pb`; its digest.
 
     Raises:
         Failure: as `run` has it.
     """
     tree = opened(uri, "source")
+    frozen = (
+        tree.single and tree.entries[0].path.suffix == ".pb" and tree.entries[0].path.name not in models.SAVED_MODELS
+    )
     with log.timed("fetch", "Fetched", uri=tree.uri):
-        return digest.of_tree(_source(tree, uri.endswith(".pb"), workspace, Budget(workspace.root)))
+        return digest.of_tree(_source(tree, frozen, workspace, Budget(workspace.root)))
 
 
 def _source(tree: Tree, frozen: bool, workspace: Workspace, budget: Budget) -> list[FileDigest]:

@@ -41,8 +41,18 @@ FIRST = {
 EVERY = {"AddV2", "ConcatV2", "IdentityN", "Maximum", "Minimum", "Pack", "SplitV", "Sub", "Unpack"}
 LATER = {"Select", "SelectV2", "Split"}
 GIVEN = {"Const", "Placeholder", "PlaceholderWithDefault", "Shape"}
-# What makes whole numbers, also where they are floats for a while.
-WHOLE = {"ArgMax", "ArgMin", "CombinedNonMaxSuppression", "Const", "TopKV2", "Where"}
+# What makes whole numbers, also where they are floats for a while, and by which of its outputs: the others are boxes
+# and scores of `CombinedNonMaxSuppression`, and the values of `TopKV2`.
+WHOLE = {
+    "ArgMax": {0},
+    "ArgMin": {0},
+    "CombinedNonMaxSuppression": {2, 3},
+    "Const": {0},
+    "TopKV2": {1},
+    "Where": {0},
+}
+
+Source = tuple[Any, int]  # a node, and by which of its outputs
 
 
 def origins(function: Any) -> Origins:
@@ -51,27 +61,29 @@ def origins(function: Any) -> Origins:
     nodes = {node.name: node for node in flat.node}
     rounded, moved = [], []
     for name, tensor in zip(sorted(function.structured_outputs), function.outputs):
-        start = tensor.op.name
-        if tensor.dtype.is_integer and any(_is_rounding(nodes, node) for node in _sources(nodes, start, _values)):
+        if tensor.dtype.is_integer and any(
+            _is_rounding(nodes, node) for node, _ in _sources(nodes, tensor.name, _values)
+        ):
             rounded.append(name)
-        found = list(_sources(nodes, start, _all))
-        if found and all(node.op in GIVEN for node in found):
+        found = list(_sources(nodes, tensor.name, _all))
+        if found and all(node.op in GIVEN for node, _ in found):
             moved.append(name)
     return Origins(rounded=tuple(rounded), moved=tuple(moved))
 
 
-def _sources(nodes: Mapping[str, Any], name: str, followed: Callable[[Any], Sequence[str]]) -> Iterator[Any]:
-    """The nodes at which the way back ends, where none of their inputs is followed."""
-    waiting, met = [name], set()
+def _sources(nodes: Mapping[str, Any], tensor: str, followed: Callable[[Any], Sequence[str]]) -> Iterator[Source]:
+    """Where the way back ends: the nodes none of whose inputs is followed."""
+    waiting, met = [tensor], set()
     while waiting:
-        node = nodes.get(waiting.pop().partition(":")[0])
-        if node is None or node.name in met:
+        name, _, text = waiting.pop().partition(":")
+        node, output = nodes.get(name), int(text or 0)
+        if node is None or (name, output) in met:
             continue
-        met.add(node.name)
+        met.add((name, output))
         inputs = followed(node)
         waiting.extend(inputs)
         if not inputs:
-            yield node
+            yield node, output
 
 
 def _all(node: Any) -> Sequence[str]:
@@ -102,5 +114,6 @@ def _is_to_whole(node: Any) -> bool:
 def _is_rounding(nodes: Mapping[str, Any], node: Any) -> bool:
     """Whether whole numbers are made here of floats that are any numbers: not of a class that was a float meanwhile."""
     if _is_to_whole(node):
-        return any(source.op not in WHOLE for source in _sources(nodes, node.input[0], _values))
+        sources = _sources(nodes, node.input[0], _values)
+        return any(output not in WHOLE.get(source.op, ()) for source, output in sources)
     return bool(node.op == "QuantizeV2")

@@ -2,7 +2,7 @@
 
 `Conv2DBackpropInput` is told the size of its output. TF-TRT takes it where that is a constant, and it seldom is: Keras
 and `tf.nn` compute it from the batch. Height and width alone are enough, and they are constants where the batch is
-open.
+open. With several groups, of which TensorFlow has no kernel for a CPU, they are not: the channels are told there alone.
 
 TensorRT's deconvolution computes the size itself. So TF-TRT pads what is too small, and ends the build of the engine
 where it is too large, as `SAME` makes it of every output that is not the stride times the input
@@ -52,12 +52,18 @@ def _sized(graph: Graph) -> list[Sized]:
     for node in graph.definition.node:
         computed = node.op == "Conv2DBackpropInput" and graph.constant(node.input[0]) is None
         made = graph.shape(node.name) if computed else None
-        if made is not None and made.rank is not None and graph.constant(node.input[1]) is not None:
+        kernel = graph.constant(node.input[1]) if computed else None
+        if made is not None and made.rank is not None and kernel is not None and _has_one_group(node, kernel, made):
             axes = padding.SPATIAL if padding.has_channels_last(node) else (2, 3)
             sizes = tuple(made[axis] for axis in axes)
             if None not in sizes:
                 found.append(Sized(node, sizes))
     return found
+
+
+def _has_one_group(node: Any, kernel: Any, made: Any) -> bool:
+    """Whether the channels that it makes are the kernel's: height and width alone say nothing of several groups."""
+    return made[padding.CHANNELS if padding.has_channels_last(node) else 1] in (None, kernel.shape[2])
 
 
 def _set_size(graph: Graph, found: Sized) -> list[str]:
@@ -82,7 +88,7 @@ def _cropped(node: Any, graph: Graph) -> Cropped | None:
     if kernel is None or not plain or not padding.has_channels_last(node):
         return None
     given, made = graph.shape(node.input[2]), graph.shape(node.name)
-    if given.rank is None or made.rank is None:
+    if given.rank is None or made.rank is None or not _has_one_group(node, kernel, made):
         return None
     strides = node.attr["strides"].list.i
     sizes, whole, begins = [], [], []
