@@ -174,7 +174,7 @@ def _are_few(found: Any, expected: Any) -> bool:
     found, expected = np.asarray(found), np.asarray(expected)
     if expected.dtype.kind not in "iub" or unlike(found, expected):
         return False
-    return int(np.count_nonzero(found != expected)) <= FEW * expected.size
+    return bool(np.count_nonzero(found != expected) <= FEW * expected.size)
 
 
 def _size(batch: samples.Batch) -> int:
