@@ -98,10 +98,12 @@ def test_a_folder_without_saved_model_pb_is_no_model(box: Box, source: Path) -> 
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("model.keras", "keras.models.load_model(FILE).export(FOLDER) makes one"),
-        ("weights.h5", "keras.models.load_model(FILE).export(FOLDER) makes one"),
-        ("model.ckpt-100.index", "A checkpoint has a model's values and not the model"),
-        ("checkpoint", "A checkpoint has a model's values and not the model"),
+        ("model.keras", "model.keras is a model as Keras saves it: `model.export(FOLDER)` makes a SavedModel"),
+        ("model.h5", "model.h5 is a model as Keras saves it: `model.export(FOLDER)` makes a SavedModel"),
+        ("model.weights.h5", "model.weights.h5 is of a checkpoint, which holds a model's values and not its graph"),
+        ("model.ckpt-100.index", "model.ckpt-100.index is of a checkpoint"),
+        ("model.data-00000-of-00001", "model.data-00000-of-00001 is of a checkpoint"),
+        ("checkpoint", "checkpoint is of a checkpoint, which holds a model's values and not its graph"),
     ],
 )
 def test_what_is_no_saved_model_but_can_become_one_is_told_how(box: Box, name: str, told: str) -> None:

@@ -117,7 +117,8 @@ class TestTermination:
         assert told["message"].endswith(". Correct the URI.")
 
     def test_a_summary_of_hundreds_of_tensors_leaves_them_to_the_manifest(self) -> None:
-        short = json.loads(termination.of_summary(summary(1)))
+        printable = Tensor(name='odd "name"', dtype="FP16", shape=(-1, -1, 3))
+        short = json.loads(termination.of_summary(summary(1).model_copy(update={"outputs": (printable,)})))
         assert short["inputs"][0]["name"] == "tensor 0"
         assert "signature" not in short
         long = termination.of_summary(summary(200))

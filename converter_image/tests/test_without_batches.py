@@ -327,5 +327,5 @@ def test_a_graph_that_takes_no_batches_is_asked_calls_beside_its_rewritten_one()
     questions = beside.made_up([values, splits], [sample], names, {})
     assert [question["v:0"].shape for question in questions] == [(6,)] * 3
     assert len({question["v:0"].tobytes() for question in questions}) == 3
-    assert (questions[-1]["v:0"] < 0).any()
+    assert any((question["v:0"] < 0).any() for question in questions)
     assert [question["r:0"].tolist() for question in questions] == [[0, 2, 4, 6]] * 3

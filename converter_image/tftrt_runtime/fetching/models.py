@@ -119,7 +119,7 @@ def _way_out(paths: list[PurePosixPath]) -> str:
             return _of_keras(str(path))
     for path in sorted(paths):
         values = path.name.endswith(_KERAS_WEIGHTS) or (_SHARD.fullmatch(path.name) and path.parent.name != "variables")
-        if values or ".ckpt" in path.name:
+        if values or ".ckpt" in path.name or path.name == "checkpoint":
             return (
                 f" {path} is of a checkpoint, which holds a model's values and not its graph: restore it in the code "
                 "that makes the model, where `model.export(FOLDER)` makes a SavedModel of both."
