@@ -133,7 +133,7 @@ def verified(verification: Verification, comparisons: Sequence[Comparison]) -> N
     if len(comparisons) > SHOWN_COMPARISONS:
         _out().print(f"... and {len(comparisons) - SHOWN_COMPARISONS} more")
     for name, value in _agreement(verification):
-        _out().print(f"{name + ':':24}{value}")
+        _out().print(f"{name + ':':24}{value}", markup=False)
 
 
 def timed(rows: Sequence[Row]) -> None:
