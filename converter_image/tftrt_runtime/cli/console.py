@@ -32,6 +32,8 @@ DOING = {
 }
 # As a spec in a cluster has it, and as an option here.
 OPTIONS = {
+    "spec.source.format to FrozenGraph, spec.source.inputs": "--input",
+    "set spec.source.format to SavedModel": "leave out --input and --output",
     "spec.source.signature": "--signature",
     "spec.source.inputs": "--input",
     "spec.source.outputs": "--output",
