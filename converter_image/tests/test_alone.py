@@ -168,6 +168,24 @@ def test_nothing_is_written_into_the_model_itself(tmp_path: Path, command: str) 
     assert [path.name for path in tmp_path.iterdir()] == ["saved_model.pb"]
 
 
+@pytest.mark.parametrize(
+    ("name", "more", "told"),
+    [
+        ("graph.pb", (), "For a frozen graph set --input and --output."),
+        ("model", ("--input", "x", "--output", "y"), "not a frozen graph: leave out --input and --output."),
+    ],
+)
+def test_what_is_a_model_of_the_other_format_is_told_in_options(
+    tmp_path: Path, name: str, more: tuple[str, ...], told: str
+) -> None:
+    (tmp_path / "model").mkdir()
+    for file in ("graph.pb", "model/saved_model.pb"):
+        (tmp_path / file).write_bytes(b"a graph")
+    ended = tftrt("convert", tmp_path / name, tmp_path / "converted", *more)
+    assert ended.code == 13
+    assert ended.told.rstrip().endswith(told)
+
+
 def test_what_lies_where_a_model_was_looked_for_is_told_without_what_is_hidden(tmp_path: Path) -> None:
     (tmp_path / "resnet50").mkdir()
     ended = tftrt("fetch", "resnet", "copy", folder=tmp_path)

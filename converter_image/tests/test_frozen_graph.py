@@ -14,6 +14,8 @@ from tensorflow.core.framework import graph_pb2
 
 from tests.box import Box
 from tests.rounding import assert_rounded_alike
+from tftrt_runtime.convert import frozen_graph
+from tftrt_runtime.convert.messages import ImportRequest
 
 SOURCE = {
     "uri": "pvc://models/frozen/graph.pb",
@@ -102,6 +104,32 @@ def test_a_tensor_is_bound_by_its_own_name_beside_others_that_are_served_under_n
     x = np.random.default_rng(4).normal(size=(3, 4)).astype(np.float32)
     weights = np.random.default_rng(3).normal(size=(4, 6)).astype(np.float32)
     assert_rounded_alike(function(net_input=tf.constant(x))["net_logits"].numpy(), x @ weights * 2 + 0.5, 4 + 2)
+
+
+@pytest.mark.parametrize(
+    ("own", "served"), [("0", "input_0"), ("class", "input_class"), ("self", "input_self"), (".x", "input_x")]
+)
+def test_an_input_whose_name_no_argument_can_have_is_served_under_another(
+    tmp_path: Path, graph: bytes, own: str, served: str
+) -> None:
+    parsed = graph_pb2.GraphDef.FromString(graph)
+    for node in parsed.node:
+        node.name = own if node.name == "net/input" else node.name
+        node.input[:] = [own if name == "net/input" else name for name in node.input]
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/graph.pb").write_bytes(parsed.SerializeToString())
+    request = ImportRequest(
+        uri="pvc://models/frozen",
+        source=str(tmp_path / "source"),
+        inputs=(f"{own}:0", "scale:0"),
+        outputs=("net/logits:0",),
+        values={},
+        signature="serving_default",
+        target=str(tmp_path / "made"),
+    )
+    assert frozen_graph.save(request).names == {served: f"{own}:0", "net_logits": "net/logits:0"}
+    function = tf.saved_model.load(str(tmp_path / "made")).signatures["serving_default"]
+    assert set(function.structured_input_signature[1]) == {served, "scale"}
 
 
 def beside_a_stranger(graph: bytes) -> bytes:

@@ -55,6 +55,8 @@ def test_where_sizes_are_so_many_times_the_others_half_pixels_are_not_needed(siz
         ({"size": (9, 6)}, [None, 6, 4, 3]),
         ({"size": (3, 2)}, [None, 6, 4, 3]),
         ({"size": (12, 12)}, [None, None, 4, 3]),
+        ({"size": (12, 4 * 41)}, [None, 6, 4, 3]),  # of which floor(41 * (1 / 41)) is 0 in FP32
+        ({"size": lambda x: tf.shape(x)[1:3] * 41}, [None, None, None, 3]),
         ({"size": (12, 8), "half": False, "corners": True}, [None, 6, 4, 3]),
     ],
 )

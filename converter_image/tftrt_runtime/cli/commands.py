@@ -188,9 +188,7 @@ def convert(
     conversion = report.findings.conversion
     if conversion.leftOut:
         click.echo(f"Not of an item, and so not served with batches: {', '.join(conversion.leftOut)}.")
-    if not conversion.batched and conversion.batching is not None:
-        click.echo(f"It takes no batches, for {conversion.batching.message}.")
-    elif conversion.engines:
+    if conversion.engines and conversion.batched:
         click.echo(
             f"Its engines take batches up to {max(conversion.batchSizes)}; a larger one runs without TensorRT, or "
             "fails with TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION=False in the environment."

@@ -32,6 +32,8 @@ DOING = {
 }
 # As a spec in a cluster has it, and as an option here.
 OPTIONS = {
+    "spec.source.format to FrozenGraph, spec.source.inputs": "--input",
+    "set spec.source.format to SavedModel": "leave out --input and --output",
     "spec.source.signature": "--signature",
     "spec.source.inputs": "--input",
     "spec.source.outputs": "--output",
@@ -133,7 +135,7 @@ def verified(verification: Verification, comparisons: Sequence[Comparison]) -> N
     if len(comparisons) > SHOWN_COMPARISONS:
         _out().print(f"... and {len(comparisons) - SHOWN_COMPARISONS} more")
     for name, value in _agreement(verification):
-        _out().print(f"{name + ':':24}{value}")
+        _out().print(f"{name + ':':24}{value}", markup=False)
 
 
 def timed(rows: Sequence[Row]) -> None:

@@ -33,7 +33,10 @@ def save(request: ImportRequest) -> ImportAnswer:
     given = {name if ":" in name else f"{name}:0": value for name, value in request.values.items()}
     taken = [name for name in request.inputs if name not in given]
     values.expect_known(given, [*taken, *given], uri)
-    names = imported.served_names(taken, uri), imported.served_names(request.outputs, uri)
+    names = (
+        imported.served_names(taken, uri, imported.input_name),
+        imported.served_names(request.outputs, uri, imported.output_name),
+    )
     with tf.device("CPU:0"), log.timed("convert", "Made a SavedModel of the frozen graph"):
         wrapped = imported.wrapped(_read(Path(request.source), uri), uri)
         inputs = {name: _tensor(wrapped.graph, tensor, "inputs", uri) for tensor, name in names[0].items()}

@@ -15,6 +15,7 @@ from tensorflow.python.ops import op_selector
 
 from tftrt_runtime.contract.errors import SignatureNotFound
 from tftrt_runtime.model import operations
+from tftrt_runtime.model.saved_model_file import can_be_an_argument
 
 
 def wrapped(graph: Any, uri: str) -> Any:
@@ -76,15 +77,18 @@ def save(
     tf.saved_model.save(root, target, signatures={signature: root.serve})
 
 
-def served_names(tensors: Iterable[str], uri: str, keep: Callable[[str], bool] = lambda _: False) -> dict[str, str]:
+def served_names(
+    tensors: Iterable[str], uri: str, how: Callable[[str], str], keep: Callable[[str], bool] = lambda _: False
+) -> dict[str, str]:
     """By the name of each tensor, such as `net/input:0`, the name that it is served under: `net_input`.
 
-    The number of a node's output is behind it where that is not the first. What `keep` says stays as it is.
+    The number of a node's output is behind it where that is not the first. `how` is `input_name` or `output_name`; what
+    `keep` says stays as it is.
 
     Raises:
         SignatureNotFound: two have the same.
     """
-    names = {tensor: tensor if keep(tensor) else served_name(tensor) for tensor in tensors}
+    names = {tensor: tensor if keep(tensor) else how(tensor) for tensor in tensors}
     if len(set(names.values())) < len(names):
         raise SignatureNotFound(
             f"Two tensors of {uri} have the same name when served: {', '.join(sorted(names.values()))}."
@@ -92,10 +96,20 @@ def served_names(tensors: Iterable[str], uri: str, keep: Callable[[str], bool] =
     return names
 
 
-def served_name(tensor: str) -> str:
-    """The name that a tensor is served under."""
+def input_name(tensor: str) -> str:
+    """The name that an input is served under: `input_0` of `0:0`, as exporters from other libraries call one."""
+    name = _of_letters(tensor)
+    return name if can_be_an_argument(name) else f"input_{name.lstrip('_')}"
+
+
+def output_name(tensor: str) -> str:
+    """The name that an output is served under, which nothing has as an argument."""
+    name = _of_letters(tensor)
+    return f"_{name}" if name[:1].isdigit() or not name else name
+
+
+def _of_letters(tensor: str) -> str:
     node, separator, output = tensor.rpartition(":")
     if not (separator and output.isdigit()):
         node, output = tensor, "0"
-    name = re.sub(r"\W", "_", node, flags=re.ASCII) + ("" if output == "0" else f"_{output}")
-    return f"_{name}" if name[:1].isdigit() or not name else name
+    return re.sub(r"\W", "_", node, flags=re.ASCII) + ("" if output == "0" else f"_{output}")

@@ -290,7 +290,7 @@ def _entries(session: Any, node: Any, uri: str) -> Table:
 def _saved(graph: Any, signature: Signature, tables: dict[str, Table], request: SessionRequest) -> ImportAnswer:
     """Write the frozen graph; a name that is none in Python becomes one."""
     uri = request.uri
-    names = imported.served_names(signature.inputs, uri, keep=str.isidentifier)
+    names = imported.served_names(signature.inputs, uri, imported.input_name, saved_model_file.can_be_an_argument)
     with tf.device("CPU:0"):
         wrapped = imported.wrapped(graph, uri)
         tensor = wrapped.graph.get_tensor_by_name

@@ -6,7 +6,9 @@ MetaGraphDef, GraphDef and SignatureDef only the few fields below are read; weig
 
 from __future__ import annotations
 
+import keyword
 import mmap
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,8 @@ QUEUES = {
 HELD_BY_THE_GRAPH = {"Variable", "VariableV2", *TABLES, *QUEUES}
 
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # how a field is written
+
+_ARGUMENT = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 
 class MalformedError(ValueError):
@@ -78,6 +82,14 @@ def meta_graphs(folder: Path) -> tuple[MetaGraph, ...] | None:
         return None
 
 
+def can_be_an_argument(name: str) -> bool:
+    """Whether TensorFlow 2 can give an argument of a function this name, and does not make another one of it.
+
+    It can give no word of Python, such as `class`, nor its own `self`; `_x` becomes `arg__x`.
+    """
+    return bool(_ARGUMENT.fullmatch(name)) and not keyword.iskeyword(name) and name != "self"
+
+
 def loads_as_it_is(graphs: Sequence[MetaGraph], signature: str) -> bool:
     """Whether TensorFlow 2 loads the model so that it can be frozen and saved again.
 
@@ -89,7 +101,7 @@ def loads_as_it_is(graphs: Sequence[MetaGraph], signature: str) -> bool:
     (graph,) = graphs
     if graph.of_tensorflow_2:
         return True
-    named = all(name.isidentifier() for name in graph.signatures.get(signature, ()))
+    named = all(map(can_be_an_argument, graph.signatures.get(signature, ())))
     return named and graph.tags == {SERVE} and not graph.operations & HELD_BY_THE_GRAPH
 
 

@@ -108,7 +108,8 @@ def _file(tree: Tree, frozen: bool, workspace: Workspace, budget: Budget) -> lis
         if not frozen:
             raise NotAModel(
                 f"{tree.uri} is a file; a SavedModel is a folder with a {models.SAVED_MODELS[0]} in it, or an archive "
-                f"of one ({', '.join(archives.SUFFIXES)})."
+                f"of one ({', '.join(archives.SUFFIXES)}). For a frozen graph set spec.source.format to FrozenGraph, "
+                "spec.source.inputs and spec.source.outputs."
             )
         _move(file, workspace.source / models.GRAPH)
     return _digests(workspace.source)

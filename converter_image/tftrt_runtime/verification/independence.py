@@ -68,7 +68,9 @@ def judge(ask: Ask, batches: Iterable[samples.Batch], tolerance: float, what: st
             return Batching(mode="Disabled", reason="ItemsInteract", message=_told(f"on {what}, {why}"))
         asked += _size(batch)
     if not asked:
-        return not_checked("there is no batch of two items to ask the model")
+        return not_checked(
+            "there is no batch of two items to ask the model", "give samples in spec.verification.dataUri"
+        )
     message = f"{asked} samples of {what} are answered alike in a batch, alone and in another order"
     return Batching(mode="Dynamic", reason="ItemsIndependent", message=_told(message))
 
@@ -78,9 +80,9 @@ def no_batches(why: str) -> Batching:
     return Batching(mode="Disabled", reason="NoBatches", message=_told(why))
 
 
-def not_checked(why: str) -> Batching:
+def not_checked(why: str, way_out: str) -> Batching:
     """Nobody knows, so nobody's requests are put together."""
-    message = f"{why}: give samples in spec.verification.dataUri to have it seen whether requests may be put together"
+    message = f"{why}: {way_out} to have it seen whether requests may be put together"
     return Batching(mode="Disabled", reason="NotChecked", message=_told(message))
 
 

@@ -346,7 +346,9 @@ def _batching(
     if max(request.batch_sizes) == 1:
         return None
     if asked is None:
-        return independence.not_checked("the model answers differently each time")
+        return independence.not_checked(
+            "the model answers differently each time", "export it without layers that draw random numbers"
+        )
 
     def ask(batch: samples.Batch) -> samples.Batch:
         try:
