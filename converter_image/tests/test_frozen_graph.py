@@ -14,8 +14,8 @@ from tensorflow.core.framework import graph_pb2
 
 from tests.box import Box
 from tests.rounding import assert_rounded_alike
-from tftrt_runtime.convert import frozen_graph
-from tftrt_runtime.convert.messages import ImportRequest
+from tftrt_runtime.loading import frozen_graph
+from tftrt_runtime.loading.messages import ImportRequest
 
 SOURCE = {
     "uri": "pvc://models/frozen/graph.pb",
