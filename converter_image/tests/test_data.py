@@ -370,3 +370,13 @@ def test_without_batches_there_must_be_a_sample(tmp_path: Path) -> None:
     np.save(tmp_path / "none.npy", np.zeros((0, 2, 3), np.float32))
     with pytest.raises(CalibrationDataUnfit, match="has no sample: give at least one"):
         list(data.calls(tmp_path, [Tensor(name="image", dtype="FP32", shape=(2, 3))]))
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 3), (4, 1, 2, 3)])
+def test_where_a_call_is_of_one_item_the_first_dimension_may_count_items(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    """As for the same model with batches, which one with a scalar beside its answers is or not by its largest batch."""
+    np.savez(tmp_path / "samples.npz", image=images(4).reshape(shape))
+    calls = list(data.calls(tmp_path, [Tensor(name="image", dtype="FP32", shape=(1, 2, 3))]))
+    assert [call["image"].tolist() for call in calls] == [images(1, number).tolist() for number in range(4)]

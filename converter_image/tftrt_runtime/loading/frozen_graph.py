@@ -48,7 +48,7 @@ def save(request: ImportRequest) -> ImportAnswer:
             [*inputs.values(), *bound.values()],
             outputs.values(),
             f"The outputs {list(request.outputs)} of {uri} do not follow from the inputs {list(request.inputs)}",
-            "Add what is missing to spec.source.inputs.",
+            "Add what is missing to spec.source.inputs, or bind it in spec.source.values.",
         )
         _expect_stateless(function.graph, uri)
         imported.save(function, inputs, outputs, request.target, request.signature, {}, constants)

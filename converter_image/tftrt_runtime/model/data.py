@@ -64,7 +64,8 @@ def calls(
 ) -> Iterator[Batch]:
     """The samples one by one, each of the whole shape of its input, for a model that takes no batches.
 
-    The files are as for `batches`: there is a dimension in front that counts the samples.
+    The files are as for `batches`: there is a dimension in front that counts the samples. Where a call is of one item,
+    it may count the items, as it does for a model that takes batches.
 
     Raises:
         CalibrationDataUnfit: as `batches`.
@@ -72,7 +73,7 @@ def calls(
     counted = [tensor.model_copy(update={"shape": (-1, *tensor.shape)}) for tensor in inputs]
     samples = (
         {name: array[index : index + 1].reshape(array.shape[1:]) for name, array in piece.items()}
-        for _, piece in _pieces(folder, counted, what)
+        for _, piece in _pieces(folder, counted, what, of_calls=True)
         for index in range(_samples(piece))
     )
     made = 0
@@ -113,7 +114,7 @@ def _of_one_shape(pieces: Iterable[tuple[str, Batch]]) -> Iterator[tuple[str, Ba
         yield where, piece
 
 
-def _pieces(folder: Path, inputs: Sequence[Tensor], what: str) -> Iterator[tuple[str, Batch]]:
+def _pieces(folder: Path, inputs: Sequence[Tensor], what: str, of_calls: bool = False) -> Iterator[tuple[str, Batch]]:
     """Any number of samples at a time, as they lie in the files, with the place they came from for messages."""
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     empty = True
@@ -121,7 +122,7 @@ def _pieces(folder: Path, inputs: Sequence[Tensor], what: str) -> Iterator[tuple
         where = f"{file.relative_to(folder)} in the {what} data"
         kind = data_files.kind(file)
         if kind is Kind.NUMPY:
-            yield where, _arrays(file, where, inputs)
+            yield where, _arrays(file, where, inputs, of_calls)
         elif kind is not Kind.OTHER:
             yield from examples(file, kind, where, inputs)
         else:
@@ -138,7 +139,7 @@ def _samples(batch: Batch) -> int:
     return len(next(iter(batch.values())))
 
 
-def _arrays(file: Path, where: str, inputs: Sequence[Tensor]) -> Batch:
+def _arrays(file: Path, where: str, inputs: Sequence[Tensor], of_calls: bool) -> Batch:
     """The samples of a numpy file."""
     with _told_of_numpy(where):
         # Not into memory at once, and never as a pickle, which would run whatever it says.
@@ -150,6 +151,8 @@ def _arrays(file: Path, where: str, inputs: Sequence[Tensor]) -> Batch:
             names = chosen_for({name: name for name in data_files.arrays_of(loaded)}, inputs, where)
             # The others are left aside unread: they may be such as are not read at all.
             chosen = {name: _member(loaded, member, where) for name, member in names.items()}
+    if of_calls:
+        chosen = {tensor.name: _of_calls(chosen[tensor.name], tensor) for tensor in inputs}
     batch = {tensor.name: _array(chosen[tensor.name], tensor, where) for tensor in inputs}
     if len({len(array) for array in batch.values()}) > 1:
         counts = ", ".join(f"{name!r} has {len(array)}" for name, array in batch.items())
@@ -176,6 +179,12 @@ def _told_of_numpy(where: str) -> Iterator[None]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         hint = _OF_TEXTS if "object" in str(error).lower() else ""
         raise CalibrationDataUnfit(f"{where} cannot be read as numpy arrays{hint}: {error}") from error
+
+
+def _of_calls(found: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+    """The same with a dimension for the one item of each call, where there is none."""
+    wanted = tensor.shape[1:]
+    return found[:, np.newaxis] if wanted[:1] == (1,) and found.ndim == len(wanted) else found
 
 
 def _array(found: NDArray[Any], tensor: Tensor, where: str) -> NDArray[Any]:
