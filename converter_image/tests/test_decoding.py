@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
@@ -28,6 +29,21 @@ def test_the_scaling_of_each_picture_is_beside_its_decoding_and_the_network_behi
     assert there >= {"DecodeJpeg", "ResizeBilinear"}
     assert "Conv2D" not in there
     assert stays(graph, decoding.LEFT)
+
+
+def test_a_network_in_the_loop_is_not_kept_from_the_gpu_with_what_is_behind_it() -> None:
+    kernel = np.ones((3, 3, 3, 4), np.float32)
+
+    def each(row: Any) -> Any:
+        picture = tf.reshape(tf.io.parse_tensor(tf.io.serialize_tensor(row), tf.float32), [1, 8, 8, 3])
+        scaled = tf.raw_ops.ResizeBilinear(images=picture, size=[12, 12])
+        return tf.nn.relu(tf.nn.conv2d(scaled, kernel, 1, "SAME"))
+
+    graph = frozen(lambda x: tf.map_fn(each, x), [None, 192]).graph.as_graph_def()
+    assert decoding.LEFT.apply(graph) > 0
+    there = {node.op for node in graph.node if node.device == decoding.CPU}
+    assert there >= {"ParseTensor", "ResizeBilinear"}
+    assert not there & {"Conv2D", "Relu"}
 
 
 def test_a_loop_that_decodes_nothing_stays() -> None:

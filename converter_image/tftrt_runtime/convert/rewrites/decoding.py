@@ -20,6 +20,7 @@ DECODERS = {
     "DecodeAndCropJpeg", "DecodeBmp", "DecodeCSV", "DecodeGif", "DecodeImage", "DecodeJpeg", "DecodePaddedRaw",
     "DecodePng", "DecodeRaw", "DecodeWav", "ParseExample", "ParseExampleV2", "ParseSingleExample", "ParseTensor",
 }  # fmt: skip
+NETWORK = {"BatchMatMulV2", "Conv2D", "Conv2DBackpropInput", "Conv3D", "DepthwiseConv2dNative", "Einsum", "MatMul"}
 
 
 def _find(graph: Graph) -> list[Any]:
@@ -27,8 +28,21 @@ def _find(graph: Graph) -> list[Any]:
     found: list[Any] = []
     for nodes in _loops(graph).values():
         if any(node.op in DECODERS for node in nodes):
-            found += [node for node in nodes if node.device != CPU]
+            network = _behind([node for node in nodes if node.op in NETWORK], graph)
+            found += [node for node in nodes if node.device != CPU and node.name not in network]
     return found
+
+
+def _behind(first: list[Any], graph: Graph) -> set[str]:
+    """These nodes and what reads them in the same iteration."""
+    waiting = deque(first)
+    seen = {node.name for node in first}
+    while waiting:
+        for reader in graph.readers(waiting.popleft().name):
+            if reader.name not in seen and reader.op not in {"NextIteration", "Exit"}:
+                seen.add(reader.name)
+                waiting.append(reader)
+    return seen
 
 
 def _loops(graph: Graph) -> dict[bytes, list[Any]]:
