@@ -28,6 +28,7 @@ from tftrt_runtime.convert.rewrites import (
 from tftrt_runtime.convert.rewrites.rewrite import Rewrite
 from tftrt_runtime.loading import constants
 from tftrt_runtime.loading.messages import FreezeRequest
+from tftrt_runtime.model import half_precision
 from tftrt_runtime.report.data import Rewritten
 
 IMAGE = Tensor(name="image", dtype="FP32", shape=(-1, 8, 8, 4))
@@ -306,8 +307,8 @@ def test_what_is_computed_in_half_precision_inside_may_differ_as_that_does() -> 
     def half(x: Any) -> Any:
         return tf.cast(tf.nn.relu(tf.cast(network(x), tf.float16)), tf.float32)
 
-    assert beside._half_rounding(frozen(half, [None, 8, 8, 4]).graph.as_graph_def()) == 2.0**-6
-    assert beside._half_rounding(frozen(network, [None, 8, 8, 4]).graph.as_graph_def()) == 0
+    assert beside.HALF_ROUNDINGS * half_precision.spacing(frozen(half, [None, 8, 8, 4]).graph.as_graph_def()) == 2.0**-6
+    assert half_precision.spacing(frozen(network, [None, 8, 8, 4]).graph.as_graph_def()) == 0
 
 
 def test_the_optimizations_are_on_again_afterwards() -> None:

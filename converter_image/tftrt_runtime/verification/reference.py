@@ -20,7 +20,7 @@ from tftrt_runtime import log
 from tftrt_runtime.contract.artifact import Batching, Sample, Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound, UsageError
 from tftrt_runtime.loading import freeze
-from tftrt_runtime.model import composites, data, operations, samples, saved_model, shapes
+from tftrt_runtime.model import composites, data, half_precision, operations, samples, saved_model, shapes
 from tftrt_runtime.model.composites import Composite
 from tftrt_runtime.processes import child
 from tftrt_runtime.report import graphs
@@ -362,25 +362,12 @@ def _batching(
                 f"the model does not take {count} of the items that it takes in a batch: {child.one_line(error)}"
             ) from error
 
-    tolerance = max(independence.TOLERANCE, independence.ROUNDINGS * _half_rounding(function))
+    tolerance = max(
+        independence.TOLERANCE, independence.ROUNDINGS * half_precision.spacing(function.graph.as_graph_def())
+    )
     own = request.data or request.calibration
     batches = comparisons.companions(inputs, request.batch_sizes, sample, own)
     return independence.judge(ask, batches, tolerance, "made-up input" if own is None else own.uri)
-
-
-def _half_rounding(function: Any) -> float:
-    """The spacing at 1 of the coarsest half precision that the graph computes in; 0 where it computes in none."""
-    graph = function.graph.as_graph_def()
-    nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
-    # What only takes, passes on or converts a value does not round an intermediate one.
-    kinds = {
-        attribute.type
-        for node in nodes
-        if node.op not in {"Placeholder", "Cast", "Identity", "Const"}
-        for attribute in node.attr.values()
-    }
-    spacings = {tf.bfloat16.as_datatype_enum: 2.0**-7, tf.float16.as_datatype_enum: 2.0**-10}
-    return max((spacing for kind, spacing in spacings.items() if kind in kinds), default=0.0)
 
 
 def _sample(

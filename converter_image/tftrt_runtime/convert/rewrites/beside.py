@@ -36,12 +36,11 @@ from tftrt_runtime.contract.artifact import Sample, Tensor
 from tftrt_runtime.convert.rewrites import graph_defs, quantization, weights
 from tftrt_runtime.convert.rewrites.graph_defs import CONTROL_FLOW, producer
 from tftrt_runtime.loading import freeze
-from tftrt_runtime.model import samples
+from tftrt_runtime.model import half_precision, samples
 from tftrt_runtime.processes.child import one_line
 
 ROUNDINGS, DEVIATIONS = 2**16, 4
 HALF_ROUNDINGS = 16
-SPACINGS = {tf.float16: 2.0**-10, tf.bfloat16: 2.0**-7}  # at 1
 MOST_UNEQUAL = 1e-3  # as a share, of integers
 SECONDS = 60  # when they have passed, a rewrite is asked no further question
 MOST_INSIDE = 2**18  # values of a tensor inside that are compared
@@ -95,7 +94,7 @@ def compare(
     answers = list(dict.fromkeys(tensor for tensor in fetched if producer(tensor) not in inputs))
     inner = [f"{name}:0" for name in places if _has_values(before)]
     inside = [tensor for tensor in dict.fromkeys(inner) if tensor not in answers]
-    half = _half_rounding(before)
+    half = HALF_ROUNDINGS * half_precision.spacing(before)
     graphs = weights.taken_out(before, after)
     verdict = Verdict(not_compared="there is no question to ask")
     with without_optimizations():
@@ -162,23 +161,9 @@ def _is_float(dtype: Any) -> bool:
 def _rounding(dtype: Any) -> float:
     """What rounding makes of a value of this type, relative to the largest one."""
     kind = tf.as_dtype(dtype)
-    if kind in SPACINGS:
-        return HALF_ROUNDINGS * SPACINGS[kind]
+    if kind in half_precision.SPACINGS:
+        return HALF_ROUNDINGS * half_precision.SPACINGS[kind]
     return 2 * DEVIATIONS * math.sqrt(ROUNDINGS) * float(np.finfo(dtype).eps) / 2
-
-
-def _half_rounding(definition: Any) -> float:
-    """The same of the coarsest half precision that the graph computes in; 0 where it computes in none."""
-    nodes = [*definition.node, *(node for part in definition.library.function for node in part.node_def)]
-    # What only takes, passes on or converts a value does not round an intermediate one.
-    kinds = {
-        attribute.type
-        for node in nodes
-        if node.op not in {"Placeholder", "Cast", "Identity", "Const"}
-        for attribute in node.attr.values()
-    }
-    found = [spacing for kind, spacing in SPACINGS.items() if kind.as_datatype_enum in kinds]
-    return HALF_ROUNDINGS * max(found, default=0.0)
 
 
 def _without_common_steps(before: Any, after: Any) -> tuple[Any, Any]:
