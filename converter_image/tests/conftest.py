@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ import pytest
 
 from tests.authority import Authority
 from tests.box import Box, Mount, Server
+from tests.made import made_by
 from tests.object_store import ObjectStore
 
 MODELS = (
@@ -39,31 +39,19 @@ MODELS = (
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with every model of `models.py`."""
-    folder = tmp_path_factory.mktemp("models")
-    script = Path(__file__).with_name("models.py")
-    done = subprocess.run([sys.executable, str(script), str(folder), *MODELS], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder
+    return made_by("models.py", tmp_path_factory.mktemp("models"), *MODELS)
 
 
 @pytest.fixture(scope="session")
 def tensorflow1(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with every model of `tensorflow1.py`."""
-    folder = tmp_path_factory.mktemp("tensorflow1")
-    script = Path(__file__).with_name("tensorflow1.py")
-    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder
+    return made_by("tensorflow1.py", tmp_path_factory.mktemp("tensorflow1"))
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with every model of `exported.py`."""
-    folder = tmp_path_factory.mktemp("exported")
-    script = Path(__file__).with_name("exported.py")
-    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder
+    return made_by("exported.py", tmp_path_factory.mktemp("exported"))
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from tests.box import Box, Server
+from tests.made import made_by
 from tests.test_convert import fetched
 from tests.test_serve import Arrays, ask, clients, reference
 from tftrt_runtime.contract.artifact import Part, Sample, Tensor
@@ -34,11 +34,7 @@ Convert = Callable[..., Box]
 @pytest.fixture(scope="module")
 def odd_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with every model of `models_without_batches.py`."""
-    folder = tmp_path_factory.mktemp("models-without-batches")
-    script = Path(__file__).with_name("models_without_batches.py")
-    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder
+    return made_by("models_without_batches.py", tmp_path_factory.mktemp("models-without-batches"))
 
 
 @pytest.fixture(scope="module")
