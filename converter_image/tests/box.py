@@ -176,12 +176,12 @@ class Server:
             "TFTRT_GRPC_PORT": str(self.grpc),
             "TFTRT_METRICS_PORT": str(self.metrics),
         }
-        command = [sys.executable, "-m", "tftrt_runtime", "serve", "--spec", str(root / "spec.json")]
+        command = within([sys.executable, "-m", "tftrt_runtime", "serve", "--spec", str(root / "spec.json")])
         if shared_memory:
             mounted = f'mount -t tmpfs -o size={shared_memory} tmpfs /dev/shm && exec "$@"'
             command = ["unshare", "--mount", "sh", "-c", mounted, "sh", *command]
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(within(command), env=environment, stderr=log, text=True)
+            self.process = subprocess.Popen(command, env=environment, stderr=log, text=True)
         self.started.append(self)
 
     def get(self, path: str, port: int | None = None) -> str:
