@@ -119,8 +119,11 @@ def _first_device(environment: Mapping[str, str]) -> dict[str, str]:
     return {visible: environment.get(visible, "0").split(",")[0]}
 
 
-def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
-    """Start a process whose standard error is ours to read, in a session of its own: Ctrl-C reaches it through us."""
+def start(command: list[str], environment: dict[str, str], files: Sequence[int] = ()) -> subprocess.Popen[str]:
+    """Start a process whose standard error is ours to read, in a session of its own: Ctrl-C reaches it through us.
+
+    It inherits these file descriptors under the same numbers, and no others.
+    """
     return subprocess.Popen(
         command,
         env=environment,
@@ -130,6 +133,7 @@ def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[s
         text=True,
         errors="replace",
         start_new_session=True,
+        pass_fds=files,
     )
 
 

@@ -22,5 +22,7 @@ EXIT_TIMEOUT_SECONDS = 30
 # What tritonserver gets beyond its own time to exit before it is killed.
 KILL_SECONDS = 5
 
-# Batches that the model works on at a time: one is copied to or from the device while another one is computed.
+# Batches that the model computes at a time.
 BATCHES_IN_FLIGHT = 2
+# Batches that are under way: as many again are copied to where they are computed, or their answers to the clients.
+SLOTS = 2 * BATCHES_IN_FLIGHT

@@ -26,6 +26,7 @@ class Stream:
             self._loaded = tf.saved_model.load(str(folder))
         signatures = self._loaded.signatures
         (function,) = signatures.values() if signature is None else (signatures[signature],)
+        self.function = function
         self._call = QuickCall(function)
 
     def __call__(self, tensors: Mapping[str, Any]) -> dict[str, Any]:

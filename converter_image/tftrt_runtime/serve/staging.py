@@ -1,0 +1,148 @@
+"""How the tensors of a batch, which lie in shared memory, become TensorFlow's: without a copy of the processor's.
+
+On a CPU they are computed on where they lie. For a GPU the device copies them to memory that is kept for them in
+TensorFlow's pool, so that it counts in what the model takes. Imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow.python.framework import op_def_registry
+
+from tftrt_runtime.contract.artifact import Tensor
+from tftrt_runtime.device import dlpack
+from tftrt_runtime.device.copies import Copies, PageLocked
+from tftrt_runtime.device.cuda import Cuda
+from tftrt_runtime.model.dtypes import numpy_type
+from tftrt_runtime.model.quick_call import OF_THE_HOST
+from tftrt_runtime.serve.batching import Arrays
+from tftrt_runtime.serve.slots import Area
+
+# Views of memory that outlive the batch that they were made for, as TensorFlow may let go of a tensor a moment later.
+KEPT_VIEWS = 64
+# Operations that have a state, and of which none keeps a tensor that it was given.
+KEEP_NOTHING = {
+    "Assert",
+    "HashTableV2",
+    "LookupTableFindV2",
+    "LookupTableSizeV2",
+    "PartitionedCall",
+    "Placeholder",
+    "PrintV2",
+    "ReadVariableOp",
+    "ResourceGather",
+    "ResourceGatherNd",
+    "StatefulPartitionedCall",
+    "TRTEngineOp",
+    "VarHandleOp",
+    "While",
+    "If",
+    "Case",
+}
+
+
+class Staging(Protocol):
+    """Makes tensors of a batch."""
+
+    def __call__(self, arrays: Arrays, area: Area, /) -> dict[str, Any]:
+        """The tensors by name. They may lie where the arrays do, in the area: nothing is written there meanwhile."""
+
+
+class Copied:
+    """By TensorFlow itself, into memory of its own."""
+
+    def __call__(self, arrays: Arrays, _area: Area) -> dict[str, Any]:
+        """The tensors by name."""
+        return {name: tf.constant(array) for name, array in arrays.items()}
+
+
+class InPlace:
+    """On a CPU, where they lie. For functions that keep nothing that they are given: `keeps_nothing`."""
+
+    def __init__(self) -> None:
+        self._views: deque[dlpack.View] = deque(maxlen=KEPT_VIEWS)
+
+    def __call__(self, arrays: Arrays, _area: Area) -> dict[str, Any]:
+        """The tensors by name."""
+        return {name: self._tensor(array) for name, array in arrays.items()}
+
+    def _tensor(self, array: NDArray[Any]) -> Any:
+        address = _address(array)
+        # TensorFlow's kernels take for granted that its tensors are aligned.
+        if not dlpack.can_be_viewed(array.dtype) or not array.flags.c_contiguous or address % dlpack.ALIGNMENT:
+            return tf.constant(array)
+        view = dlpack.View(address, array.shape, array.dtype, dlpack.CPU)
+        self._views.append(view)
+        return view.tensor()
+
+
+class OnDevice:
+    """In memory of a logical device that is kept for one batch at a time, however large; one thread's at a time.
+
+    The pages of the area that the device reads are locked, once.
+    """
+
+    def __init__(self, cuda: Cuda, device: str, room: Mapping[str, int]) -> None:
+        """`room` is the most bytes of each input that is staged; others are TensorFlow's to copy."""
+        self._copies = Copies(cuda)
+        self._locked: dict[int, PageLocked] = {}  # by area
+        self._cuda = cuda
+        self._number = int(device.rpartition(":")[2])
+        self._views: deque[dlpack.View] = deque(maxlen=KEPT_VIEWS)
+        with tf.device(device):
+            self._kept = {name: tf.zeros([size], tf.uint8) for name, size in room.items()}
+        for tensor in self._kept.values():
+            tensor.numpy()  # TensorFlow fills them on a stream of its own, and must be done with it
+        self._addresses = {name: dlpack.address(tensor) for name, tensor in self._kept.items()}
+        self._room = dict(room)
+
+    def __call__(self, arrays: Arrays, area: Area) -> dict[str, Any]:
+        """The tensors by name."""
+        staged = {name: array for name, array in arrays.items() if array.nbytes <= self._room.get(name, -1)}
+        self._lock(area)
+        self._copies.to_device((self._addresses[name], _address(array), array.nbytes) for name, array in staged.items())
+        return {
+            name: self._tensor(name, array) if name in staged else tf.constant(array) for name, array in arrays.items()
+        }
+
+    def _lock(self, area: Area) -> None:
+        locked = self._locked.setdefault(id(area), PageLocked(self._cuda))
+        locked.lock(_address(np.frombuffer(area.memory, np.uint8)), area.size)
+
+    def _tensor(self, name: str, array: NDArray[Any]) -> Any:
+        view = dlpack.View(self._addresses[name], array.shape, array.dtype, dlpack.GPU, self._number)
+        self._views.append(view)
+        return view.tensor()
+
+
+def room(inputs: Sequence[Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """The bytes of each input of these shapes, of those whose type a GPU computes with."""
+    of_the_host = {kind.name for kind in OF_THE_HOST} | {"bool"}
+    return {
+        tensor.name: int(np.prod(shapes[tensor.name], dtype=np.int64)) * numpy_type(tensor.dtype).itemsize
+        for tensor in inputs
+        if tensor.name in shapes and numpy_type(tensor.dtype).name not in (*of_the_host, "object")
+    }
+
+
+def keeps_nothing(function: Any) -> bool:
+    """Whether no operation of a function, or of one that it calls, can keep a tensor beyond the call."""
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for body in graph.library.function for node in body.node_def)]
+    return all(_keeps_nothing(operation) for operation in {node.op for node in nodes} - KEEP_NOTHING)
+
+
+def _keeps_nothing(operation: str) -> bool:
+    known = op_def_registry.get(operation)
+    # What is no operation is a function of the library, called by its name.
+    return known is None or not known.is_stateful
+
+
+def _address(array: NDArray[Any]) -> int:
+    return int(array.__array_interface__["data"][0])
