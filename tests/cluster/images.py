@@ -19,8 +19,8 @@ from .tools import envoy_gateway_program
 
 DEBIAN = "bookworm"
 KEPT_IMAGES = 2  # of a repository; the second for who goes back and forth between two branches
-# libpython: the stub of Triton's Python backend links it. ca-certificates: pip and uv fetch over HTTPS.
-BASE_PACKAGES = ("python3", "python3-venv", "libpython3.11", "ca-certificates")
+# ca-certificates: pip and uv fetch over HTTPS.
+BASE_PACKAGES = ("python3", "python3-venv", "ca-certificates")
 PACKAGE = "opt/package"  # where the converter image has its own
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 

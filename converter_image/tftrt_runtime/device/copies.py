@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable
+from threading import Lock
+from typing import ClassVar
 
 from tftrt_runtime import log
 from tftrt_runtime.contract.errors import Failure
@@ -46,29 +48,36 @@ class Copies:
 class PageLocked:
     """Memory that stays where it is, so that the device reads it by itself, at the speed of the bus.
 
-    Where the system does not allow it copies go through the driver's own memory: slower, and right.
+    Where the system does not allow it copies go by way of the driver's own memory: slower, and right.
     """
 
-    def __init__(self, cuda: Cuda) -> None:
-        self._cuda = cuda
-        self._address = 0
-        self._size = 0
-        self.refused: str | None = None
+    refused: ClassVar[bool] = False
+    """Whether this process may not lock any."""
 
-    def lock(self, address: int, size: int) -> None:
+    def __init__(self) -> None:
+        self._cuda: Cuda | None = None
+        self._address = self._size = 0
+        self._changes = Lock()
+
+    def lock(self, cuda: Cuda, address: int, size: int) -> None:
         """Have this memory be it, in place of what was before."""
-        if (address, size) == (self._address, self._size) or self.refused:
+        with self._changes:
+            if (address, size) == (self._address, self._size) or PageLocked.refused:
+                return
+            self.release()
+            try:
+                with cuda.current():
+                    cuda.call("cuMemHostRegister_v2", ctypes.c_void_p(address), ctypes.c_size_t(size), 0)
+            except Failure as error:
+                PageLocked.refused = True
+                log.event("serve", "Memory cannot be page-locked: the driver copies it", why=error.message)
+                return
+            self._cuda, self._address, self._size = cuda, address, size
+
+    def release(self) -> None:
+        """Lock nothing any more. To be called before the memory goes."""
+        if self._cuda is None:
             return
         with self._cuda.current():
-            if self._address:
-                self._cuda.call("cuMemHostUnregister", ctypes.c_void_p(self._address))
-                self._address = self._size = 0
-            try:
-                self._cuda.call("cuMemHostRegister_v2", ctypes.c_void_p(address), ctypes.c_size_t(size), 0)
-            except Failure as error:
-                self.refused = error.message
-                log.event(
-                    "serve", "Requests are copied through the driver's memory: page-locking failed", why=error.message
-                )
-                return
-        self._address, self._size = address, size
+            self._cuda.call("cuMemHostUnregister", ctypes.c_void_p(self._address))
+        self._cuda, self._address, self._size = None, 0, 0

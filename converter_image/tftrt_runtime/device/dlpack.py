@@ -77,6 +77,12 @@ def can_be_viewed(kind: np.dtype[Any]) -> bool:
     return kind.kind in CODES
 
 
+def place(tensor: Any) -> tuple[int, int]:
+    """DLPack's kind of the device that a tensor lies on, and the device's number as TensorFlow counts."""
+    kind, number = tensor.device.split(":")[-2:]
+    return GPU if kind == "GPU" else CPU, int(number)
+
+
 def address(tensor: Any) -> int:
     """Where a tensor's memory begins."""
     capsule = tf.experimental.dlpack.to_dlpack(tensor)

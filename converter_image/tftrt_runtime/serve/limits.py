@@ -24,5 +24,5 @@ KILL_SECONDS = 5
 
 # Batches that the model computes at a time.
 BATCHES_IN_FLIGHT = 2
-# Batches that are under way: as many again are copied to where they are computed, or their answers to the clients.
-SLOTS = 2 * BATCHES_IN_FLIGHT
+# Batches that are under way: one more is being copied to where it is computed, or its answers to their clients.
+SLOTS = BATCHES_IN_FLIGHT + 1

@@ -6,12 +6,9 @@ import faulthandler
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Semaphore, Thread
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from threading import Thread
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -27,17 +24,8 @@ from tftrt_runtime.serve.engine_shapes import EngineShapes
 from tftrt_runtime.serve.messages import Failed, Served
 from tftrt_runtime.serve.slots import Area, NoSharedMemory, Question, Refusal, Slot
 
-if TYPE_CHECKING:  # they import TensorFlow, which must not happen before its memory is limited
-    from tftrt_runtime.serve.staging import Staging
+if TYPE_CHECKING:  # it imports TensorFlow, which must not happen before its memory is limited
     from tftrt_runtime.serve.streams import Stream
-
-
-class Seat(NamedTuple):
-    """Where one batch is computed: its tensors are made while another batch has the turn."""
-
-    stream: Stream
-    staging: Staging
-    turn: Semaphore
 
 
 class Model:
@@ -62,7 +50,7 @@ class Model:
 
         import tensorflow as tf
 
-        from tftrt_runtime.serve import aborted_calls, faults, streams
+        from tftrt_runtime.serve import aborted_calls, faults, seats, streams
 
         self._constant = tf.constant
         self._faults = faults
@@ -77,9 +65,8 @@ class Model:
         )
         with log.timed("serve", "Loaded the artifact", model=served.saved_model):
             loaded = streams.load(Path(served.saved_model), devices)
-        self._seats: SimpleQueue[Seat] = SimpleQueue()
-        for seat in _seats(served, loaded):
-            self._seats.put(seat)
+        largest = seats.largest(served.batch_sizes, served.batched, served.sample, served.input_shapes)
+        self._seats = seats.Seats(loaded, served.inputs, largest)
         self._known: Arrays | None = None
         self._warm_up(loaded)
 
@@ -147,12 +134,9 @@ class Model:
         return arrays
 
     def _answers(self, inputs: Arrays, area: Area) -> Arrays:
-        """The answers as they travel: a vector of the batch as a column, a scalar without batches as a vector of one."""
+        """The answers as they travel: a vector of the batch as a column, else a scalar as a vector of one."""
         filled = self._shapes.filled(inputs)
-        with self._seat() as seat:
-            tensors = seat.staging(filled, area)
-            with seat.turn:
-                answers = self._fetched(seat.stream(tensors))
+        answers = self._seats.compute(filled, area, self._fetched)
         if self._served.batched:
             expect_batch(answers, batch_size(filled))
             if filled is not inputs:
@@ -170,14 +154,6 @@ class Model:
             for tensor in self._served.outputs
         }
 
-    @contextmanager
-    def _seat(self) -> Iterator[Seat]:
-        seat = self._seats.get()
-        try:
-            yield seat
-        finally:
-            self._seats.put(seat)
-
     def _expect_to_answer(self, error: Exception) -> None:
         """End this process where the model no longer answers what it answered when it was loaded.
 
@@ -185,7 +161,7 @@ class Model:
         """
         log.event("serve", "The machine may be at fault: asking the model again", error=one_line(error))
         try:
-            with self._seat() as seat, seat.turn:
+            with self._seats.one() as seat, seat.turn:
                 if self._known is None:
                     seat.stream.expect_device()
                 else:
@@ -207,33 +183,6 @@ def _reserve(fraction: str, peak_bytes: int | None) -> tuple[str, ...]:
     devices = memory.reserve(pools, os.environ)
     log.event("serve", "Reserved GPU memory", mebibytes=limit, streams=len(devices))
     return devices
-
-
-def _seats(served: Served, loaded: tuple[Stream, ...]) -> Iterator[Seat]:
-    """A seat for each slot, in turn on each stream, on all of which together a few batches are computed at a time."""
-    from tftrt_runtime.serve import staging
-
-    turns = [Semaphore(limits.BATCHES_IN_FLIGHT // len(loaded)) for _ in loaded]
-    shapes = {} if served.sample is None else _largest(served)
-    for index in range(limits.SLOTS):
-        which = index % len(loaded)
-        stream = loaded[which]
-        made: Staging
-        if stream.device is not None:
-            made = staging.OnDevice(cuda.Cuda(), stream.device, staging.room(served.inputs, shapes))
-        elif staging.keeps_nothing(stream.function):
-            made = staging.InPlace()
-        else:
-            made = staging.Copied()
-        yield Seat(stream, made, turns[which])
-
-
-def _largest(served: Served) -> dict[str, tuple[int, ...]]:
-    """The shape of each input of the largest batch, by what the engines take and the model was warmed up with."""
-    assert served.sample is not None
-    shapes = {**served.sample.shapes, **{name: shape.max for name, shape in served.input_shapes.items()}}
-    front = (max(served.batch_sizes),) if served.batched else ()
-    return {name: (*front, *sizes) for name, sizes in shapes.items()}
 
 
 def leave(failure: Failure) -> None:

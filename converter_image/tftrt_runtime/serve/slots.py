@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.contract.errors import ServerFailed
+from tftrt_runtime.device.copies import PageLocked
 from tftrt_runtime.model.dtypes import numpy_type
 from tftrt_runtime.serve import codes, texts
 
@@ -138,6 +139,7 @@ class Area:
         self._file = file
         self.memory = mmap.mmap(-1, 1)
         self.size = 0
+        self.pages = PageLocked()
 
     def hold(self, size: int) -> None:
         """Have at least so many bytes mapped, with memory behind each.
@@ -151,6 +153,7 @@ class Area:
         if there < size:
             there = _aligned(size, mmap.PAGESIZE)
             os.posix_fallocate(self._file, 0, there)
+        self.pages.release()
         # The old mapping goes with the last array that lies in it.
         self.memory = mmap.mmap(self._file, there)
         self.size = there

@@ -6,6 +6,7 @@ TensorFlow's pool, so that it counts in what the model takes. Imports TensorFlow
 
 from __future__ import annotations
 
+import mmap
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -22,7 +23,6 @@ from tftrt_runtime.device.cuda import Cuda
 from tftrt_runtime.model.dtypes import numpy_type
 from tftrt_runtime.model.quick_call import OF_THE_HOST
 from tftrt_runtime.serve.batching import Arrays
-from tftrt_runtime.serve.slots import Area
 
 # Views of memory that outlive the batch that they were made for, as TensorFlow may let go of a tensor a moment later.
 KEPT_VIEWS = 64
@@ -47,17 +47,25 @@ KEEP_NOTHING = {
 }
 
 
+class Memory(Protocol):
+    """Where a batch lies."""
+
+    memory: Any  # as a buffer
+    size: int
+    pages: PageLocked
+
+
 class Staging(Protocol):
     """Makes tensors of a batch."""
 
-    def __call__(self, arrays: Arrays, area: Area, /) -> dict[str, Any]:
-        """The tensors by name. They may lie where the arrays do, in the area: nothing is written there meanwhile."""
+    def __call__(self, arrays: Arrays, memory: Memory, /) -> dict[str, Any]:
+        """The tensors by name. They may lie where the arrays do: nothing is written there meanwhile."""
 
 
 class Copied:
     """By TensorFlow itself, into memory of its own."""
 
-    def __call__(self, arrays: Arrays, _area: Area) -> dict[str, Any]:
+    def __call__(self, arrays: Arrays, _memory: Memory) -> dict[str, Any]:
         """The tensors by name."""
         return {name: tf.constant(array) for name, array in arrays.items()}
 
@@ -68,7 +76,7 @@ class InPlace:
     def __init__(self) -> None:
         self._views: deque[dlpack.View] = deque(maxlen=KEPT_VIEWS)
 
-    def __call__(self, arrays: Arrays, _area: Area) -> dict[str, Any]:
+    def __call__(self, arrays: Arrays, _memory: Memory) -> dict[str, Any]:
         """The tensors by name."""
         return {name: self._tensor(array) for name, array in arrays.items()}
 
@@ -85,40 +93,56 @@ class InPlace:
 class OnDevice:
     """In memory of a logical device that is kept for one batch at a time, however large; one thread's at a time.
 
-    The pages of the area that the device reads are locked, once.
+    The pages that the device reads are locked, once.
     """
 
     def __init__(self, cuda: Cuda, device: str, room: Mapping[str, int]) -> None:
         """`room` is the most bytes of each input that is staged; others are TensorFlow's to copy."""
         self._copies = Copies(cuda)
-        self._locked: dict[int, PageLocked] = {}  # by area
         self._cuda = cuda
-        self._number = int(device.rpartition(":")[2])
         self._views: deque[dlpack.View] = deque(maxlen=KEPT_VIEWS)
-        with tf.device(device):
-            self._kept = {name: tf.zeros([size], tf.uint8) for name, size in room.items()}
-        for tensor in self._kept.values():
-            tensor.numpy()  # TensorFlow fills them on a stream of its own, and must be done with it
-        self._addresses = {name: dlpack.address(tensor) for name, tensor in self._kept.items()}
         self._room = dict(room)
+        with tf.device(device):
+            self._kept = {name: tf.raw_ops.Empty(shape=[size], dtype=tf.uint8) for name, size in room.items()}
+            tf.zeros([1]).numpy()  # behind all that TensorFlow may still do there with memory that it has given back
+        self._addresses = {name: dlpack.address(tensor) for name, tensor in self._kept.items()}
 
-    def __call__(self, arrays: Arrays, area: Area) -> dict[str, Any]:
+    def __call__(self, arrays: Arrays, memory: Memory) -> dict[str, Any]:
         """The tensors by name."""
         staged = {name: array for name, array in arrays.items() if array.nbytes <= self._room.get(name, -1)}
-        self._lock(area)
+        memory.pages.lock(self._cuda, _address(np.frombuffer(memory.memory, np.uint8)), memory.size)
         self._copies.to_device((self._addresses[name], _address(array), array.nbytes) for name, array in staged.items())
         return {
             name: self._tensor(name, array) if name in staged else tf.constant(array) for name, array in arrays.items()
         }
 
-    def _lock(self, area: Area) -> None:
-        locked = self._locked.setdefault(id(area), PageLocked(self._cuda))
-        locked.lock(_address(np.frombuffer(area.memory, np.uint8)), area.size)
-
     def _tensor(self, name: str, array: NDArray[Any]) -> Any:
-        view = dlpack.View(self._addresses[name], array.shape, array.dtype, dlpack.GPU, self._number)
+        view = dlpack.View(self._addresses[name], array.shape, array.dtype, *dlpack.place(self._kept[name]))
         self._views.append(view)
         return view.tensor()
+
+
+class Held:
+    """A batch in memory such as a slot's, for those who have none."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.pages = PageLocked()
+        begins = np.cumsum([0, *(_aligned(array.nbytes) for array in arrays.values())]).tolist()
+        self.size = max(begins[-1], 1)
+        self.memory = mmap.mmap(-1, self.size)
+        self.arrays = {name: _placed(self.memory, begin, array) for (name, array), begin in zip(arrays.items(), begins)}
+
+
+def _placed(memory: mmap.mmap, begin: int, array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype == np.object_:
+        return array
+    placed: NDArray[Any] = np.frombuffer(memory, array.dtype, array.size, begin).reshape(array.shape)
+    np.copyto(placed, array)
+    return placed
+
+
+def _aligned(size: int) -> int:
+    return -(-size // dlpack.ALIGNMENT) * dlpack.ALIGNMENT
 
 
 def room(inputs: Sequence[Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-/* A backend of tritonserver that has another process run the model: python_model.py, with TensorFlow in it.
+/* A backend of tritonserver that has another process run the model: model_process.py, with TensorFlow in it.
  *
  * It is handed batches by Triton's batcher and hands them on, without a queue and a thread of its own. Each of the
  * model's instances is one slot of memory that both processes have (slot.h): a thread of tritonserver copies a batch into
