@@ -18,7 +18,9 @@ LIBRARIES = {
     "connections": ("connections", "declared_shapes"),
     "aborted_calls": ("aborted_calls",),
     # Its name is what tritonserver makes of the backend's, "tftrt".
-    "triton_tftrt": tuple(f"backend/{part}" for part in ("answer", "backend", "counts", "question", "signature", "slot")),
+    "triton_tftrt": tuple(
+        f"backend/{part}" for part in ("answer", "backend", "counts", "question", "signature", "slot")
+    ),
 }
 # glibc 2.17 is that of manylinux2014, which TensorFlow 2.14.1's wheels are for.
 TARGET = "x86_64-linux-gnu.2.17"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,17 @@ def test_what_kernels_cannot_compute_on_is_copied(array: NDArray[Any], area: Hel
     assert array.dtype.kind not in "f" or dlpack.address(tensor) != array.ctypes.data
 
 
+def test_memory_is_kept_for_as_long_as_a_tensor_lies_in_it(area: Held) -> None:
+    array = aligned([1.0, 2.0], "float32")
+    gone = weakref.ref(array)
+    tensor = staging.InPlace()({"x": array}, area)["x"]
+    del array
+    assert gone() is not None
+    assert tensor.numpy().tolist() == [1.0, 2.0]
+    del tensor
+    assert gone() is None
+
+
 def test_a_batch_in_place_gives_the_answers_of_one_that_was_copied(area: Held) -> None:
     array = aligned(np.random.default_rng(0).random((5, 7, 7, 3)), "float32")
     kernel = tf.constant(np.random.default_rng(1).random((3, 3, 3, 16)), tf.float32)
@@ -96,7 +108,11 @@ def test_room_is_made_for_what_a_gpu_computes_with() -> None:
 
 
 def test_a_batch_that_is_held_is_the_one_that_was_given_at_addresses_that_kernels_take() -> None:
-    arrays = {"a": np.arange(7, dtype=np.uint8), "b": np.eye(3, dtype=np.float32), "c": np.array([b"x"], np.object_)}
+    arrays: dict[str, NDArray[Any]] = {
+        "a": np.arange(7, dtype=np.uint8),
+        "b": np.eye(3, dtype=np.float32),
+        "c": np.array([b"x"], np.object_),
+    }
     held = Held(arrays)
     for name, array in arrays.items():
         np.testing.assert_array_equal(held.arrays[name], array)

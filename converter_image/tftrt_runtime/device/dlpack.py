@@ -39,8 +39,11 @@ class _Tensor(ctypes.Structure):
     )
 
 
+_Deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
 class _Managed(ctypes.Structure):
-    _fields_ = (("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", ctypes.c_void_p))
+    _fields_ = (("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", _Deleter))
 
 
 _new = ctypes.pythonapi.PyCapsule_New
@@ -48,28 +51,30 @@ _new.restype, _new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_
 _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
 
+# What TensorFlow has been handed and has not given back, by address: it may do so a while after the last reference to a
+# tensor has gone.
+_handed: dict[int, tuple[_Managed, Any, Any]] = {}
 
-class View:
-    """Memory as tensors of one type and shape; it and the memory must outlive each of them."""
 
-    def __init__(self, address: int, shape: Sequence[int], kind: np.dtype[Any], device: int, number: int = 0) -> None:
-        """`number` is the device's as TensorFlow counts its logical ones."""
-        self._shape = (ctypes.c_int64 * len(shape))(*shape)
-        self._managed = _Managed(
-            _Tensor(
-                address,
-                _Device(device, number),
-                len(shape),
-                _Type(CODES[kind.kind], kind.itemsize * 8, 1),
-                self._shape,
-                None,
-                0,
-            )
-        )
+@_Deleter
+def _given_back(address: int) -> None:
+    del _handed[address]
 
-    def tensor(self) -> Any:
-        """A tensor over the memory, as it is and as it will be: nothing is copied."""
-        return tf.experimental.dlpack.from_dlpack(_new(ctypes.addressof(self._managed), NAME, None))
+
+def view(
+    address: int, shape: Sequence[int], kind: np.dtype[Any], device: int, number: int = 0, owner: object = None
+) -> Any:
+    """A tensor over memory, as it is and as it will be: nothing is copied.
+
+    `number` is the device's as TensorFlow counts its logical ones. `owner` has the memory, which must be there for as
+    long as the tensor is; it is kept until then.
+    """
+    sizes = (ctypes.c_int64 * len(shape))(*shape)
+    code = _Type(CODES[kind.kind], kind.itemsize * 8, 1)
+    managed = _Managed(_Tensor(address, _Device(device, number), len(shape), code, sizes, None, 0), None, _given_back)
+    place = ctypes.addressof(managed)
+    _handed[place] = managed, sizes, owner
+    return tf.experimental.dlpack.from_dlpack(_new(place, NAME, None))
 
 
 def can_be_viewed(kind: np.dtype[Any]) -> bool:

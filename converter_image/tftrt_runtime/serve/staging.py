@@ -7,7 +7,6 @@ TensorFlow's pool, so that it counts in what the model takes. Imports TensorFlow
 from __future__ import annotations
 
 import mmap
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -24,8 +23,6 @@ from tftrt_runtime.model.dtypes import numpy_type
 from tftrt_runtime.model.quick_call import OF_THE_HOST
 from tftrt_runtime.serve.batching import Arrays
 
-# Views of memory that outlive the batch that they were made for, as TensorFlow may let go of a tensor a moment later.
-KEPT_VIEWS = 64
 # Operations that have a state, and of which none keeps a tensor that it was given.
 KEEP_NOTHING = {
     "Assert",
@@ -73,9 +70,6 @@ class Copied:
 class InPlace:
     """On a CPU, where they lie. For functions that keep nothing that they are given: `keeps_nothing`."""
 
-    def __init__(self) -> None:
-        self._views: deque[dlpack.View] = deque(maxlen=KEPT_VIEWS)
-
     def __call__(self, arrays: Arrays, _memory: Memory) -> dict[str, Any]:
         """The tensors by name."""
         return {name: self._tensor(array) for name, array in arrays.items()}
@@ -85,9 +79,7 @@ class InPlace:
         # TensorFlow's kernels take for granted that its tensors are aligned.
         if not dlpack.can_be_viewed(array.dtype) or not array.flags.c_contiguous or address % dlpack.ALIGNMENT:
             return tf.constant(array)
-        view = dlpack.View(address, array.shape, array.dtype, dlpack.CPU)
-        self._views.append(view)
-        return view.tensor()
+        return dlpack.view(address, array.shape, array.dtype, dlpack.CPU, owner=array)
 
 
 class OnDevice:
@@ -100,7 +92,6 @@ class OnDevice:
         """`room` is the most bytes of each input that is staged; others are TensorFlow's to copy."""
         self._copies = Copies(cuda)
         self._cuda = cuda
-        self._views: deque[dlpack.View] = deque(maxlen=KEPT_VIEWS)
         self._room = dict(room)
         with tf.device(device):
             self._kept = {name: tf.raw_ops.Empty(shape=[size], dtype=tf.uint8) for name, size in room.items()}
@@ -117,9 +108,8 @@ class OnDevice:
         }
 
     def _tensor(self, name: str, array: NDArray[Any]) -> Any:
-        view = dlpack.View(self._addresses[name], array.shape, array.dtype, *dlpack.place(self._kept[name]))
-        self._views.append(view)
-        return view.tensor()
+        kept = self._kept[name]
+        return dlpack.view(self._addresses[name], array.shape, array.dtype, *dlpack.place(kept), owner=kept)
 
 
 class Held:
