@@ -24,7 +24,7 @@ LIBRARIES = {
 }
 # glibc 2.17 is that of manylinux2014, which TensorFlow 2.14.1's wheels are for.
 TARGET = "x86_64-linux-gnu.2.17"
-FLAGS = ("-shared", "-fPIC", "-O2", "-s", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
+FLAGS = ("-shared", "-fPIC", "-fvisibility=hidden", "-O2", "-s", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
 SYSTEM_LIBRARIES = ("-ldl",)
 
 

@@ -56,9 +56,11 @@ _pointer.restype, _pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes
 _handed: dict[int, tuple[_Managed, Any, Any]] = {}
 
 
-@_Deleter
-def _given_back(address: int) -> None:
+def _forget(address: int) -> None:
     del _handed[address]
+
+
+_given_back = _Deleter(_forget)
 
 
 def view(

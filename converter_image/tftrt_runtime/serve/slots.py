@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,12 @@ class Ends:
         """As `told` reads it, here and in backend.c."""
         return f"{self.socket}:{self.asked}:{self.answered}"
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[int]:
         return iter((self.socket, self.asked, self.answered))
+
+    def own(self) -> Ends:
+        """Copies, which stay open when these are closed."""
+        return Ends(*map(os.dup, self))
 
 
 def told(text: str) -> list[Ends]:
