@@ -190,18 +190,6 @@ CASES = [
         "50% of the requests",
     ),
     Case(
-        "TFTRTModelFailing",
-        # Before the server's own code has them: Triton alone counts these.
-        {**MODEL, "severity": "critical"},
-        "6% of the requests to model default/resnet50 fail",
-    ),
-    Case(
-        "TFTRTModelFailing",
-        # Those whose clients had gone.
-        {**MODEL, "severity": "critical"},
-        "100% of the requests",
-    ),
-    Case(
         "TFTRTModelSlow",
         (Server(ONE, [Load(requests=2, waits=9, takes=1.5)]), *ACTING),
         (Server(ONE, [Load(requests=2, waits=8, takes=1.5)]), *ACTING),
