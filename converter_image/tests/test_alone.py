@@ -151,6 +151,19 @@ def test_an_address_that_the_report_has_not_whole_is_to_be_named_again(
     assert f"name the address by {option}" in ended.told
 
 
+def test_an_address_whose_signature_the_report_has_not_is_to_be_named_again(
+    by_hand: tuple[Path, Ended], tmp_path: Path
+) -> None:
+    with WebServer(b"", refuses=403).running("model.zip") as server:
+        report = json.loads((by_hand[0] / "report.json").read_text())
+        report["spec"]["source"]["uri"] = told_uri(f"{server.url}?X-Amz-Signature=planted")
+        (tmp_path / "report.json").write_text(json.dumps(report))
+        ended = tftrt("verify", tmp_path)
+        assert (ended.code, "name a new one by --source" in ended.told) == (11, True), ended.told
+        ended = tftrt("verify", tmp_path, "--source", server.url)
+        assert (ended.code, "--source" in ended.told) == (11, False), ended.told
+
+
 def test_what_is_there_is_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     for command in (("convert", tmp_path, tmp_path / "here"), ("fetch", tmp_path, tmp_path / "here")):
@@ -435,7 +448,9 @@ def test_what_is_lost_at_larger_input_passes_no_gate_on_answers() -> None:
     lost = {"samples": 5, "top1Agreement": "1", "maxRelativeError": "0", "largerInputGone": "0.25"}
     for gates in (Gates(max_relative_error=1), Gates(min_top1_agreement=0)):
         told = refused(gates, **lost)
-        assert "Of made-up input up to 255 0.25 of an output is finite in the unconverted model alone" in told
+        assert (
+            "With made-up input up to 255 a share of 0.25 of an output is finite in the unconverted model alone" in told
+        )
         assert "--verification-data" in told
     Gates(min_speedup=2).judge(UNCOMPARED.model_copy(update=lost), TIMED)
 

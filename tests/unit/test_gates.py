@@ -101,7 +101,7 @@ def test_what_is_lost_at_larger_input_passes_no_gate_on_answers() -> None:
         failed = judge(Verification.model_validate(gates), lost)
         assert failed is not None
         assert failed.reason == "AccuracyBelowThreshold"
-        assert "of made-up input up to 255 0.25 of an output is finite in the unconverted model alone" in failed.message
+        assert "with made-up input up to 255 a share of 0.25 of an output is finite in the unconverted model alone" in failed.message
     assert reason(lost) is None
     assert "up to 255 0.25 of an output is finite in the unconverted model alone" in sentence(lost)
 

@@ -11,7 +11,14 @@ from tftrt_runtime.benchmark import run
 from tftrt_runtime.benchmark.rows import Row
 from tftrt_runtime.cli.options import ConvertOptions, place, runtime, spec_of
 from tftrt_runtime.contract.artifact import MODEL, REPORT
-from tftrt_runtime.contract.errors import GPUUnfit, NothingConvertible, SourceChanged, StoreUnavailable, UsageError
+from tftrt_runtime.contract.errors import (
+    GPUUnfit,
+    NothingConvertible,
+    SourceChanged,
+    SourceNotFound,
+    StoreUnavailable,
+    UsageError,
+)
 from tftrt_runtime.contract.told_uri import told_uri
 from tftrt_runtime.convert import for_gpu
 from tftrt_runtime.fetching import trees
@@ -189,6 +196,7 @@ def _fetched(report: Report, source: str | None, folder: Path, samples: str | No
     """The folder of the SavedModel that was converted, and the workspace with the data to compare on, for a while.
 
     Raises:
+        SourceNotFound: it is no longer there, or is read with a signature only.
         SourceChanged: it is another one now.
         UsageError: the report has not the whole address of it.
     """
@@ -200,7 +208,15 @@ def _fetched(report: Report, source: str | None, folder: Path, samples: str | No
     verification = spec.verification.model_copy(update={"uri": samples})
     spec = spec.model_copy(update={"conversion": conversion, "verification": verification})
     with _workspace(None) as workspace:
-        fetched = fetch.run(spec, workspace, trees.open_here)
+        try:
+            fetched = fetch.run(spec, workspace, trees.open_here)
+        except SourceNotFound as error:
+            if source is not None or not uri.startswith("http"):
+                raise
+            raise SourceNotFound(
+                f"{error.message} Where the model came from an address that was signed, name a new one by --source: "
+                "the report keeps no signature."
+            ) from error
         if fetched.sourceDigest != report.sourceDigest:
             raise SourceChanged(
                 f"{told_uri(spec.source.uri)} is not what {folder} was converted from: its digest is "

@@ -39,9 +39,9 @@ class Gates:
         gates = (self.min_top1_agreement, self.max_relative_error)
         if measured is not None and measured.largerInputGone is not None and gates != (None, None):
             raise AccuracyBelowThreshold(
-                f"Of made-up input up to 255 {measured.largerInputGone} of an output is finite in the unconverted "
-                "model alone, and that passes no gate: set --precision FP32, or give samples of what the model meets "
-                "by --verification-data."
+                f"With made-up input up to 255 a share of {measured.largerInputGone} of an output is finite in the "
+                "unconverted model alone, and that passes no gate: set --precision FP32, or give samples of what the "
+                "model meets by --verification-data."
             )
         if measured is not None and measured.notANumber is not None and gates != (None, None):
             raise AccuracyBelowThreshold(

@@ -23,9 +23,9 @@ def _judge_accuracy(gates: Verification, measured: ReportedVerification | None) 
     if measured is not None and measured.larger_input_gone is not None:
         return stalled(
             "AccuracyBelowThreshold",
-            f"of made-up input up to 255 {measured.larger_input_gone} of an output is finite in the unconverted model"
-            " alone, and that passes no gate: set conversion.precision to FP32, or give samples of what the model meets"
-            " in verification.dataUri",
+            f"with made-up input up to 255 a share of {measured.larger_input_gone} of an output is finite in the"
+            " unconverted model alone, and that passes no gate: set conversion.precision to FP32, or give samples of"
+            " what the model meets in verification.dataUri",
         )
     if measured is not None and measured.not_a_number is not None:
         return stalled(
