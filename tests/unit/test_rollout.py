@@ -485,7 +485,7 @@ def timed(observation: Observation, benchmark: ReportedBenchmark) -> Observation
 def test_an_engine_that_serves_is_kept_where_only_the_devices_figure_is_known_and_its_gate_is_unknown() -> None:
     """An operator's upgrade converts nothing again and stalls nothing, and calls no such gate passed."""
     model = trtmodel(verification={"minSpeedup": "5"})
-    before = timed(rolled_out(model), ON_THE_DEVICE)
+    before = timed(rolled_out(trtmodel()), ON_THE_DEVICE)
     made = planned(model, before)
     assert made.writes == Writes()
     assert made.events == ()
@@ -509,7 +509,7 @@ def test_an_engine_is_not_rolled_out_by_the_devices_figure() -> None:
 
 def test_a_failed_gate_of_speed_stalls_what_serves_as_before() -> None:
     model = trtmodel(verification={"minSpeedup": "7"})
-    made = planned(model, timed(rolled_out(model), ON_THE_DEVICE))
+    made = planned(model, timed(rolled_out(trtmodel()), ON_THE_DEVICE))
     assert conditions(made)["Stalled"] == ("True", "SpeedupBelowThreshold")
 
 
