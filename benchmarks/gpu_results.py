@@ -59,6 +59,9 @@ Written by `make gpu-results` from the JSON files in [benchmarks/results](../ben
 `benchmarks/gpu/run.py` printed on the GPU named; a test fails when page and files differ. TensorFlow FP32 is true FP32:
 TF32 is switched off. Every way runs in a process of its own, warm, the median of three rounds; the result is copied to
 host memory at every call. "In flight" is how many threads call at a time. "x" is against TensorFlow FP32 in that row.
+Rows whose input is on the device, and the goals that are made of them, tell what an engine does. No client over the
+network has that: those with the input in host memory are nearer to it, and the sections on serving are it
+([decision 48](decisions/0048-a-speed-up-is-what-a-client-can-have.md)).
 
 The number after a folder's name is the run's. From run 5 on, two or three calls of a converted model are computed on
 two CUDA streams, as by its server where the memory allows ([decision 13](decisions/0013-a-stream-for-each-batch.md));

@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import reports
 from tests.box import Box, until
 from tests.object_store import WebServer
-from tftrt_runtime.cli import options
+from tftrt_runtime.benchmark.rows import AS_SERVED
+from tftrt_runtime.cli import console, options
 from tftrt_runtime.cli.gates import Gates
 from tftrt_runtime.contract.artifact import Benchmark, Verification
 from tftrt_runtime.contract.errors import AccuracyBelowThreshold, SpeedupBelowThreshold, UsageError
@@ -412,6 +414,11 @@ TIMED = Benchmark(
     fp32P50Microseconds=None,
     speedup="2.00",
     fp32Speedup=None,
+    input="Host",
+    inFlight=2,
+    convertedItemsPerSecond="150000",
+    nativeItemsPerSecond="75000",
+    speedupOnDevice="9.48",
 )
 
 
@@ -462,6 +469,27 @@ def test_without_a_gate_for_classes_that_of_the_error_is_the_one_for_whole_numbe
     assert "a share of 0.9 is the unconverted one's, on 10 samples of made-up input" in told
     both = MEASURED.model_copy(update={"equalElements": "0.9"})
     Gates(min_top1_agreement=0.9, max_relative_error=0.01).judge(both, None)
+
+
+def test_the_gate_of_speed_is_for_what_a_client_can_have_and_tells_the_devices_figure_beside_it() -> None:
+    with pytest.raises(SpeedupBelowThreshold) as told:
+        Gates(min_speedup=5).judge(MEASURED, TIMED)
+    assert str(told.value) == (
+        "The converted model is 2.00 times as fast as the unconverted one at batch size 1, 2 calls at a time, input "
+        "and answers on the host (150000 against 75000 items/s, and 9.48 with its input on the device already), and "
+        "--min-speedup asks for 5."
+    )
+    with pytest.raises(SpeedupBelowThreshold) as told:
+        Gates(min_speedup=5).judge(MEASURED, TIMED.model_copy(update={"speedupOnDevice": None, "inFlight": 1}))
+    assert "one call at a time, input and answers on the host (150000 against 75000 items/s), and" in str(told.value)
+
+
+def test_a_person_is_told_both_figures_and_which_of_them_a_client_has(capsys: pytest.CaptureFixture[str]) -> None:
+    console.timed(reports.measurements())
+    told = capsys.readouterr().out
+    how = f"batch size 128, {AS_SERVED} calls at a time, input and answers on the host"
+    assert f"Speed-up:               5.51 ({how}: " in told
+    assert "On the device:          5.51 (input there already: no client over the network has that)" in told
 
 
 def test_gates_pass_at_their_very_numbers() -> None:

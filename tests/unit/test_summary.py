@@ -125,15 +125,28 @@ def summaries(draw: st.DrawFn) -> dict[str, Any]:
         "benchmark": draw(
             st.none()
             | st.builds(
-                lambda one: {
+                lambda one, served: {
                     "batchSize": 4096,
                     "convertedP50Microseconds": one,
                     "nativeP50Microseconds": one,
                     "fp32P50Microseconds": one,
                     "speedup": f"{one}.00",
                     "fp32Speedup": f"{one}.00",
+                    **served,
                 },
                 st.integers(1, 2**40),
+                st.just({})
+                | st.builds(
+                    lambda rate, on_device: {
+                        "input": "Host",
+                        "inFlight": 64,
+                        "convertedItemsPerSecond": rate,
+                        "nativeItemsPerSecond": rate,
+                        "speedupOnDevice": on_device,
+                    },
+                    st.sampled_from(["1", "0.000123456", "4194304000000"]),
+                    st.none() | st.integers(1, 2**40).map("{}.00".format),
+                ),
             )
         ),
         "batching": draw(

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tftrt_runtime import log
 from tftrt_runtime.benchmark import rounds
 from tftrt_runtime.benchmark.messages import TimingAnswer, TimingRequest
-from tftrt_runtime.benchmark.rows import Place, Row, Way
+from tftrt_runtime.benchmark.rows import AS_SERVED, Place, Row, Way
 from tftrt_runtime.contract.errors import GPUOutOfMemory
 from tftrt_runtime.model import samples
 from tftrt_runtime.processes import child, timers
@@ -26,6 +26,9 @@ WARM_UP_SECONDS = 0.5
 # A server's peak is what two batches take on one stream; here a third call waits with its input, and every batch size
 # has one.
 ROOM, SPARE_MIB = 2, 64
+
+# How many calls at a time, of which batch size, and where their input lies.
+Measurement = tuple[int, int, Place]
 
 
 def time_models(request: TimingRequest) -> TimingAnswer:
@@ -61,9 +64,9 @@ def pools(peak: int, free: int, most: int) -> tuple[int, ...]:
 
 
 def _rows(request: TimingRequest, models: dict[Way, tuple[streams.Stream, ...]]) -> Iterator[Row]:
-    """One call at a time first, which the summary is made of; what else there is time for goes in the rest."""
+    """One call at a time first, then what a client can have, which are the summary; the rest as there is time for."""
     spent = 0.0  # without warming up, in which a GPU newer than TensorFlow compiles its kernels
-    for in_flight, size, place, way in product(request.in_flight, request.batch_sizes, request.places, models):
+    for (in_flight, size, place), way in product(order(request), models):
         # Ways are compared with each other: what was begun for one is ended for all.
         if in_flight > 1 and spent > request.limit_seconds and way == request.models[0].way:
             log.event("convert", "No time left to measure more calls in flight", in_flight=in_flight, batch_size=size)
@@ -75,7 +78,8 @@ def _rows(request: TimingRequest, models: dict[Way, tuple[streams.Stream, ...]])
                 for one in calls:
                     warm_up(one)
             started = time.perf_counter()
-            measured = rounds.measure(list(islice(cycle(calls), in_flight)), request.each_seconds)
+            least = request.served_seconds if (in_flight, size, place) == as_served(request) else 0.0
+            measured = rounds.measure(list(islice(cycle(calls), in_flight)), max(request.each_seconds, least))
             spent += time.perf_counter() - started
         except tf.errors.ResourceExhaustedError as error:
             if in_flight == 1:
@@ -91,13 +95,27 @@ def _rows(request: TimingRequest, models: dict[Way, tuple[streams.Stream, ...]])
             input=place,
             inFlight=in_flight,
             streams=min(in_flight, len(calls)),
-            itemsPerSecond=round(measured.calls_per_second * size, 1),
+            itemsPerSecond=float(f"{measured.calls_per_second * size:.6g}"),
             p50Microseconds=measured.microseconds(50),
             p99Microseconds=measured.microseconds(99),
             calls=len(measured.latencies),
         )
         log.event("convert", "Timed", **row.model_dump())
         yield row
+
+
+def order(request: TimingRequest) -> list[Measurement]:
+    """All with the first number of calls, then what a client can have, and then the rest."""
+
+    def turn(one: Measurement) -> int:
+        return 0 if one[0] == request.in_flight[0] else 1 if one == as_served(request) else 2
+
+    return sorted(product(request.in_flight, request.batch_sizes, request.places), key=turn)
+
+
+def as_served(request: TimingRequest) -> Measurement:
+    """What a client can have, and is judged."""
+    return AS_SERVED, max(request.batch_sizes), "Host"
 
 
 def call(stream: streams.Stream, batch: samples.Batch, place: Place) -> rounds.Call:

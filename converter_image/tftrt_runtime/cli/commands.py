@@ -134,7 +134,7 @@ def cli() -> None:
 @top1_option
 @agreement_option
 @error_option
-@click.option("--min-speedup", type=FLOATS, help="Exit 18 where the converted model is not so much faster.")
+@click.option("--min-speedup", type=FLOATS, help="Exit 18 where it is not so many times faster, its input on the host.")
 @verbose_option
 @job_spec_option
 @workspace_option
@@ -246,6 +246,7 @@ def benchmark(converted: Path, source: str | None, batch_sizes: tuple[int, ...],
 
     CONVERTED is a folder that `tftrt convert` wrote. Each way in a process of its own: converted, native, and without
     TF32 where the GPU has it; with the input on the device and on the host, with one, two and three calls at a time.
+    The speed-up is of input and answers on the host, with as many calls at a time as a server has.
 
     \b
     Examples:

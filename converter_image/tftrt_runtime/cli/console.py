@@ -10,7 +10,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tftrt_runtime import log
-from tftrt_runtime.benchmark.rows import Row, in_flight
+from tftrt_runtime.benchmark.rows import Row, in_flight, rate, summary
 from tftrt_runtime.contract.artifact import WHY_NOT_COMPARED, Benchmark, Verification
 from tftrt_runtime.contract.errors import Failure
 from tftrt_runtime.report import agreement_table
@@ -148,12 +148,14 @@ def timed(rows: Sequence[Row]) -> None:
             str(row.batchSize),
             row.input.lower(),
             in_flight(row),
-            f"{row.itemsPerSecond:,.1f}",
+            f"{rate(row):,.1f}" if rate(row) >= 10 else f"{rate(row):.3g}",
             f"{row.p50Microseconds / 1000:.3f}",
             f"{row.p99Microseconds / 1000:.3f}",
             str(row.calls),
         )
     _out().print(table)
+    for name, value in _speed(summary(rows)):
+        _out().print(f"{name + ':':24}{value}", markup=False)
 
 
 def _agreement(verification: Verification | None) -> Iterator[tuple[str, str]]:
@@ -184,10 +186,12 @@ def _agreement(verification: Verification | None) -> Iterator[tuple[str, str]]:
 def _speed(benchmark: Benchmark | None) -> Iterator[tuple[str, str]]:
     if benchmark is None:
         return
-    converted, native = benchmark.convertedP50Microseconds / 1000, benchmark.nativeP50Microseconds / 1000
-    yield "Speed-up", f"{benchmark.speedup} (batch {benchmark.batchSize}: {converted:.3f} ms against {native:.3f} ms)"
+    items = f"{benchmark.convertedItemsPerSecond} against {benchmark.nativeItemsPerSecond} items/s"
+    yield "Speed-up", f"{benchmark.speedup} ({benchmark.how}: {items})"
     if benchmark.fp32Speedup is not None:
         yield "Against true FP32", benchmark.fp32Speedup
+    if benchmark.speedupOnDevice is not None:
+        yield "On the device", f"{benchmark.speedupOnDevice} (input there already: no client over the network has that)"
 
 
 def _out() -> Console:

@@ -202,18 +202,41 @@ class Memory(Frozen):
 
 
 class Benchmark(Frozen):
-    """The largest batch, one call at a time, input on the device already, in processes of their own; decimals as text.
+    """What a client can have at the largest batch, and beside it what the device does; decimals as text, rounded down.
 
     Native is the unconverted model as TensorFlow runs it by default (in TF32 where the GPU has it); FP32 the same
-    without TF32, None where that is no other.
+    without TF32, None where that is no other. All three are called alike: input and answers on the host. Speed-ups are
+    of items a second with `inFlight` calls at a time, as many as a server has under way where there was time for so
+    many. Medians are of one call at a time.
+
+    Without `input` it is of an artifact that was published before, and all of it of one call at a time whose input is
+    on the device already, where there is one.
     """
 
     batchSize: int
     convertedP50Microseconds: int
     nativeP50Microseconds: int
     fp32P50Microseconds: Optional[int]
-    speedup: str  # native over converted
+    speedup: str  # converted over native
     fp32Speedup: Optional[str]
+    input: Optional[Literal["Host"]] = None
+    inFlight: Optional[int] = None
+    convertedItemsPerSecond: Optional[str] = None
+    nativeItemsPerSecond: Optional[str] = None
+    # One call at a time with its input on the device already, as no client over the network has it. None without a GPU.
+    speedupOnDevice: Optional[str] = None
+
+    @property
+    def how(self) -> str:
+        """What the speed-up is of."""
+        calls = "one call" if self.inFlight in (None, 1) else f"{self.inFlight} calls"
+        return f"batch size {self.batchSize}, {calls} at a time, input and answers on the host"
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_known(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What came later is left out where there is none, so that what was written before stays as it is."""
+        always = {"fp32P50Microseconds", "fp32Speedup"}
+        return {name: value for name, value in written(self).items() if value is not None or name in always}
 
 
 class Blocker(Frozen):
