@@ -8,7 +8,7 @@ from tftrt_runtime.contract.artifact import Benchmark, Frozen
 from tftrt_runtime.serve import limits
 
 # How many calls are in flight where a model is timed as its clients have it: as many as a server has under way.
-AS_SERVED = limits.BATCHES_IN_FLIGHT
+AS_SERVED = limits.SLOTS
 
 Way = Literal["Converted", "Native", "FP32"]
 Place = Literal["Device", "Host"]

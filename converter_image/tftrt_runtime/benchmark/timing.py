@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import cycle, islice, product
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from tftrt_runtime.benchmark.rows import AS_SERVED, Place, Row, Way
 from tftrt_runtime.contract.errors import GPUOutOfMemory
 from tftrt_runtime.model import samples
 from tftrt_runtime.processes import child, timers
-from tftrt_runtime.serve import memory, streams
+from tftrt_runtime.serve import memory, seats, streams
+from tftrt_runtime.serve.staging import Held
 
 # The first call makes plans, chooses algorithms and compiles, however long that takes; the next ones fill caches.
 WARM_UP_CALLS = 10
@@ -66,6 +68,8 @@ def pools(peak: int, free: int, most: int) -> tuple[int, ...]:
 def _rows(request: TimingRequest, models: dict[Way, tuple[streams.Stream, ...]]) -> Iterator[Row]:
     """One call at a time first, then what a client can have, which are the summary; the rest as there is time for."""
     spent = 0.0  # without warming up, in which a GPU newer than TensorFlow compiles its kernels
+    largest = seats.largest(request.batch_sizes, request.sample.batched, request.sample, {})
+    taken = {way: seats.Seats(loaded, request.inputs, largest) for way, loaded in models.items()}
     for (in_flight, size, place), way in product(order(request), models):
         # Ways are compared with each other: what was begun for one is ended for all.
         if in_flight > 1 and spent > request.limit_seconds and way == request.models[0].way:
@@ -73,14 +77,18 @@ def _rows(request: TimingRequest, models: dict[Way, tuple[streams.Stream, ...]])
             return
         batch = samples.batch(request.inputs, size, request.sample)
         try:
-            calls = [call(stream, batch, place) for stream in models[way]]
-            if in_flight == request.in_flight[0]:
-                for one in calls:
-                    warm_up(one)
-            started = time.perf_counter()
-            least = request.served_seconds if (in_flight, size, place) == as_served(request) else 0.0
-            measured = rounds.measure(list(islice(cycle(calls), in_flight)), max(request.each_seconds, least))
-            spent += time.perf_counter() - started
+            with ExitStack() as stack:
+                if place == "Device":
+                    calls = [on_device(stream, batch) for stream in models[way]]
+                else:
+                    calls = [stack.enter_context(from_host(taken[way], batch)) for _ in range(in_flight)]
+                if in_flight == request.in_flight[0]:
+                    for one in calls:
+                        warm_up(one)
+                started = time.perf_counter()
+                least = request.served_seconds if (in_flight, size, place) == as_served(request) else 0.0
+                measured = rounds.measure(list(islice(cycle(calls), in_flight)), max(request.each_seconds, least))
+                spent += time.perf_counter() - started
         except tf.errors.ResourceExhaustedError as error:
             if in_flight == 1:
                 raise GPUOutOfMemory(
@@ -94,7 +102,7 @@ def _rows(request: TimingRequest, models: dict[Way, tuple[streams.Stream, ...]])
             batchSize=size,
             input=place,
             inFlight=in_flight,
-            streams=min(in_flight, len(calls)),
+            streams=min(in_flight, len(models[way])),
             itemsPerSecond=float(f"{measured.calls_per_second * size:.6g}"),
             p50Microseconds=measured.microseconds(50),
             p99Microseconds=measured.microseconds(99),
@@ -118,16 +126,24 @@ def as_served(request: TimingRequest) -> Measurement:
     return AS_SERVED, max(request.batch_sizes), "Host"
 
 
-def call(stream: streams.Stream, batch: samples.Batch, place: Place) -> rounds.Call:
-    """A call of the model that ends when its answers are on the host."""
-    if place == "Device":
-        resident = stream.resident(batch)
-        return lambda: _answers(stream, resident)
-    return lambda: _answers(stream, {name: tf.constant(value) for name, value in batch.items()})
+def on_device(stream: streams.Stream, batch: samples.Batch) -> rounds.Call:
+    """A call whose input lies on the device, and whose answers are on the host when it ends."""
+    resident = stream.resident(batch)
+    return lambda: _fetched(stream(resident))
 
 
-def _answers(stream: streams.Stream, tensors: dict[str, Any]) -> list[Any]:
-    return [answer.numpy() for answer in stream(tensors).values()]
+@contextmanager
+def from_host(taken: seats.Seats, batch: samples.Batch) -> Iterator[rounds.Call]:
+    """A call as a server makes it, of a batch in memory of its own."""
+    held = Held(batch)
+    try:
+        yield lambda: taken.compute(held.arrays, held, _fetched)
+    finally:
+        held.pages.release()
+
+
+def _fetched(answers: dict[str, Any]) -> list[Any]:
+    return [answer.numpy() for answer in answers.values()]
 
 
 def warm_up(one: rounds.Call) -> None:

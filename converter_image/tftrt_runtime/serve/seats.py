@@ -43,7 +43,7 @@ class Seats:
         """`shapes` are those of the largest batch, of the inputs for which they are known."""
         self._free: SimpleQueue[Seat] = SimpleQueue()
         turns = [Semaphore(limits.BATCHES_IN_FLIGHT // len(streams)) for _ in streams]
-        for _ in range(A_STREAM if streams[0].device else limits.SLOTS):
+        for _ in range(A_STREAM if _device(streams[0]) else limits.SLOTS):
             for stream, turn in zip(streams, turns):
                 self._free.put(Seat(stream, _staging(stream, inputs, shapes), turn))
 
@@ -75,11 +75,17 @@ def largest(
     return {name: (*front, *sizes) for name, sizes in shapes.items()}
 
 
+def _device(stream: Stream) -> str | None:
+    """The device that a stream computes on, also where that is TensorFlow's choice; None for a CPU."""
+    return stream.device or ("/GPU:0" if tf.config.list_logical_devices("GPU") else None)
+
+
 def _staging(stream: Stream, inputs: Sequence[Tensor], shapes: Mapping[str, Sequence[int]]) -> Staging:
-    if stream.device is None:
+    device = _device(stream)
+    if device is None:
         return staging.InPlace() if staging.keeps_nothing(stream.function) else staging.Copied()
     try:
-        return staging.OnDevice(Cuda(), stream.device, staging.room(inputs, shapes))
+        return staging.OnDevice(Cuda(), device, staging.room(inputs, shapes))
     except tf.errors.ResourceExhaustedError:
         log.event("serve", "No room in TensorFlow's pool for inputs that are kept: each batch has its own")
         return staging.Copied()
