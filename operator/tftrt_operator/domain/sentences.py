@@ -74,7 +74,7 @@ def _agreement(compared: ReportedVerification | None) -> Iterator[str]:
         yield f"largest relative error {compared.max_relative_error}{in_brackets}"
     if compared.larger_input_gone is not None:
         gone = compared.larger_input_gone
-        yield f"of made-up input up to 255 {gone} of an output is finite in the unconverted model alone"
+        yield f"with made-up input up to 255 a share of {gone} of an output is finite in the unconverted model alone"
     if compared.equal_elements is not None:
         yield f"{compared.equal_elements} of whole numbers, texts and truths are equal"
     if compared.top1_agreement is not None:
