@@ -68,14 +68,14 @@ def ask(address: str, model: str, load: Load, output_bytes: int = 0) -> dict[str
             command += ["--request-rate-range", f"{load.rate:.1f}", "--request-distribution", "constant"]
             command += ["--max-threads", str(load.clients)]
         ended = subprocess.run(command, env=environment, capture_output=True, text=True)
-        seen = _read(table, load) if table.exists() else None
+        seen = _read(table) if table.exists() else None
     if seen is None:
         words = f"{ended.stdout[-300:]} {ended.stderr[-300:]}".strip()
         seen = Seen(0, 0, 0, f"perf_analyzer ended with {ended.returncode}: {words}")
     return {**asdict(load), **asdict(seen)}
 
 
-def _read(table: Path, load: Load) -> Seen | None:
+def _read(table: Path) -> Seen | None:
     with table.open() as file:
         rows = list(csv.DictReader(file))
     if not rows:
