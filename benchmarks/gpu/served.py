@@ -214,9 +214,7 @@ class Benchmark:
         with (self.out / f"serve-{build.name}-{model}.log").open("w") as log:
             with server.running(path, environment, build.folder, log) as served:
                 self.write(model, {"part": "ready", "build": build.name, "seconds": served.ready_seconds})
-                self.write(
-                    model, {"part": "answers", "build": build.name, **self.compared(model, build, served.address)}
-                )
+                self.write(model, {"part": "answers", "build": build.name, **self.compared(model, served.address)})
                 for load in self.loads(max(self.options.batch_sizes)):
                     row = perf_analyzer.ask(served.address, model, load, output)
                     self.write(model, {"part": "served", "build": build.name, **row})
@@ -232,7 +230,7 @@ class Benchmark:
             if load.batch_size <= largest:
                 yield load
 
-    def compared(self, model: str, build: Build, address: str) -> dict[str, Any]:
+    def compared(self, model: str, address: str) -> dict[str, Any]:
         """Whether the same rows have the same answers, bit for bit, as the other build gave."""
         with np.load(self.work / "pvc/models" / f"{model}-answer.npz") as arrays:
             images = np.resize(arrays["input"], (min(ROWS, max(self.options.batch_sizes)), *arrays["input"].shape[1:]))
