@@ -142,9 +142,8 @@ def test_the_page_loads_nothing() -> None:
 
 
 def test_calls_in_flight_that_there_was_no_time_for_are_not_plotted() -> None:
-    names = {"FP32": "a", "Native": "b", "Converted": "c"}
     some = [row for row in reports.measurements() if row.inFlight == 1 or row.way == "Native"]
-    text = plots.throughput(some, "Device", names)
+    text = plots.throughput(some, "Device", {"FP32": "a", "Native": "b", "Converted": "c"})
     assert "one call at a time" in text
     assert "calls in flight" not in text
 
