@@ -64,7 +64,8 @@ def measurements(draw: Any) -> list[dict[str, Any]]:
         for place in draw(st.sampled_from([("Host",), ("Device", "Host")]))
         for in_flight in range(1, draw(st.integers(1, 5)) + 1)
     ]
-    return draw(st.permutations(found))
+    shuffled: list[dict[str, Any]] = draw(st.permutations(found))
+    return shuffled
 
 
 def told(converter: Any, rows: list[Any]) -> Summary | None:

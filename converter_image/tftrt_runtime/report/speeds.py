@@ -17,7 +17,7 @@ HEADINGS: dict[Place, str] = {
 MEANINGS: dict[Place, str] = {
     "Host": "A request comes to the host's memory, and its answer leaves from there: the copies to where it is "
     "computed and back are in this figure, with as many calls at a time as a server has under way. The network is not. "
-    "The column SPEEDUP and the gate minSpeedup are of this.",
+    "The column SPEEDUP and the gate minSpeedup are of this, against TensorFlow as it runs by default.",
     "Device": "What the engine does with input that lies on the GPU before the call begins. It tells how much is lost "
     "on the way there.",
 }
@@ -65,12 +65,12 @@ def tiles(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
     """The figures at the head of the page: how much, as what, and of what."""
     made = []
     for speed in speeds(rows):
-        than = "TF32" if "FP32" in speed.rows else "TensorFlow"
+        than = "as fast as TF32" if "FP32" in speed.rows else "as fast as TensorFlow"
         of = f"batch {speed.rows['Converted'].batchSize}, {speed.calls}"
         if speed.place == "Device":
             made.append((speed.times("Native"), f"{than}, input on the GPU already", f"{of}: not what a client has"))
             continue
+        made.append((speed.times("Native"), than, f"{of}, from the host"))
         if "FP32" in speed.rows:
             made.append((speed.times("FP32"), "as fast as FP32", f"{of}, from the host"))
-        made.append((speed.times("Native"), f"as fast as {than}", f"{of}, from the host"))
     return made
