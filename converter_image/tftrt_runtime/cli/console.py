@@ -45,6 +45,7 @@ OPTIONS = {
     "spec.conversion.minimumSegmentSize": "--minimum-segment-size",
     "spec.conversion.dynamicShapes": "--dynamic-shapes",
     "spec.conversion.inputShapes": "--input-shape",
+    "spec.conversion.inputs": "--input-type",
     "spec.conversion.calibration.samples": "--calibration-samples",
     "spec.conversion.calibration": "--calibration-data",
     "spec.verification.uri": "--verification-data",
