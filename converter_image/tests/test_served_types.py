@@ -31,9 +31,9 @@ from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.contract.errors import SignatureNotFound
 from tftrt_runtime.contract.spec import ServedInput
 from tftrt_runtime.convert import engines
-from tftrt_runtime.loading import bound, decoding
+from tftrt_runtime.loading import bound, decoding, freeze
 from tftrt_runtime.loading.messages import BindRequest
-from tftrt_runtime.model import samples, shapes
+from tftrt_runtime.model import samples
 from tftrt_runtime.report import data
 from tftrt_runtime.report.how_to_ask import how_to_ask
 
@@ -69,7 +69,8 @@ class Pictures(tf.Module):
         random = np.random.default_rng(3)
         self.kernel = tf.Variable(random.normal(size=(3, 3, 3, 8)).astype(np.float32))
         self.weights = tf.Variable(random.normal(size=(8, 5)).astype(np.float32))
-        self.serve = tf.function(self.scores, input_signature=[tf.TensorSpec(shape, tf.float32, name="image")])
+        spec = tf.TensorSpec(shape, tf.float32, name="image")
+        self.serve = tf.function(self.scores, input_signature=[spec], autograph=False)
 
     def scores(self, image: Any) -> dict[str, Any]:
         batch = image if image.shape.rank == 4 else image[tf.newaxis]
@@ -85,12 +86,19 @@ SHAPES: dict[str, tuple[int | None, ...]] = {
 }
 
 
+class AnyRank(tf.Module):
+    """Takes tensors of any number of dimensions."""
+
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.float32, name="image")], autograph=False)
+    def serve(self, image: Any) -> dict[str, Any]:
+        return {"y": tf.nn.relu(image) * 0.5}
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model of each of `SHAPES`."""
+    """A folder with a model of each of `SHAPES`, and `any-rank`."""
     folder = tmp_path_factory.mktemp("pictures")
-    for name, shape in SHAPES.items():
-        model = Pictures(shape)
+    for name, model in {**{name: Pictures(shape) for name, shape in SHAPES.items()}, "any-rank": AnyRank()}.items():
         tf.saved_model.save(model, str(folder / name), signatures={"serving_default": model.serve})
     return folder
 
@@ -117,7 +125,7 @@ def converted(box: Box, given: dict[str, Any], **changes: Any) -> dict[str, Any]
 @pytest.mark.parametrize("given", [{"dtype": "UINT8"}, BYTES, CAFFE, TORCH], ids=["plain", "scaled", "caffe", "torch"])
 def test_every_byte_becomes_bit_for_bit_what_a_product_and_a_sum_in_fp32_make_of_it(given: dict[str, Any]) -> None:
     every = np.repeat(np.arange(256, dtype=np.uint8)[:, np.newaxis], 3, axis=1)
-    decode = tf.function(lambda value: decoding.decoded(value, served(given)))
+    decode = tf.function(lambda value: decoding.decoded(value, served(given)), autograph=False)
     found = decode(tf.constant(every)).numpy()
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, by_numpy(every, given))
@@ -127,7 +135,7 @@ def test_every_byte_becomes_bit_for_bit_what_a_product_and_a_sum_in_fp32_make_of
 def test_every_half_becomes_bit_for_bit_what_a_product_and_a_sum_in_fp32_make_of_it(given: dict[str, Any]) -> None:
     every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     every = np.repeat(every[np.isfinite(every)][:, np.newaxis], 3, axis=1)
-    decode = tf.function(lambda value: decoding.decoded(value, served(given)))
+    decode = tf.function(lambda value: decoding.decoded(value, served(given)), autograph=False)
     np.testing.assert_array_equal(decode(tf.constant(every)).numpy(), by_numpy(every, given))
 
 
@@ -161,14 +169,20 @@ def test_what_makes_the_models_own_values_runs_where_the_model_does(pictures: Pa
     assert {node.device for node in nodes} == {""}
 
 
-def bind(source: Path, target: Path, values: dict[str, Any] | None = None, **given: dict[str, Any]) -> None:
+def bind(
+    source: Path,
+    target: Path,
+    values: dict[str, Any] | None = None,
+    shapes: dict[str, Any] | None = None,
+    **given: dict[str, Any],
+) -> None:
     bound.save(
         BindRequest(
             uri=URI,
             source=str(source),
             signature="serving_default",
             values=values or {},
-            shapes={},
+            shapes=shapes or {},
             served={name: served(one) for name, one in given.items()},
             target=str(target),
         )
@@ -215,6 +229,7 @@ def test_pictures_as_bytes_are_answered_as_the_unconverted_model_answers_their_v
         ("one-picture", TORCH, False, [1, 8, 8, 3]),
         ("no-batch", HALVES, False, [8, 8, 3]),
         ("any-channels", CAFFE, True, [-1, 8, 8, 3]),
+        ("any-rank", CAFFE, True, [-1, 5, 3]),
     ],
 )
 def test_it_is_so_whatever_batches_the_model_takes(
@@ -222,7 +237,8 @@ def test_it_is_so_whatever_batches_the_model_takes(
 ) -> None:
     """As many offsets as channels say how many those are, where the model leaves it open."""
     box = Box(tmp_path, name=name, models=pictures)
-    summary = converted(box, {"image": given})
+    sizes = {"min": [5, 3], "opt": [5, 3], "max": [5, 3]}
+    summary = converted(box, {"image": given}, **({"inputShapes": {"image": sizes}} if name == "any-rank" else {}))
     (image,) = summary["inputs"]
     assert (summary["batched"], image["dtype"], image["shape"]) == (batched, given["dtype"], shape)
     values = bytes_of(tuple(2 if size < 0 else size for size in shape)).astype(samples.numpy_type(given["dtype"]))
@@ -268,9 +284,19 @@ def test_what_comes_out_of_tf_trts_converter_takes_bytes(pictures: Path, tmp_pat
     answers.assert_alike(asked(tmp_path / "converted", {"image": image}), expected, TERMS)
 
 
+def test_the_model_knows_the_rank_of_what_is_made_of_an_input_of_any_rank(pictures: Path, tmp_path: Path) -> None:
+    """TF-TRT takes nothing of unknown rank."""
+    bind(pictures / "any-rank", tmp_path / "made", shapes={"image": (None, 5, 3)}, image=TORCH)
+    loaded = tf.saved_model.load(str(tmp_path / "made"))
+    graph = freeze.freeze(loaded, loaded.signatures["serving_default"]).graph
+    imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
+    (relu,) = (one for one in imported.graph.get_operations() if one.type == "Relu")
+    assert relu.inputs[0].shape.as_list() == [None, 5, 3]
+
+
 def test_made_up_input_is_of_the_type_that_is_served() -> None:
     inputs = [Tensor(name="image", dtype="UINT8", shape=(-1, 64)), Tensor(name="x", dtype="FP16", shape=(-1, 64))]
-    batch = samples.batch(inputs, 4, shapes.usual(inputs, {}, 1))
+    batch = samples.batch(inputs, 4, samples.sample(inputs, 1, {}))
     assert [values.dtype for values in batch.values()] == [np.uint8, np.float16]
     assert batch["image"].max() > 200, "over all that a byte holds"
 
@@ -287,7 +313,8 @@ class Several(tf.Module):
             tf.TensorSpec([None], tf.float32, name="price"),
             tf.TensorSpec(None, tf.float32, name="anything"),
             tf.TensorSpec([], tf.float32, name="keep_prob"),
-        ]
+        ],
+        autograph=False,
     )
     def __call__(self, x: Any, ids: Any, wide: Any, image: Any, price: Any, anything: Any, keep_prob: Any) -> Any:
         whole = x + tf.cast(ids, tf.float32) + tf.cast(wide, tf.float32) + tf.cast(image, tf.float32)
@@ -332,7 +359,7 @@ def test_an_input_that_cannot_be_served_so_is_refused_with_the_way_out(
 
 def test_a_part_of_a_ragged_input_is_refused(tmp_path: Path) -> None:
     class Ragged(tf.Module):
-        @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.float32, ragged_rank=1)])
+        @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.float32, ragged_rank=1)], autograph=False)
         def __call__(self, x: Any) -> dict[str, Any]:
             return {"sums": tf.reduce_sum(x, axis=1)}
 

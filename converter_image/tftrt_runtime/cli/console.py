@@ -23,6 +23,7 @@ DOING = {
     "tftrt_runtime.loading.session": "Freezing the model as TensorFlow 1 did",
     "tftrt_runtime.convert.calibration": "Reading the calibration data",
     "tftrt_runtime.verification.reference": "Asking the unconverted model",
+    "tftrt_runtime.loading.bound": "Preparing the inputs",
     "tftrt_runtime.loading.constants": "Freezing the graph",
     "tftrt_runtime.convert.cpu": "Converting",
     "tftrt_runtime.convert.engines": "Converting, and building engines",

@@ -29,7 +29,7 @@ def save(request: BindRequest) -> BindAnswer:
     with log.timed("convert", "Gave inputs of the signature what the spec has for them", **given):
         loaded = saved_model.load(Path(request.source), request.uri)
         function = saved_model.signature(loaded, request.signature, request.uri)
-        specs = function.structured_input_signature[1]
+        specs = {name: _ranked(name, spec, request) for name, spec in function.structured_input_signature[1].items()}
         if request.values:
             values.expect_known(request.values, sorted(specs), request.uri)
         types = decoding.specs(loaded, specs, request.served, request.values, request.uri)
@@ -45,13 +45,16 @@ def save(request: BindRequest) -> BindAnswer:
         root.loaded = loaded  # its variables and tables
         taken = {name: types.get(name, specs[name]) for name in specs if name not in bound}
         root.serve = tf.function(serve, autograph=False).get_concrete_function(
-            **{
-                name: tf.TensorSpec(request.shapes.get(name, spec.shape), spec.dtype, name)
-                for name, spec in taken.items()
-            }
+            **{name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in taken.items()}
         )
         tf.saved_model.save(root, request.target, signatures={request.signature: root.serve})
     return BindAnswer()
+
+
+def _ranked(name: str, spec: Any, request: BindRequest) -> Any:
+    """The spec of an input, of the shape that one of any rank is to have."""
+    given = request.shapes.get(name)
+    return spec if given is None or spec.shape.rank is not None else tf.TensorSpec(given, spec.dtype, name)
 
 
 if __name__ == "__main__":

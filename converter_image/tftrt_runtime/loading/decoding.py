@@ -1,9 +1,10 @@
 """Inputs that are served in another type than the model takes. Imports TensorFlow.
 
 In front of the model's own input lies `cast(value) * scale + offset`: a cast to float32, which holds each value of the
-served types as it is, a product and a sum, each rounded to float32. TensorFlow computes them on every machine and at
-every precision, on the device that the call runs on: an engine begins behind them, and gets what the model's own input
-would be. TensorRT takes no bytes, would round the sum to half precision, and in INT8 would have but 127 steps for 255.
+served types as it is, a product and a sum, each rounded to float32. TensorFlow computes them at every precision, on the
+device that the call runs on: an engine begins behind them, and gets what the model's own input would be. TensorRT takes
+no bytes, would round the sum to half precision, and in INT8 would have but 127 steps for 255. Only a spec whose
+`minimumSegmentSize` is 1 or 2 has an engine of the product and the sum.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from tftrt_runtime.loading.messages import (
     ImportRequest,
     SessionRequest,
 )
-from tftrt_runtime.model import saved_model_file
+from tftrt_runtime.model import saved_model_file, shapes
 from tftrt_runtime.processes import child
 from tftrt_runtime.report.data import Findings
 
@@ -106,7 +106,12 @@ def _bound(spec: JobSpec, loadable: Imported, values: Mapping[str, Value], targe
         source=str(loadable.folder),
         signature=spec.source.signature,
         values={served.get(name, name): value for name, value in values.items()},
-        shapes={},
+        # What lies in front of the model has to know the rank, as `ranked` gives it to the model's own input.
+        shapes={
+            name: shapes.behind_a_batch(shape)
+            for name, shape in spec.conversion.inputShapes.items()
+            if name in spec.conversion.inputs
+        },
         served=spec.conversion.inputs,
         target=str(target),
     )
