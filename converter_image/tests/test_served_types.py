@@ -202,7 +202,7 @@ def test_pictures_as_bytes_are_answered_as_the_unconverted_model_answers_their_v
     page = (box.published / "report.html").read_text()
     assert "<code>image</code> as UINT8, of which the model gets value × 1 + -103.939 / -116.779 / -123.68" in page  # noqa: RUF001
 
-    image, expected = bytes_of((3, 8, 8, 3)), {}
+    image = bytes_of((3, 8, 8, 3))
     expected = asked(pictures / "pictures", {"image": by_numpy(image, CAFFE)})
     server = box.serve()
     server.wait_until_ready()
