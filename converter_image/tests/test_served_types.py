@@ -34,6 +34,7 @@ from tftrt_runtime.convert import engines
 from tftrt_runtime.loading import bound, decoding, freeze
 from tftrt_runtime.loading.messages import BindRequest
 from tftrt_runtime.model import samples
+from tftrt_runtime.model.dtypes import numpy_type
 from tftrt_runtime.report import data
 from tftrt_runtime.report.how_to_ask import how_to_ask
 
@@ -98,7 +99,8 @@ class AnyRank(tf.Module):
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model of each of `SHAPES`, and `any-rank`."""
     folder = tmp_path_factory.mktemp("pictures")
-    for name, model in {**{name: Pictures(shape) for name, shape in SHAPES.items()}, "any-rank": AnyRank()}.items():
+    made: dict[str, Any] = {name: Pictures(shape) for name, shape in SHAPES.items()}
+    for name, model in {**made, "any-rank": AnyRank()}.items():
         tf.saved_model.save(model, str(folder / name), signatures={"serving_default": model.serve})
     return folder
 
@@ -241,7 +243,7 @@ def test_it_is_so_whatever_batches_the_model_takes(
     summary = converted(box, {"image": given}, **({"inputShapes": {"image": sizes}} if name == "any-rank" else {}))
     (image,) = summary["inputs"]
     assert (summary["batched"], image["dtype"], image["shape"]) == (batched, given["dtype"], shape)
-    values = bytes_of(tuple(2 if size < 0 else size for size in shape)).astype(samples.numpy_type(given["dtype"]))
+    values = bytes_of(tuple(2 if size < 0 else size for size in shape)).astype(numpy_type(given["dtype"]))
     found = asked(box.published / "model", {"image": values})
     answers.assert_alike(found, asked(pictures / name, {"image": by_numpy(values, given)}), TERMS)
 

@@ -3,7 +3,7 @@
 They compare what the engine that serves was made of with what the spec asks for now.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .fingerprint import EngineInputs, ServedAs, told
@@ -91,7 +91,7 @@ def _served(inputs: Iterable[ServedAs]) -> str:
     return ", ".join(" ".join(map(_short, served)) for served in inputs) or "the model's own types"
 
 
-def _short(part: str | tuple[str, ...]) -> str:
+def _short(part: Sequence[str]) -> str:
     if isinstance(part, str):
         return part
     return "/".join(part) if len(part) <= TOLD_CHANNELS else f"{len(part)} numbers"
