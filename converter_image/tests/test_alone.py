@@ -329,6 +329,39 @@ def test_what_is_no_value_is_told(text: str) -> None:
         options.value(text)
 
 
+def test_an_input_gets_the_type_and_the_numbers_that_it_is_served_with() -> None:
+    given = made(
+        input_types=("image=UINT8", "a=b=FP16"),
+        input_scales=("image=0.5",),
+        input_offsets=("image=-123.68,-116.779,-103.939",),
+    )
+    inputs = options.spec_of(given, RUNTIME).conversion.inputs
+    assert {name: (one.dtype, one.scale, one.offset) for name, one in inputs.items()} == {
+        "image": ("UINT8", ("0.5",), ("-123.68", "-116.779", "-103.939")),
+        "a=b": ("FP16", ("1",), ("0",)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"input_types": ("image",)}, "'image' is no type of an input: write NAME=TYPE with UINT8 or FP16"),
+        ({"input_types": ("image=INT8",)}, "'image=INT8' is no type of an input"),
+        ({"input_scales": ("image=2",)}, "--input-scale has 'image', which --input-type has not"),
+        ({"input_types": ("x=FP16",), "input_offsets": ("x=",)}, "'x=' gives an input no numbers"),
+        ({"input_types": ("x=FP16",), "input_scales": ("x=0",)}, "must be other than 0"),
+        ({"input_types": ("x=FP16",), "input_offsets": ("x=1,half",)}, "must be a decimal"),
+        (
+            {"input_types": ("x=FP16",), "input_scales": ("x=1,2",), "input_offsets": ("x=1,2,3",)},
+            "scale and offset must have one entry, or both as many as the input has channels",
+        ),
+    ],
+)
+def test_a_type_or_numbers_that_are_none_are_told(given: dict[str, object], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        options.spec_of(made(**given), RUNTIME)
+
+
 @pytest.mark.parametrize("field", ["source", "calibration_data", "verification_data"])
 def test_a_password_in_an_address_is_not_taken(field: str) -> None:
     changes = {field: "https://me:secret@models.example/m.tgz", "precision": "INT8"}
@@ -357,6 +390,9 @@ def made(**changes: object) -> options.ConvertOptions:
         "minimum_segment_size": 3,
         "dynamic_shapes": None,
         "input_shapes": (),
+        "input_types": (),
+        "input_scales": (),
+        "input_offsets": (),
         "calibration_data": None,
         "calibration_samples": 512,
         "calibration_batch_size": 8,

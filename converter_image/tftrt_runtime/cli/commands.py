@@ -124,6 +124,27 @@ def cli() -> None:
     help="Of an input that leaves more open than the batch: image=224x224x3, or least,usual,most: ids=1,128,512.",
 )
 @click.option(
+    "--input-type",
+    "input_types",
+    multiple=True,
+    metavar="NAME=TYPE",
+    help="Of an input of FP32 that requests are to have as UINT8 or FP16: image=UINT8. Fewer bytes. Several times.",
+)
+@click.option(
+    "--input-scale",
+    "input_scales",
+    multiple=True,
+    metavar="NAME=NUMBERS",
+    help="What its values are multiplied by then: image=0.00392156862745098, or a number for each channel: a,b,c.",
+)
+@click.option(
+    "--input-offset",
+    "input_offsets",
+    multiple=True,
+    metavar="NAME=NUMBERS",
+    help="What is added behind that: image=-123.68,-116.779,-103.939.",
+)
+@click.option(
     "--calibration-data",
     metavar="PATH",
     help="For INT8: a file or folder of .npz, .npy or TFRecord; none where the graph has ranges of its own.",
@@ -168,6 +189,7 @@ def convert(
       tftrt convert ./resnet50 ./converted --precision FP16 -b 1 -b 8 -b 32 --min-top1-agreement 0.99 --min-speedup 2
       tftrt convert s3://models/resnet50 ./int8 --precision INT8 --calibration-data ./samples.npz -b 32
       tftrt convert ./graph.pb ./converted --input input:0 --output softmax:0
+      tftrt convert ./resnet50 ./converted --input-type image=UINT8 --input-scale image=0.00392156862745098
       tftrt convert ./bert ./converted --precision FP16 --dynamic-shapes Range+Optimal --input-shape ids=1,128,512
     """
     if not _is_a_persons(context, source, target):
