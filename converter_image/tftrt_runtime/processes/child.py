@@ -103,10 +103,11 @@ def run(
         request_path.write_text(request.model_dump_json())
         environment = _environment(extra)
         arguments = [str(request_path), str(answer_path)]
-        forked = _zygotes.fork(module, arguments, environment)
+        forked, why = _zygotes.fork(module, arguments, environment)
         process: Process = forked or start([sys.executable, "-m", module, *arguments], environment)
         try:
-            log.event(stage, "Started TensorFlow in a child process", child=module, pid=process.pid)
+            told = {"imports": why} if why else {}
+            log.event(stage, "Started TensorFlow in a child process", child=module, pid=process.pid, **told)
             lines = _forward(process, stage, watch)
             process.wait()
         finally:
@@ -144,9 +145,7 @@ def _first_device(environment: Mapping[str, str]) -> dict[str, str]:
     return {visible: environment.get(visible, "0").split(",")[0]}
 
 
-def start(
-    command: Sequence[str], environment: Mapping[str, str], kept: Sequence[int] = ()
-) -> subprocess.Popen[str]:
+def start(command: Sequence[str], environment: Mapping[str, str], kept: Sequence[int] = ()) -> subprocess.Popen[str]:
     """Start a process whose standard error is ours to read, in a session of its own: Ctrl-C reaches it through us.
 
     The file descriptors `kept` are open in it, too.
@@ -255,8 +254,8 @@ def died(name: str, before: int | None, after: int | None, last: str) -> Failure
 def answer(kind: type[Request], work: Callable[[Request], BaseModel]) -> NoReturn:
     """The child's side: do the work that the command line's first file asks for, and answer in the second.
 
-    Then it ends at once, without Python's and TensorFlow's cleaning up: that takes up to a second, and where memory of a
-    device is measured others change it meanwhile.
+    Then it ends at once, without Python's and TensorFlow's cleaning up: that takes up to a second, and where memory of
+    a device is measured others change it meanwhile.
     """
     zygote.end_with(os.getppid())
     request_path, answer_path = Path(sys.argv[1]), Path(sys.argv[2])

@@ -158,11 +158,14 @@ class Zygotes:
             self._there.remove(zygote)
             zygote.end()
 
-    def fork(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Forked | None:
-        """A process of one of them; None where none gives it."""
+    def fork(
+        self, module: str, arguments: Sequence[str], environment: Mapping[str, str]
+    ) -> tuple[Forked | None, str | None]:
+        """A process of one of them; where none gives it, why each of them does not."""
+        whys = []
         for zygote in reversed(self._there):
             forked = zygote.fork(module, arguments, environment)
             if isinstance(forked, Forked):
-                return forked
-        return None
-
+                return forked, None
+            whys.append(forked)
+        return None, "; ".join(whys) or None
