@@ -124,11 +124,14 @@ def run(
 
 
 @contextlib.contextmanager
-def prepared(stage: str, extra: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Have TensorFlow imported, while this process does other things, for what runs with `extra` in its environment."""
+def prepared(stage: str, extra: Mapping[str, str] | None = None, watch: Watch | None = None) -> Iterator[None]:
+    """Have TensorFlow imported, while this process does other things, for what runs with `extra` in its environment.
+
+    `watch` sees what it says meanwhile, and decides what of it belongs in the log.
+    """
 
     def tell(line: str) -> None:
-        if line:
+        if line and (watch is None or watch.see(line)):
             log.event(stage, line, source="tensorflow")
 
     with _zygotes.one(_environment(extra), start, tell):
