@@ -81,14 +81,19 @@ def loaded_bytes(library: Path) -> int:
 
 
 def cut_symbols(library: Path) -> None:
-    """Cut off what no process maps. The loader needs no table of sections, and so there is none."""
-    end = loaded_bytes(library)
-    with library.open("r+b") as file:
+    """Cut off what no process maps. The loader needs no table of sections, and so there is none.
+
+    The file is another one afterwards: who has it under another name, too, has it as it was.
+    """
+    end, written = loaded_bytes(library), library.with_name(f"{library.name}.part")
+    shutil.copy2(library, written)
+    with written.open("r+b") as file:
         file.seek(40)
         file.write(struct.pack("<Q", 0))  # where the table of sections is
         file.seek(60)
         file.write(struct.pack("<HH", 0, 0))  # how many they are, and which has their names
         file.truncate(end)
+    written.replace(library)
 
 
 def date(tree: Path) -> None:
