@@ -190,10 +190,15 @@ def _free_ports() -> tuple[int, int, int]:
 def _wait_until_ready(process: subprocess.Popen[str], port: int) -> None:
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5).close()
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(POLL_SECONDS)
-        else:
+        if _is_ready(port):
             return
+        time.sleep(POLL_SECONDS)
     raise RuntimeError("the server ended" if process.poll() is not None else "the server was not ready in time")
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5).close()
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+    return True
