@@ -57,7 +57,8 @@ def operator_image() -> Image:
 
 def converter_image() -> Image:
     """Return the converter image for machines without a GPU, building it if its sources have changed."""
-    sources = ["Dockerfile", "pyproject.toml", "hatch_build.py", "uv.lock", "README.md", "tftrt_runtime"]
+    sources = ["Dockerfile", "pyproject.toml", "hatch_build.py", "leave_out.py", "left_out.txt", "uv.lock", "README.md"]
+    sources.append("tftrt_runtime")
     context = REPOSITORY / "converter_image"
     return _built("tftrt-converter", context, sources, target="cpu", dependencies="cpu-dependencies")
 

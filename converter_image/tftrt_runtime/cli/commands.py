@@ -11,9 +11,11 @@ import click
 
 from tftrt_runtime.contract import spec, termination
 from tftrt_runtime.contract.errors import Failure
+from tftrt_runtime.processes import child
 from tftrt_runtime.steps.workspace import DEFAULT_PATH, Workspace
 
 # Imports that only one command needs stand in that command: start-up time counts, for a Job runs four of them in a row.
+# What a command with TensorFlow needs is imported while TensorFlow is.
 
 FLOATS = click.FloatRange(min=0)
 SIZES = click.IntRange(min=1)
@@ -193,17 +195,21 @@ def convert(
       tftrt convert ./bert ./converted --precision FP16 --dynamic-shapes Range+Optimal --input-shape ids=1,128,512
     """
     if not _is_a_persons(context, source, target):
-        from tftrt_runtime.steps import convert as step
+        task = spec.read(spec_path, spec.JobSpec).told()
+        with child.prepared("convert"):
+            from tftrt_runtime.steps import convert as step
 
-        step.run(spec.read(spec_path, spec.JobSpec).told(), Workspace(workspace_path))
+            step.run(task, Workspace(workspace_path))
         return
     assert source is not None and target is not None
-    from tftrt_runtime.cli import alone, console
+    from tftrt_runtime.cli import console
     from tftrt_runtime.cli.gates import Gates
-    from tftrt_runtime.cli.options import ConvertOptions
 
     gates = Gates(min_top1_agreement, max_relative_error, min_speedup)
-    with _told(verbose):
+    with _told(verbose), child.prepared("convert"):
+        from tftrt_runtime.cli import alone
+        from tftrt_runtime.cli.options import ConvertOptions
+
         report = alone.convert(ConvertOptions(source=source, target=target, **options))
     console.converted(report)
     click.echo(f"\n{target / 'model'} is the converted model, {target / 'report.html'} tells more.")
@@ -248,10 +254,12 @@ def verify(
       tftrt verify ./converted
       tftrt verify ./converted --data ./samples.npz --min-top1-agreement 0.99
     """
-    from tftrt_runtime.cli import alone, console
+    from tftrt_runtime.cli import console
     from tftrt_runtime.cli.gates import Gates
 
-    with _told(verbose):
+    with _told(verbose), child.prepared("convert"):
+        from tftrt_runtime.cli import alone
+
         answer = alone.verify(converted, source, samples, top1_output)
     console.verified(answer.verification, answer.comparisons)
     with _told(verbose):
@@ -275,9 +283,11 @@ def benchmark(converted: Path, source: str | None, batch_sizes: tuple[int, ...],
       tftrt benchmark ./converted
       tftrt benchmark ./converted -b 32 --source ./resnet50
     """
-    from tftrt_runtime.cli import alone, console
+    from tftrt_runtime.cli import console
 
-    with _told(verbose):
+    with _told(verbose), child.prepared("convert"):
+        from tftrt_runtime.cli import alone
+
         rows = alone.benchmark(converted, source, batch_sizes)
     console.timed(rows)
 

@@ -213,8 +213,12 @@ def _numbers(text: str) -> tuple[str, tuple[str, ...]]:
     return name, tuple(numbers.split(","))
 
 
-def runtime() -> dict[str, str]:
+def look() -> DevicesAnswer:
+    """What TensorFlow sees of this machine."""
+    return child.run("tftrt_runtime.device.devices", DevicesRequest(), DevicesAnswer, "convert")
+
+
+def runtime(seen: DevicesAnswer) -> dict[str, str]:
     """What this machine converts with: TensorRT where TensorFlow sees a GPU."""
-    seen = child.run("tftrt_runtime.device.devices", DevicesRequest(), DevicesAnswer, "convert")
     kind = {"name": "gpu", "accelerator": "GPU"} if seen.gpus else {"name": "cpu", "accelerator": "None"}
     return {**kind, "tensorflow": seen.tensorflow, "tensorrt": seen.tensorrt}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -67,10 +66,4 @@ def _run(request: MeasureRequest) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        child.answer(MeasureRequest, measure)
-    except SystemExit as ended:
-        # At once, without Python's and TensorFlow's cleaning up: what the device gets back is measured, and the sooner
-        # that is over, the less others have done to its memory meanwhile.
-        sys.stderr.flush()
-        os._exit(int(ended.code or 0))
+    child.answer(MeasureRequest, measure)

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tftrt_runtime import log
 from tftrt_runtime.contract.artifact import Batching, Sample, Tensor
-from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound, UsageError
+from tftrt_runtime.contract.errors import CalibrationDataUnfit, NothingConvertible, SignatureNotFound, UsageError
 from tftrt_runtime.loading import freeze
 from tftrt_runtime.model import composites, data, half_precision, operations, samples, saved_model, shapes
 from tftrt_runtime.model.composites import Composite
@@ -51,6 +51,7 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     Raises:
         UsageError: this is not the runtime's TensorFlow.
         NotAModel, SignatureNotFound: it cannot be loaded or served.
+        NothingConvertible: engines are to be made of it, and it cannot be frozen.
     """
     if tf.__version__ != request.tensorflow:
         raise UsageError(
@@ -63,6 +64,11 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     inputs = saved_model.inputs(function, request.uri, request.input_shapes)
     outputs = saved_model.outputs(function, request.uri)
     operations.expect_runnable(function, request.uri)
+    kept = freeze.why_not(loaded, function)
+    if kept is not None and request.engines:  # before the device is asked
+        raise NothingConvertible(
+            f"{request.uri} cannot be frozen for TensorRT: {kept}. Export the numeric part of it alone."
+        )
     _expect_named(outputs, request)
     with log.timed("convert", "Asked the unconverted model"):
         how = _calls(loaded, function, inputs, outputs, request)
@@ -98,7 +104,7 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
         not_compared=not_compared,
         origins=origins(function),
         finite=tuple(name for name in finite if name not in how.left_out),
-        kept=freeze.why_not(loaded, function),
+        kept=kept,
         tables=freeze.has_tables(loaded, function),
         batching=batching,
         graph=graphs.show(function, Path(request.events)),
