@@ -19,6 +19,7 @@ import pytest
 from tests import reports
 from tests.box import Box, until
 from tests.object_store import WebServer
+from tftrt_runtime.benchmark.rounds import IN_FLIGHT
 from tftrt_runtime.benchmark.rows import AS_SERVED
 from tftrt_runtime.cli import console, options
 from tftrt_runtime.cli.gates import Gates
@@ -89,10 +90,12 @@ def test_the_same_model_comes_of_it_as_in_a_job(by_hand: tuple[Path, Ended], con
 def test_a_converted_model_is_timed_again(by_hand: tuple[Path, Ended]) -> None:
     ended = tftrt("benchmark", by_hand[0], "-b", "4")
     assert ended.code == 0, ended.told
-    lines = [line.split() for line in ended.output.splitlines()]
-    assert [line[:4] for line in lines[1:]] == [
-        [way, "4", "host", str(calls)] for calls in (1, 2, 3) for way in ("Converted", "Native")
+    *lines, speedup = ended.output.splitlines()
+    assert [line.split()[:4] for line in lines[1:]] == [
+        [way, "4", "host", str(calls)] for calls in IN_FLIGHT for way in ("Converted", "Native")
     ]
+    how = rf"batch size 4, {AS_SERVED} calls at a time, input and answers on the host"
+    assert re.fullmatch(rf"Speed-up: +[0-9.]+ \({how}: [0-9.]+ against [0-9.]+ items/s\)", speedup), speedup
 
 
 def test_a_converted_model_is_compared_again_on_ones_own_data(by_hand: tuple[Path, Ended], tmp_path: Path) -> None:

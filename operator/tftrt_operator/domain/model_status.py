@@ -116,7 +116,8 @@ def _verified(model: TRTModel, record: EngineRecord | None, observation: Observa
         yield Claim(ConditionType.VERIFIED, "False", failed.reason, failed.message)
         return
     if unknown := unjudged(gates, record.summary):
-        yield Claim(ConditionType.VERIFIED, "Unknown", "SpeedupUnknown", f"it is rolled out since before; {unknown}")
+        told = f"{measured(record.summary)}; it is rolled out since before, and {unknown}"
+        yield Claim(ConditionType.VERIFIED, "Unknown", "SpeedupUnknown", told)
         return
     asked = any(gate is not None for gate in (gates.min_top1_agreement, gates.max_relative_error, gates.min_speedup))
     yield Claim(ConditionType.VERIFIED, "True", "GatesPassed" if asked else "NoGates", measured(record.summary))
