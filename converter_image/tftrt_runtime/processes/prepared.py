@@ -20,6 +20,7 @@ from tftrt_runtime.processes.zygote import MOST_BYTES
 READ_LATE = frozenset({"CUDA_VISIBLE_DEVICES", "TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION"})
 # numpy's and scipy's threads, which compute nothing here, would keep the zygote from forking.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+END_SECONDS = 5
 
 Start = Callable[[Sequence[str], Mapping[str, str], Sequence[int]], "subprocess.Popen[str]"]
 
@@ -129,10 +130,15 @@ class Zygote:
         return self._process.wait() or 1  # the kernel has ended its child with it
 
     def end(self) -> None:
-        """End it, and what it has forked."""
-        self._socket.close()
-        self._process.kill()
-        self._process.wait()
+        """End it, and what it has forked: what has ended is gone when this returns, and is nobody else's to bury."""
+        self._socket.close()  # upon which it ends, where it is not importing or waiting for a child
+        if self._child is None or self._child.returncode is None:
+            self._process.kill()
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def _forward(self, tell: Callable[[str], None]) -> None:
         assert self._process.stderr is not None

@@ -43,7 +43,7 @@ IMPORTED = (
 )
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Import, then fork a process for each task, one after the other, until the parent is gone."""
     end_with(os.getppid())
     parent = socket.socket(fileno=int(sys.argv[1]))
@@ -55,7 +55,7 @@ def main() -> None:
     while True:
         told, descriptors, _, _ = socket.recv_fds(parent, MOST_BYTES, 1)
         if not told:
-            return
+            os._exit(0)  # to clean up TensorFlow takes longer than all that is left to do
         (errors,) = descriptors
         why = why_not()
         if why is not None:
