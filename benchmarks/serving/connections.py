@@ -58,7 +58,7 @@ def count_bytes(slot: Slot) -> None:
     """Answer each request with the number of its bytes: the model, in a thread of this process."""
     slot.ready(batched=True, largest=1)
     while (question := slot.question()) is not None:
-        slot.answer({"size": np.array([[question.arrays["data"].size]], np.int64)}, question.items)
+        slot.answer({"size": np.array([[question.array(INPUTS[0]).size]], np.int64)}, question.items)
 
 
 @dataclass(frozen=True)

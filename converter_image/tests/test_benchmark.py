@@ -93,7 +93,7 @@ H100 = [
 def test_the_speedup_is_what_a_client_can_have_and_the_devices_stands_beside_it() -> None:
     found = rows.summary(H100)
     assert found is not None
-    assert (found.input, found.batchSize, found.inFlight) == ("Host", 128, limits.BATCHES_IN_FLIGHT)
+    assert (found.input, found.batchSize, found.inFlight) == ("Host", 128, limits.SLOTS)
     assert (found.speedup, found.convertedItemsPerSecond, found.nativeItemsPerSecond) == ("1.78", "3455", "1932")
     assert (found.convertedP50Microseconds, found.nativeP50Microseconds) == (42_100, 79_200), "one call at a time"
     assert found.speedupOnDevice == "9.47"
@@ -120,7 +120,7 @@ def test_ways_are_judged_by_as_many_calls_in_flight_as_all_were_measured_with() 
 
 
 def test_more_calls_in_flight_than_a_server_has_are_not_judged() -> None:
-    more = limits.BATCHES_IN_FLIGHT + 1
+    more = limits.SLOTS + 1
     faster = [row("Converted", 128, "Host", more, 1, 90_000.0), row("Native", 128, "Host", more, 1, 1.0)]
     assert rows.summary([*H100, *faster]) == rows.summary(H100)
 
@@ -166,7 +166,7 @@ def test_what_is_judged_is_measured_before_what_there_may_be_no_time_for() -> No
     found = timing.order(request)
     single = [(1, size, place) for size in (1, 8, 128) for place in ("Device", "Host")]
     assert found[: len(single)] == single
-    assert found[len(single)] == (limits.BATCHES_IN_FLIGHT, 128, "Host")
+    assert found[len(single)] == (limits.SLOTS, 128, "Host")
     assert len(found) == len(set(found)) == len(rounds.IN_FLIGHT) * 6
     assert timing.order(request.model_copy(update={"in_flight": (1,)})) == single
 
@@ -190,7 +190,7 @@ def test_the_summary_tells_the_speedup(converted: Callable[..., Box]) -> None:
     assert Decimal(benchmark["speedup"]) > 0
     ratio = float(benchmark["convertedItemsPerSecond"]) / float(benchmark["nativeItemsPerSecond"])
     assert 0 <= ratio - float(benchmark["speedup"]) < 0.01 + 1e-9
-    assert (benchmark["input"], benchmark["inFlight"]) == ("Host", limits.BATCHES_IN_FLIGHT)
+    assert (benchmark["input"], benchmark["inFlight"]) == ("Host", limits.SLOTS)
     assert benchmark["fp32P50Microseconds"] is None
     assert "speedupOnDevice" not in benchmark, "there is none"
 

@@ -49,17 +49,22 @@ def _run(request: MeasureRequest) -> int:
 
     # There is no larger sample than this one.
     shapes = seats.largest(request.batch_sizes, request.sample.batched, request.sample, {})
+    made: list[Held] = []  # page-locked, so that it must not go while this process uses the device
     used = seats.Seats(streams.load(Path(request.model), ("/GPU:0",)), request.inputs, shapes)
 
     def answer(held: Held) -> dict[str, Any]:
         return used.compute(held.arrays, held, fetch)
 
+    def held(size: int) -> Held:
+        made.append(Held(samples.batch(request.inputs, size, request.sample)))
+        return made[-1]
+
     def fetch(answers: dict[str, Any]) -> dict[str, Any]:
         return {name: tensor.numpy() for name, tensor in answers.items()}
 
     for size in request.batch_sizes:
-        answer(Held(samples.batch(request.inputs, size, request.sample)))
-    largest = Held(samples.batch(request.inputs, max(request.batch_sizes), request.sample))
+        answer(held(size))
+    largest = held(max(request.batch_sizes))
     with ThreadPoolExecutor(limits.SLOTS) as threads:
         list(threads.map(answer, [largest] * CALLS * limits.SLOTS))
     return int(tf.config.experimental.get_memory_info("GPU:0")["current"])

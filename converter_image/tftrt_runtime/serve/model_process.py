@@ -18,13 +18,14 @@ from tftrt_runtime.device import cuda, tensorrt
 from tftrt_runtime.model.dtypes import numpy_type
 from tftrt_runtime.processes import timers
 from tftrt_runtime.processes.child import one_line
-from tftrt_runtime.serve import codes, limits, memory, slots, texts
+from tftrt_runtime.serve import codes, limits, memory, slots
 from tftrt_runtime.serve.batching import Arrays, batch_size, expect_batch
 from tftrt_runtime.serve.engine_shapes import EngineShapes
 from tftrt_runtime.serve.messages import Failed, Served
-from tftrt_runtime.serve.slots import Area, NoSharedMemory, Question, Refusal, Slot
+from tftrt_runtime.serve.slots import Malformed, NoSharedMemory, Question, Refusal, Slot
 
-if TYPE_CHECKING:  # it imports TensorFlow, which must not happen before its memory is limited
+if TYPE_CHECKING:  # they import TensorFlow, which must not happen before its memory is limited
+    from tftrt_runtime.serve.staging import Held
     from tftrt_runtime.serve.streams import Stream
 
 
@@ -67,16 +68,18 @@ class Model:
             loaded = streams.load(Path(served.saved_model), devices)
         largest = seats.largest(served.batch_sizes, served.batched, served.sample, served.input_shapes)
         self._seats = seats.Seats(loaded, served.inputs, largest)
-        self._known: Arrays | None = None
+        self._known: Held | None = None
         self._warm_up(loaded)
 
     def _warm_up(self, loaded: tuple[Stream, ...]) -> None:
         from tftrt_runtime.model import samples
+        from tftrt_runtime.serve import staging
 
         if self._served.sample is None:
             log.event("serve", "No warm-up: the model takes no made-up input")
             return
-        self._known = samples.batch(self._served.inputs, min(self._served.batch_sizes), self._served.sample)
+        least = samples.batch(self._served.inputs, min(self._served.batch_sizes), self._served.sample)
+        self._known = staging.Held(self._shapes.filled(least))
         for sample in self._shapes.samples(self._served.sample):
             for size in self._served.batch_sizes:
                 with log.timed("serve", "Warmed up", batch_size=size):
@@ -89,43 +92,54 @@ class Model:
             slot.ready(self._served.batched, max(self._served.batch_sizes))
             while (question := slot.question()) is not None:
                 self._answer(question, slot)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # it has ended already, and nobody waits
         except Exception as error:  # what is not answered would wait for ever, and ends with this process
             end(ServerFailed(f"A request could not be answered: {one_line(error)}"))
 
     def _answer(self, question: Question, slot: Slot) -> None:
         """Answer a batch, or every request of it with an error: one that it is the cause of, if it is alone."""
         try:
-            slot.answer(self._answers(self._inputs(question), slot.asked), question.items)
+            inputs = self._inputs(question)
         except Refused as refused:
-            slot.refuse(Refusal(codes.INVALID_ARGUMENT, f"The request was refused: {refused}."))
-        except NoSharedMemory as error:
-            self._refuse(question, slot, codes.INTERNAL, f"The request could not be answered: {error}")
+            slot.refuse(Refusal(codes.INVALID_ARGUMENT, f"The request was refused: {refused}."), called=False)
+            return
+        except Exception as error:
+            code = codes.INVALID_ARGUMENT if isinstance(error, Malformed) else codes.INTERNAL
+            self._refuse(question, slot, code, f"The request could not be read: {one_line(error)}", called=False)
+            return
+        try:
+            answers = self._answers(inputs, slot)
         except Exception as error:
             self._aborted_calls.release()
             if self._faults.of_the_machine(error):
                 self._expect_to_answer(error)
             code = self._faults.code(error)
             what = "The model refused the request" if code == codes.INVALID_ARGUMENT else "The model failed"
-            self._refuse(question, slot, code, f"{what}: {one_line(error)}")
+            self._refuse(question, slot, code, f"{what}: {one_line(error)}", called=True)
+            return
+        try:
+            slot.answer(answers, question.items)
+        except NoSharedMemory as error:
+            log.event("serve", "An answer found no room", error=one_line(error))
+            slot.no_room()
 
-    def _refuse(self, question: Question, slot: Slot, code: str, message: str) -> None:
+    def _refuse(self, question: Question, slot: Slot, code: str, message: str, called: bool) -> None:
         if len(question.items) > 1:  # one request's fault is no other's
-            slot.apart()
+            slot.apart(called)
         else:
-            slot.refuse(Refusal(code, message))
+            slot.refuse(Refusal(code, message), called)
 
     def _inputs(self, question: Question) -> Arrays:
         """The model's own inputs.
 
         Raises:
             Refused: the engines do not take them.
-            ValueError: a text is malformed.
+            Malformed: a text is.
         """
         arrays = {}
         for tensor in self._served.inputs:
-            array = question.arrays[tensor.name]
-            if tensor.dtype == "BYTES":
-                array = texts.read(array.tobytes(), question.shapes[tensor.name])
+            array = question.array(tensor)
             # A vector of the batch travels as a column, and a scalar as a vector of one.
             is_bare = len(tensor.shape) == (1 if self._served.batched else 0)
             arrays[tensor.name] = array[..., 0] if is_bare else array
@@ -133,10 +147,10 @@ class Model:
             raise Refused(refusal)
         return arrays
 
-    def _answers(self, inputs: Arrays, area: Area) -> Arrays:
+    def _answers(self, inputs: Arrays, slot: Slot) -> Arrays:
         """The answers as they travel: a vector of the batch as a column, else a scalar as a vector of one."""
         filled = self._shapes.filled(inputs)
-        answers = self._seats.compute(filled, area, self._fetched)
+        answers = self._seats.compute(filled, slot, self._fetched)
         if self._served.batched:
             expect_batch(answers, batch_size(filled))
             if filled is not inputs:
@@ -162,10 +176,10 @@ class Model:
         log.event("serve", "The machine may be at fault: asking the model again", error=one_line(error))
         try:
             with self._seats.one() as seat, seat.turn:
-                if self._known is None:
-                    seat.stream.expect_device()
-                else:
-                    self._call(self._shapes.filled(self._known), seat.stream)
+                seat.stream.expect_device()
+            if self._known is not None:
+                # As any batch is: what brings it to the device may be what is lost.
+                self._seats.compute(self._known.arrays, self._known, self._fetched)
         except Exception as again:
             if self._faults.of_the_machine(again):
                 end(self._faults.lost(again, on_gpu=self._served.memory_fraction is not None))
@@ -223,4 +237,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    os._exit(
+        code
+    )  # what TensorFlow does when Python ends is of no use, and its crash would be told as the server's end

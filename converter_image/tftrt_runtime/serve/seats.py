@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from queue import SimpleQueue
-from threading import Semaphore
+from threading import Condition, Semaphore
 from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
@@ -41,11 +40,12 @@ class Seats:
         self, streams: Sequence[Stream], inputs: Sequence[Tensor], shapes: Mapping[str, Sequence[int]]
     ) -> None:
         """`shapes` are those of the largest batch, of the inputs for which they are known."""
-        self._free: SimpleQueue[Seat] = SimpleQueue()
-        turns = [Semaphore(limits.BATCHES_IN_FLIGHT // len(streams)) for _ in streams]
-        for _ in range(A_STREAM if _device(streams[0]) else limits.SLOTS):
-            for stream, turn in zip(streams, turns):
-                self._free.put(Seat(stream, _staging(stream, inputs, shapes), turn))
+        self._free: list[list[Seat]] = []
+        self._changed = Condition()
+        for stream in streams:
+            turn = Semaphore(limits.BATCHES_IN_FLIGHT // len(streams))
+            count = A_STREAM if _device(stream) else limits.SLOTS
+            self._free.append([Seat(stream, _staging(stream, inputs, shapes), turn) for _ in range(count)])
 
     def compute(self, arrays: Arrays, memory: Memory, fetch: Callable[[dict[str, Any]], Answers]) -> Answers:
         """What `fetch` makes of the model's answers to a batch, which lies in this memory."""
@@ -56,12 +56,17 @@ class Seats:
 
     @contextmanager
     def one(self) -> Iterator[Seat]:
-        """The next seat that is free."""
-        seat = self._free.get()
+        """A seat that is free, on the stream that has most of them; waited for."""
+        with self._changed:
+            self._changed.wait_for(lambda: any(self._free))
+            most = max(self._free, key=len)
+            seat = most.pop()
         try:
             yield seat
         finally:
-            self._free.put(seat)
+            with self._changed:
+                most.append(seat)
+                self._changed.notify()
 
 
 def largest(

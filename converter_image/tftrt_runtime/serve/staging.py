@@ -44,12 +44,22 @@ KEEP_NOTHING = {
 }
 
 
+# Of those that say that they have no state, which hold back what they are given until another call wants it.
+KEEP_THOUGH_STATELESS = {"Unbatch", "UnbatchGrad"}
+
+
 class Memory(Protocol):
     """Where a batch lies."""
 
-    memory: Any  # as a buffer
-    size: int
     pages: PageLocked
+
+    @property
+    def memory(self) -> Any:
+        """As a buffer."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
 
 
 class Staging(Protocol):
@@ -149,13 +159,13 @@ def keeps_nothing(function: Any) -> bool:
     """Whether no operation of a function, or of one that it calls, can keep a tensor beyond the call."""
     graph = function.graph.as_graph_def()
     nodes = [*graph.node, *(node for body in graph.library.function for node in body.node_def)]
-    return all(_keeps_nothing(operation) for operation in {node.op for node in nodes} - KEEP_NOTHING)
+    functions = {body.signature.name for body in graph.library.function}
+    return all(map(_keeps_nothing, {node.op for node in nodes} - KEEP_NOTHING - functions))
 
 
 def _keeps_nothing(operation: str) -> bool:
     known = op_def_registry.get(operation)
-    # What is no operation is a function of the library, called by its name.
-    return known is None or not known.is_stateful
+    return known is not None and not known.is_stateful and operation not in KEEP_THOUGH_STATELESS
 
 
 def _address(array: NDArray[Any]) -> int:

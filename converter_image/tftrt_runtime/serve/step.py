@@ -80,12 +80,13 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
             environment = tritonserver.environment(
                 os.environ, (slot.tritons for slot in slots), ports, batched=manifest.summary.batched
             )
-            runs_model = _model_process(slots, model, failed)
             command = tritonserver.command(work / "models", work / "backends", ports)
-            serves = child.start(command, environment, [file for slot in slots for file in slot.tritons])
-            for slot in slots:
-                slot.close()
-            _serve(serves, runs_model, failed, clients)
+            with _ended_with_this(_model_process(slots, model, failed)) as runs_model:
+                files = [file for slot in slots for file in slot.tritons]
+                with _ended_with_this(child.start(command, environment, files)) as serves:
+                    for slot in slots:
+                        slot.close()
+                    _serve(serves, runs_model, failed, clients)
 
 
 def _manifest(spec: ServerSpec, folder: Path) -> Manifest:
@@ -129,6 +130,16 @@ def _slots() -> Iterator[list[Made]]:
             made.append(Made())
             stack.callback(made[-1].close)
         yield made
+
+
+@contextmanager
+def _ended_with_this(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive what is done meanwhile, whatever ends that."""
+    try:
+        yield process
+    finally:
+        _kill_group(process)
+        child.end(process)
 
 
 def _model_process(slots: Iterable[Made], model: Path, failed: Path) -> subprocess.Popen[str]:
@@ -195,8 +206,7 @@ def _serve(
         lost = _ended(runs_model, limits.KILL_SECONDS if clients.counts.listening else LOADING_SECONDS)
         for reader in readers:
             reader.join(limits.KILL_SECONDS)
-        child.end(serves)
-        child.end(runs_model)
+        serves.wait()
     if not drained or lost:
         raise _failure(serves.returncode, lost, failed, kills, list(kept))
     if clients.counts.listening and serves.returncode == -signal.SIGKILL:

@@ -3,28 +3,37 @@
 
 enum { MOST_DIMENSIONS = 255 }; /* TensorFlow's own (tensorflow/core/framework/tensor_shape.h) and one of ours less */
 
-static int send(Request *request, Response *response, Error *error) {
+/* Triton's "unknown" is 0, which here is no error. */
+static int code_of(Error *error) {
     int code = error ? (int)TRITONSERVER_ErrorCode(error) : ANSWERED;
+    return error && !code ? INTERNAL : code;
+}
+
+static int send(Request *request, Response *response, Error *error) {
+    int code = code_of(error);
     Error *failed = response ? NULL : TRITONBACKEND_ResponseNew(&response, request);
     if (!failed) failed = TRITONBACKEND_ResponseSend(response, COMPLETE_FINAL, error);
     TRITONSERVER_ErrorDelete(error);
-    if (failed) code = TRITONSERVER_ErrorCode(failed);
+    if (failed) code = code_of(failed);
     TRITONSERVER_ErrorDelete(failed);
     return code;
 }
 
 int answer_refuse(Request *request, Error *error) { return send(request, NULL, error); }
 
-int64_t answer_verdict(const struct slot *slot) {
-    const char *at = slot->answered.at;
-    return next(&at);
+int64_t answer_verdict(const struct slot *slot, bool *called) {
+    const char *at = slot->at + slot->answer;
+    int64_t verdict = next(&at);
+    *called = next(&at);
+    return verdict;
 }
 
 Error *answer_error(const struct slot *slot) {
-    const char *at = slot->answered.at;
+    const char *at = slot->at + slot->answer;
     int code = next(&at);
+    next(&at); /* whether the model was called */
     char *text = next_text(&at);
-    Error *error = TRITONSERVER_ErrorNew(code, text);
+    Error *error = TRITONSERVER_ErrorNew(code, text ? text : "");
     free(text);
     return error;
 }
@@ -58,15 +67,16 @@ static Error *fill(
 static Error *fill_all(
     const struct question *questions, uint32_t which, uint32_t count, const struct signature *signature,
     const struct slot *slot, Response *response) {
-    const char *at = slot->answered.at;
+    const char *at = slot->at + slot->answer;
     next(&at); /* the verdict */
+    next(&at); /* whether the model was called */
     for (uint32_t output = 0; output < signature->outputs; output++) {
         int64_t shape[MOST_DIMENSIONS];
         uint64_t dimensions = next(&at);
         if (dimensions > MOST_DIMENSIONS) return TRITONSERVER_ErrorNew(INTERNAL, "An answer has too many dimensions.");
         for (uint64_t i = 0; i < dimensions; i++) shape[i] = next(&at);
         if (signature->batched) shape[0] = questions[which].items;
-        const char *from = slot->answered.at + next(&at);
+        const char *from = slot->at + next(&at);
         uint64_t bytes = 0;
         for (uint32_t i = 0; i < count; i++) {
             uint64_t part = next(&at);

@@ -17,7 +17,8 @@
 #define EXPORTED __attribute__((visibility("default")))
 
 struct model {
-    const char *slots; /* "socket:asked:answered ..." of those that no instance has taken yet, as file descriptors */
+    const char *left; /* "socket:file ..." of the slots that no instance has taken yet, as file descriptors */
+    struct slots slots;
     const char *name;
     struct signature signature;
     struct counts *counts;
@@ -38,10 +39,14 @@ static uint64_t now(void) {
     return time.tv_sec * 1000000000ull + time.tv_nsec;
 }
 
+static Error *no_memory(void) { return TRITONSERVER_ErrorNew(UNAVAILABLE, "The server has no memory left."); }
+
 EXPORTED Error *TRITONBACKEND_ModelInitialize(Model *triton) {
     struct model *model = calloc(1, sizeof *model);
-    model->slots = getenv("TFTRT_SLOTS");
-    if (!model->slots) return TRITONSERVER_ErrorNew(INTERNAL, "TFTRT_SLOTS is not set: `tftrt serve` starts this server.");
+    if (!model) return no_memory();
+    pthread_mutex_init(&model->slots.lock, NULL);
+    model->left = getenv("TFTRT_SLOTS");
+    if (!model->left) return TRITONSERVER_ErrorNew(INTERNAL, "TFTRT_SLOTS is not set: `tftrt serve` starts this server.");
     Error *error = TRITONBACKEND_ModelName(triton, &model->name);
     return error ? error : TRITONBACKEND_ModelSetState(triton, model);
 }
@@ -60,17 +65,20 @@ EXPORTED Error *TRITONBACKEND_ModelFinalize(Model *triton) {
 
 /* Take the next slot. Triton makes one instance after another. */
 static Error *take(struct model *model, struct slot *slot) {
-    int length = 0;
-    if (sscanf(model->slots, "%d:%d:%d %n", &slot->socket, &slot->asked.file, &slot->answered.file, &length) != 3)
+    int socket, file, length = 0;
+    if (sscanf(model->left, "%d:%d %n", &socket, &file, &length) != 2)
         return TRITONSERVER_ErrorNew(INTERNAL, "There are more instances than slots in TFTRT_SLOTS.");
-    model->slots += length;
-    if (!slot_wait(slot)) return TRITONSERVER_ErrorNew(UNAVAILABLE, "The process that runs the model ended while it loaded it.");
+    model->left += length;
+    slot_open(&model->slots, slot, socket, file);
+    if (!slot_wait(slot))
+        return TRITONSERVER_ErrorNew(UNAVAILABLE, "The process that runs the model ended while it loaded it.");
     return NULL;
 }
 
 EXPORTED Error *TRITONBACKEND_ModelInstanceInitialize(Instance *triton) {
     Model *of;
     struct instance *instance = calloc(1, sizeof *instance);
+    if (!instance) return no_memory();
     Error *error = TRITONBACKEND_ModelInstanceModel(triton, &of);
     if (!error) error = TRITONBACKEND_ModelState(of, (void **)&instance->model);
     if (!error) error = take(instance->model, &instance->slot);
@@ -78,7 +86,7 @@ EXPORTED Error *TRITONBACKEND_ModelInstanceInitialize(Instance *triton) {
     if (error) return error;
     struct model *model = instance->model;
     if (!model->counts) {
-        model->signature = signature_read(instance->slot.answered.at);
+        model->signature = signature_read(instance->slot.at + instance->slot.answer);
         model->counts = counts_new(model->name, model->signature.largest_batch);
     }
     return NULL;
@@ -88,7 +96,7 @@ EXPORTED Error *TRITONBACKEND_ModelInstanceFinalize(Instance *triton) {
     struct instance *instance = NULL;
     Error *error = TRITONBACKEND_ModelInstanceState(triton, (void **)&instance);
     if (error || !instance) return error;
-    slot_close(&instance->slot);
+    slot_close(&instance->model->slots, &instance->slot);
     free(instance);
     return NULL;
 }
@@ -102,10 +110,20 @@ static void refuse(struct instance *instance, struct question *question, Error *
     count(instance, question, times);
 }
 
-static void refuse_all(
-    struct instance *instance, struct question *questions, uint32_t number, const char *why, const struct times *times) {
-    for (uint32_t i = 0; i < number; i++)
-        refuse(instance, &questions[i], TRITONSERVER_ErrorNew(INTERNAL, why), times);
+/* Ask for a batch that lies in the slot; the verdict. Where there was no room for the answers, once more with more of it. */
+static int64_t ask(struct instance *instance, uint64_t message, uint64_t items, struct times *times, bool *ended) {
+    int64_t verdict = NO_ROOM;
+    for (int attempt = 0; attempt < 2 && verdict == NO_ROOM; attempt++) {
+        bool called = false;
+        if (attempt) slots_give_back(&instance->model->slots);
+        times->compute_start = now();
+        *ended = !slot_ask(&instance->slot, message);
+        times->compute_end = now();
+        if (*ended) break;
+        verdict = answer_verdict(&instance->slot, &called);
+        if (called) counts_called(instance->model->counts, items);
+    }
+    return verdict;
 }
 
 /* Answer requests: as one batch, or, where they are none or one of them spoils it for the others, each alone. */
@@ -114,35 +132,33 @@ static void answer(struct instance *instance, struct question *questions, uint32
     struct slot *slot = &instance->slot;
     if (!number) return;
     int64_t verdict = APART;
+    Error *error = NULL;
     if (questions_alike(questions, number, signature)) {
-        uint64_t written = questions_write(questions, number, signature, slot);
-        if (written) {
-            uint64_t items = 0;
-            for (uint32_t i = 0; i < number; i++) items += questions[i].items;
-            counts_called(instance->model->counts, signature->batched ? items : signature->largest_batch);
-            times->compute_start = now();
-            bool answered = slot_ask(slot, written);
-            times->compute_end = now();
-            if (!answered) {
-                refuse_all(instance, questions, number, "The process that runs the model has ended.", times);
-                return;
-            }
-            verdict = answer_verdict(slot);
-        } else if (number == 1) {
-            refuse_all(
-                instance, questions, 1,
-                "The request could not be read: there is no room for it in shared memory (/dev/shm).", times);
-            return;
-        }
+        uint64_t written = questions_write(questions, number, signature, &instance->model->slots, slot, &error);
+        uint64_t items = signature->batched ? 0 : signature->largest_batch;
+        bool ended = false;
+        for (uint32_t i = 0; i < number && signature->batched; i++) items += questions[i].items;
+        if (written) verdict = ask(instance, written, items, times, &ended);
+        if (ended) error = TRITONSERVER_ErrorNew(INTERNAL, "The process that runs the model has ended.");
+        else if (written && verdict > ANSWERED) error = answer_error(slot);
+        else if (verdict == NO_ROOM)
+            error = TRITONSERVER_ErrorNew(
+                INTERNAL, "The request could not be answered: there is no room for it in shared memory (/dev/shm).");
+        if (verdict == NO_ROOM && !ended && number > 1) verdict = APART;
     }
-    if (verdict == APART) {
-        for (uint32_t i = 0; i < number; i++) answer(instance, questions + i, 1, times);
-    } else if (verdict == ANSWERED) {
+    if (verdict == ANSWERED) {
         answer_send(questions, number, signature, slot);
         for (uint32_t i = 0; i < number; i++) count(instance, &questions[i], times);
+    } else if (verdict == APART && number > 1) {
+        for (uint32_t i = 0; i < number; i++) answer(instance, questions + i, 1, times);
     } else {
-        for (uint32_t i = 0; i < number; i++) refuse(instance, &questions[i], answer_error(slot), times);
+        /* The error is one request's, and of a batch each gets its own. */
+        enum error_code code = error ? TRITONSERVER_ErrorCode(error) : INTERNAL;
+        const char *why = error ? TRITONSERVER_ErrorMessage(error) : "The request could not be answered.";
+        for (uint32_t i = 0; i < number; i++)
+            refuse(instance, &questions[i], TRITONSERVER_ErrorNew(code, why), times);
     }
+    TRITONSERVER_ErrorDelete(error);
 }
 
 /* Read requests, so that those that can be answered stand first; how many these are. The others have their error. */
@@ -173,10 +189,17 @@ EXPORTED Error *TRITONBACKEND_ModelInstanceExecute(Instance *triton, Request **r
     uint32_t inputs = instance->model->signature.inputs;
     struct question *questions = calloc(number, sizeof *questions);
     struct tensor *tensors = calloc((size_t)number * inputs, sizeof *tensors);
+    if (!questions || !tensors) {
+        free(questions);
+        free(tensors);
+        return no_memory(); /* the requests are Triton's again */
+    }
     for (uint32_t i = 0; i < number; i++)
         questions[i] = (struct question){.request = requests[i], .tensors = tensors + (size_t)i * inputs};
     counts_in_flight(instance->model->counts, 1);
+    slot_busy(&instance->model->slots, &instance->slot, true);
     answer(instance, questions, read_all(instance, questions, number, &times), &times);
+    slot_busy(&instance->model->slots, &instance->slot, false);
     counts_in_flight(instance->model->counts, -1);
 
     uint64_t end = now(), items = 0;

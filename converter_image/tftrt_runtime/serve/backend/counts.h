@@ -4,7 +4,6 @@
 
 struct counts;
 
-/* NULL where Triton has none for us. */
 struct counts *counts_new(const char *model, uint64_t largest_batch);
 void counts_free(struct counts *counts);
 

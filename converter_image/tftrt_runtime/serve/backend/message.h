@@ -11,12 +11,14 @@ static inline uint64_t next(const char **at) {
     return value;
 }
 
-/* A copy that ends with a zero. */
+/* A copy that ends with a zero; NULL without memory for it. */
 static inline char *next_text(const char **at) {
     uint64_t length = next(at);
     char *text = malloc(length + 1);
-    memcpy(text, *at, length);
-    text[length] = 0;
+    if (text) {
+        memcpy(text, *at, length);
+        text[length] = 0;
+    }
     *at += (length + 7) / 8 * 8;
     return text;
 }

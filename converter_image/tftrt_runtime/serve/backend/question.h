@@ -24,10 +24,11 @@ Error *question_read(struct question *question, const struct signature *signatur
 /* Whether questions may be one batch: their shapes are the same but for the number of items. */
 bool questions_alike(const struct question *questions, uint32_t count, const struct signature *signature);
 
-/* Write them into the slot as one batch; how long the message is, or 0 where the memory is not there.
+/* Write them into the slot as one batch; how long the message is, or 0 with the reason in `error`.
  *
  * The message: how many requests, and the items of each; then of each input how many dimensions, these of the whole
- * batch, where the tensor begins and how many bytes it has.
+ * batch, where the tensor begins, and how many bytes of it are each request's.
  */
 uint64_t questions_write(
-    const struct question *questions, uint32_t count, const struct signature *signature, struct slot *slot);
+    const struct question *questions, uint32_t count, const struct signature *signature, struct slots *slots,
+    struct slot *slot, Error **error);

@@ -19,7 +19,8 @@ static struct named *names(const char **at, uint32_t *count) {
 }
 
 struct signature signature_read(const char *message) {
-    struct signature read = {.batched = next(&message), .largest_batch = next(&message)};
+    struct signature read = {.batched = next(&message)};
+    read.largest_batch = next(&message);
     read.input = names(&message, &read.inputs);
     read.output = names(&message, &read.outputs);
     return read;
