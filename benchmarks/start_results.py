@@ -59,7 +59,7 @@ def _machine(found: Told) -> str:
     )
     return (
         f"### On {what}\n\n{found['rounds']} rounds of each, which ended at {found['finishedAt']}; the machine's load "
-        f"was {machine['load']} when they began.\n"
+        f"was {machine['load']} when they began, where more than there are cores says that others worked, too.\n"
     )
 
 

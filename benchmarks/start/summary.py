@@ -25,7 +25,7 @@ def markdown(found: Told) -> str:
 
 def _parts(found: Told) -> Iterable[str]:
     builds = list(found["commits"])
-    heads = [f"{name} ({found['commits'][name]})" for name in builds]
+    heads = [name if commit in (name, "unknown") else f"{name} ({commit})" for name, commit in found["commits"].items()]
     rows = {(row["model"], row["build"]): row for row in found["rows"]}
     models = list(dict.fromkeys(row["model"] for row in found["rows"]))
     lines = []

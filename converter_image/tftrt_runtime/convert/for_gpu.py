@@ -95,6 +95,7 @@ def convert(
         model = verify.reference(spec, source, references, events / "before", data, ranges)
         numeric = _numeric(spec, model, source, references)
         built, layers = _build(spec, model, calibration, numeric, target)
+    assert model.sample is not None  # or it was refused
     checked = _check(spec, model, target, references, events / "after", data)
     memory = _measure(model, target)
     found = Device(

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Thread
-from typing import IO
+from typing import IO, Any
 
 from tftrt_runtime.processes.zygote import MOST_BYTES
 
@@ -91,7 +91,7 @@ class Zygote:
         differing = sorted(name for name in others if self._environment.get(name) != environment.get(name))
         if early := [name for name in differing if name not in READ_LATE]:
             return f"{', '.join(early)} may have been read already"
-        told = {"module": module, "arguments": list(arguments)}
+        told: dict[str, Any] = {"module": module, "arguments": list(arguments)}
         told["environment"] = {name: environment.get(name) for name in (*READ_LATE, *ONE_THREAD)}
         ours, theirs = os.pipe()
         stderr = os.fdopen(ours, encoding="utf-8", errors="replace")
@@ -110,7 +110,7 @@ class Zygote:
         if "refused" in answer:
             stderr.close()
             return str(answer["refused"])
-        self._child = Forked(self, answer["pid"], stderr)
+        self._child = Forked(self, int(answer["pid"]), stderr)
         return self._child
 
     def code(self, timeout: float | None) -> int | None:
