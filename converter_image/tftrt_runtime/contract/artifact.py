@@ -385,13 +385,18 @@ def expect_identity(manifest: Manifest, fingerprint: str, product: str, place: s
     return manifest
 
 
+def build_folder(manifest: Manifest, folder: Path) -> Path:
+    """Where the files are that a manifest in this folder lists."""
+    return folder / BUILDS / manifest.build
+
+
 def check_files(manifest: Manifest, folder: Path) -> Path:
     """The build's folder, once its files have been found to be what the manifest says, and its model to have no others.
 
     Raises:
         ArtifactCorrupt: one is missing, differs, is a link or is not listed; its name is told, and both hashes.
     """
-    build = folder / BUILDS / manifest.build
+    build = build_folder(manifest, folder)
     _expect_nothing_else(manifest, build, folder)
 
     def expect(file: FileDigest) -> None:

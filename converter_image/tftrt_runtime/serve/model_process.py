@@ -6,6 +6,8 @@ import faulthandler
 import os
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -80,11 +82,12 @@ class Model:
             return
         least = samples.batch(self._served.inputs, min(self._served.batch_sizes), self._served.sample)
         self._known = staging.Held(self._shapes.filled(least))
-        for sample in self._shapes.samples(self._served.sample):
-            for size in self._served.batch_sizes:
-                with log.timed("serve", "Warmed up", batch_size=size):
-                    for stream in loaded:
-                        self._call(samples.batch(self._served.inputs, size, sample), stream)
+        with ThreadPoolExecutor(len(loaded)) as threads:
+            for sample in self._shapes.samples(self._served.sample):
+                for size in self._served.batch_sizes:
+                    with log.timed("serve", "Warmed up", batch_size=size):
+                        batch = samples.batch(self._served.inputs, size, sample)
+                        list(threads.map(partial(self._call, batch), loaded))
 
     def answer(self, slot: Slot) -> None:
         """Answer what comes in a slot, until tritonserver ends."""
@@ -215,11 +218,21 @@ def end(failure: Failure) -> NoReturn:
         os._exit(failure.code)
 
 
+def checked() -> bool:
+    """Whether the model may be loaded, once `tftrt serve` has said so; it has ended, or found a fault, if not."""
+    with open(int(os.environ["TFTRT_CHECKED"]), "rb") as said:  # noqa: PTH123 - it is no path
+        return bool(said.read(1))
+
+
 def main() -> int:
     """Serve until tritonserver ends; the exit code."""
     faulthandler.enable()  # a library's crash would end this process without a word
     try:
         served = Served.model_validate_json(Path(os.environ["TFTRT_MODEL"]).read_bytes())
+        import tensorflow  # noqa: F401 - for seconds, while `tftrt serve` looks whether the files are what they should be
+
+        if not checked():
+            return 0
         model = Model(served)
     except Exception as error:
         failure = (
@@ -239,6 +252,5 @@ def main() -> int:
 if __name__ == "__main__":
     code = main()
     sys.stderr.flush()
-    os._exit(
-        code
-    )  # what TensorFlow does when Python ends is of no use, and its crash would be told as the server's end
+    # What TensorFlow does when Python ends is of no use, and a crash of it would be told as the server's.
+    os._exit(code)

@@ -13,9 +13,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Thread
+from typing import BinaryIO
 
 from tftrt_runtime import log
-from tftrt_runtime.contract.artifact import CPU, MANIFEST, MODEL, Manifest, artifact_folder, check_files, read_manifest
+from tftrt_runtime.contract.artifact import (
+    CPU,
+    MANIFEST,
+    MODEL,
+    Manifest,
+    artifact_folder,
+    build_folder,
+    check_files,
+    read_manifest,
+)
 from tftrt_runtime.contract.errors import (
     ArtifactNotFound,
     EngineDeviceMismatch,
@@ -50,12 +60,10 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
         ServerFailed: tritonserver, or the process that runs the model, ended by itself.
     """
     folder = artifact_folder()
-    with log.timed("serve", "Checked the artifact", folder=folder):
-        manifest = _manifest(spec, folder)
-        build = check_files(manifest, folder)
+    manifest = _manifest(spec, folder)
     with _workspace(workspace) as work:
         served = Served(
-            saved_model=str(build / MODEL),
+            saved_model=str(build_folder(manifest, folder) / MODEL),
             inputs=manifest.summary.inputs,
             outputs=manifest.summary.outputs,
             batched=manifest.summary.batched,
@@ -81,7 +89,11 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
                 os.environ, (slot.tritons for slot in slots), ports, batched=manifest.summary.batched
             )
             command = tritonserver.command(work / "models", work / "backends", ports)
-            with _ended_with_this(_model_process(slots, model, failed)) as runs_model:
+            with _model_process(slots, model, failed) as (runs_model, checked):
+                # TensorFlow is imported meanwhile, which takes as long.
+                with log.timed("serve", "Checked the artifact", folder=folder):
+                    check_files(manifest, folder)
+                checked.write(b"!")
                 files = [file for slot in slots for file in slot.tritons]
                 with _ended_with_this(child.start(command, environment, files)) as serves:
                     for slot in slots:
@@ -142,20 +154,28 @@ def _ended_with_this(process: subprocess.Popen[str]) -> Iterator[subprocess.Pope
         child.end(process)
 
 
-def _model_process(slots: Iterable[Made], model: Path, failed: Path) -> subprocess.Popen[str]:
-    """Start the process that runs the model."""
+@contextmanager
+def _model_process(
+    slots: Iterable[Made], model: Path, failed: Path
+) -> Iterator[tuple[subprocess.Popen[str], BinaryIO]]:
+    """The process that runs the model, which loads it once a byte is written into the file that comes with it."""
     ends = [slot.models for slot in slots]
+    reads, writes = os.pipe()
     environment = {
         **os.environ,
         "TFTRT_MODEL": str(model),
         "TFTRT_FAILURE": str(failed),
         "TFTRT_SLOTS": " ".join(map(str, ends)),
+        "TFTRT_CHECKED": str(reads),
         **NO_FALLBACK,
         **LAZY_KERNELS,
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"),
     }
     command = [sys.executable, "-m", "tftrt_runtime.serve.model_process"]
-    return child.start(command, environment, [file for one in ends for file in one])
+    with open(reads, "rb"), open(writes, "wb", buffering=0) as checked:  # noqa: PTH123 - they are no paths
+        process = child.start(command, environment, [reads, *(file for one in ends for file in one)])
+        with _ended_with_this(process):
+            yield process, checked
 
 
 class ModelWatch(Thread):
