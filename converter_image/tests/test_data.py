@@ -245,6 +245,16 @@ def test_arrays_of_objects_and_other_files_beside_the_right_ones_are_left_aside(
     assert firsts(list(data.batches(tmp_path, [IMAGE], 2))) == [[0, 1]], "it is the only array"
 
 
+def test_what_a_mac_puts_into_an_archive_of_arrays_is_none_of_them(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", arr_0=images(2))
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        for name in ("__MACOSX/._arr_0.npy", "._arr_0.npy", ".DS_Store"):
+            archive.writestr(name, "of a Mac, and no array")
+    assert firsts(list(data.batches(tmp_path, [IMAGE], 2))) == [[0, 1]], "it is the only array"
+    (tmp_path / "a.npz").rename(tmp_path / "a.zip")
+    assert firsts(list(data.batches(tmp_path, [IMAGE], 2))) == [[0, 1]]
+
+
 @pytest.mark.parametrize(
     ("members", "told"),
     [
