@@ -16,6 +16,7 @@ from tests.box import Box
 from tests.keras3.__main__ import HERE, VERSIONS
 from tests.test_engines import request_of
 from tftrt_runtime.convert import engines
+from tftrt_runtime.convert.rewrites import padding, pooling, spelled_out
 from tftrt_runtime.model import operations
 
 # The roundings one after the other: convolutions, normalizations, attention and seven steps of a recurrent layer over 8
@@ -65,6 +66,19 @@ def test_what_tf_trt_is_given_of_an_export_answers_as_it_did(tmp_path: Path, ten
     # A function of a graph has its answers in the order of their names.
     found = function(**{name: tf.constant(value) for name, value in inputs.items()})
     answers.assert_alike({name: value.numpy() for name, value in zip(sorted(expected), found)}, expected, TERMS)
+
+
+@pytest.mark.parametrize("tensorflow", VERSIONS)
+@pytest.mark.usefixtures("no_tensorrt")
+def test_the_rewrites_know_the_graph_of_an_export(tmp_path: Path, tensorflow: str) -> None:
+    """Keras 3 spells out layer normalization; padding is in front of a convolution and of a pooling, behind a ReLU."""
+    source = unpacked(archive(tensorflow), tmp_path / "source")
+    converter = engines.new_converter(request_of(source, tmp_path / "converted", precision="FP16"))
+    converter.convert()
+    print([(one.name, one.places, one.dropped) for one in converter.rewritten])
+    done = {one.name: one.places for one in converter.rewritten if one.dropped is None}
+    for rewrite in (spelled_out.SPELLED_OUT, padding.MOVED, pooling.FOLDED):
+        assert done.get(rewrite.name, 0) >= 1, (rewrite.name, converter.rewritten)
 
 
 def test_an_export_of_jax_is_refused_by_the_name_of_its_operation(tmp_path: Path) -> None:
