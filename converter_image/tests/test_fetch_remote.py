@@ -95,8 +95,7 @@ def test_a_server_that_knows_no_ranges_is_asked_again_from_the_start(box: Box, s
         assert server.breaks == 0
 
 
-@pytest.mark.parametrize("tls", [False, True])
-@pytest.mark.parametrize("ranges", [False, True])
+@pytest.mark.parametrize(("ranges", "tls"), [(True, False), (False, True)])
 def test_a_server_that_always_breaks_off_is_a_passing_fault_and_that_is_told(
     box: Box, source: Path, authority: Authority, ranges: bool, tls: bool
 ) -> None:

@@ -256,7 +256,7 @@ def test_a_model_that_nothing_here_can_run_is_refused_before_it_is_converted(box
     assert "Write it with TensorFlow's operations, or export the model without it." in ended.message
 
 
-@pytest.mark.parametrize(("name", "tags"), [("tf1-table", ""), ("tf1-table-gpu", ""), ("tf1-both", "-serve")])
+@pytest.mark.parametrize(("name", "tags"), [("tf1-table", ""), ("tf1-both", "-serve")])
 def test_a_table_and_a_model_of_two_graphs_go_all_the_way(box: Any, tensorflow1: Path, name: str, tags: str) -> None:
     converted = box(name)
     ended = converted.convert_and_publish()
