@@ -28,14 +28,12 @@ from numpy.typing import NDArray
 
 from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit
-from tftrt_runtime.model import data_files
+from tftrt_runtime.model import data_files, text_lengths
 from tftrt_runtime.model.data_files import Kind
 from tftrt_runtime.model.dtypes import numpy_type
 from tftrt_runtime.model.examples import examples
 from tftrt_runtime.model.fitting import UNNAMED, chosen_for, expect_finite, fits, shape_told, some
 from tftrt_runtime.model.samples import Batch
-
-LENGTHS = "_byte_lengths"  # behind an input's name: an array of the lengths of its texts
 
 
 def batches(
@@ -153,7 +151,7 @@ def _arrays(file: Path, where: str, inputs: Sequence[Tensor], of_calls: bool) ->
     else:
         with loaded:
             there = data_files.arrays_of(loaded)
-            columns = _length_columns(there, inputs)
+            columns = text_lengths.columns(there, inputs)
             found = {name: name for name in there if name not in columns.values()}
             # The others are left aside unread: they may be such as are not read at all.
             chosen = {name: _member(loaded, member, where) for name, member in chosen_for(found, inputs, where).items()}
@@ -168,13 +166,6 @@ def _arrays(file: Path, where: str, inputs: Sequence[Tensor], of_calls: bool) ->
     return batch
 
 
-def _length_columns(there: Iterable[str], inputs: Sequence[Tensor]) -> dict[str, str]:
-    """The arrays that have the lengths of texts, by the input that the texts are for; none is an input's own."""
-    own = {tensor.name for tensor in inputs}
-    columns = {tensor.name: f"{tensor.name}{LENGTHS}" for tensor in inputs if tensor.dtype == "BYTES"}
-    return {name: column for name, column in columns.items() if column in set(there) - own}
-
-
 def _member(loaded: Any, name: str, where: str) -> NDArray[Any]:
     with _told_of_numpy(f"The array {name!r} of {where}"):
         found = loaded[f"{name}.npy"]
@@ -186,7 +177,7 @@ def _member(loaded: Any, name: str, where: str) -> NDArray[Any]:
 # Of an array of Python objects, which is a pickle.
 _OF_TEXTS = (
     "; save texts as arrays of fixed-width strings, and where they may end in NUL as TFRecord files or beside an array "
-    f"of their lengths, NAME{LENGTHS}"
+    f"of their lengths, NAME{text_lengths.BEHIND}"
 )
 
 
@@ -233,32 +224,9 @@ def _array(found: NDArray[Any], tensor: Tensor, where: str, lengths: NDArray[Any
         return (
             encoded.astype(np.object_)
             if lengths is None
-            else _of_lengths(encoded, lengths, found.dtype.itemsize, tensor, where)
+            else text_lengths.restored(encoded, lengths, found.dtype.itemsize, tensor, where)
         )
     return expect_finite(np.asarray(found, kind), tensor, where)
-
-
-def _of_lengths(texts: NDArray[Any], lengths: NDArray[Any], most: int, tensor: Tensor, where: str) -> NDArray[Any]:
-    """The texts with as many NULs at their ends as numpy has cut; each takes at most so many bytes in the file.
-
-    Raises:
-        CalibrationDataUnfit: these are no lengths of theirs.
-    """
-    column = f"{tensor.name}{LENGTHS}"
-    if lengths.dtype.kind not in "iu" or lengths.shape != texts.shape:
-        raise CalibrationDataUnfit(
-            f"{where}: {column!r} is {lengths.dtype} {list(lengths.shape)}, and the texts for the input "
-            f"{tensor.name!r} are {list(texts.shape)}: give it their lengths in bytes, a whole number for each."
-        )
-    if (lengths < np.char.str_len(texts)).any() or (lengths > most).any():
-        raise CalibrationDataUnfit(
-            f"{where}: {column!r} has a length that is not that of its text for the input {tensor.name!r}: give it "
-            "their lengths in bytes, with the NULs at their ends."
-        )
-    made = np.empty(texts.shape, np.object_)
-    for place, text in np.ndenumerate(texts):
-        made[place] = bytes(text).ljust(int(lengths[place]), b"\0")
-    return made
 
 
 def on_texts(folder: Path, batch: Batch) -> str:
@@ -269,5 +237,5 @@ def on_texts(folder: Path, batch: Batch) -> str:
     return (
         ". Texts in numpy arrays are of fixed width and cannot end in NUL, as serialized messages and other binary "
         "texts may: give those as TFRecord files, or in an .npz with an array of their lengths in bytes beside them, "
-        f"NAME{LENGTHS}"
+        f"NAME{text_lengths.BEHIND}"
     )
