@@ -141,6 +141,7 @@ def test_what_tf_trt_is_given_answers_the_same(exported: Path, tmp_path: Path, n
     assert (source == tmp_path) == name.startswith("jitted")
     converter = engines.new_converter(request_of(source, tmp_path / "converted"))
     function = converter.convert()
+    assert all(one.questions > 0 for one in converter.rewritten), converter.rewritten
     assert "Conv2D" in {operation.type for operation in function.graph.get_operations()}, "outside of functions"
     assert "FakeQuantWithMinMaxVars" not in {operation.type for operation in function.graph.get_operations()}
     inputs, expected = answers.of(exported / f"{name}.npz")

@@ -340,8 +340,11 @@ def by_hand(folder: Path, function: Function, *gates: object) -> Ended:
     return tftrt("convert", model, folder / "converted", "-b", "2", *gates)
 
 
-def test_rounded_numbers_are_told_with_both_shares_on_the_page_and_on_the_console(tmp_path: Path) -> None:
+def test_rounded_numbers_are_told_with_both_shares_on_the_page_and_on_the_console(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The converted model is exchanged for one whose picture has a byte that is a step off, and a class that is not."""
+    monkeypatch.setenv("COLUMNS", "200")  # of the terminal: no heading takes two lines
     spec = tf.TensorSpec([None, 64, 64, 3], tf.float32)
     model = save(tmp_path, picture(), spec)
     ended = tftrt("convert", model, tmp_path / "converted", "-b", "1")

@@ -163,6 +163,7 @@ def test_each_precision_is_given_what_it_takes_and_the_report_says_so(
     assert len([kind for kind in operations(function) if kind in quantization.FAKE_QUANT]) == kept
     (remark,) = converter.remarks
     assert told in remark
+    assert all(one.questions > 0 for one in converter.rewritten), "both graphs were asked"
 
 
 @pytest.mark.usefixtures("no_tensorrt")
@@ -194,7 +195,7 @@ class Computed(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
     def __call__(self, x: Any) -> dict[str, Any]:
         weights = tf.constant(np.random.default_rng(3).normal(size=(4, 4)).astype(np.float32))
         y = VARS(x @ weights, tf.minimum(tf.reduce_min(x), -8.0), tf.maximum(tf.reduce_max(x), 8.0))
-        return {"y": PER_CHANNEL(y @ weights, tf.fill([4], -20.0), tf.fill([4], 20.0))}
+        return {"y": PER_CHANNEL(y @ weights, tf.constant([-20.0] * 4), tf.constant([20.0] * 4))}
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from tftrt_runtime.contract.errors import CalibrationDataUnfit, NothingConvertib
 from tftrt_runtime.convert import rewrites, segments, without_xla
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
 from tftrt_runtime.convert.rewrites import beside, quantization
+from tftrt_runtime.loading import freeze
 from tftrt_runtime.model import data, samples
 from tftrt_runtime.processes import child
 from tftrt_runtime.report.data import Rewritten
@@ -94,15 +95,15 @@ class Converter(trt_convert.TrtGraphConverterV2):  # type: ignore[misc]  # Tenso
         return super()._run_conversion(meta_graph_def)
 
     def _questions(self) -> list[beside.Question]:
-        """What the frozen graph is asked: made-up input, and the tables beside it, which keep their names in it."""
+        """What the frozen graph is asked: made-up input, and the tables beside it, which keep their names in it.
+
+        So do variables, but as the constants that they have become.
+        """
         function = self._saved_model.signatures[self._input_saved_model_signature_key]
         names = [tensor.name for tensor in function.inputs]
-        handles = {
-            inner.name: outer for outer, inner in function.graph.captures if outer.dtype in {tf.resource, tf.variant}
-        }
         # The signature's inputs come first, in the order of their sorted names.
         by_input = dict(zip(sorted(function.structured_input_signature[1]), names, strict=False))
-        return beside.made_up(self._request.inputs, self._request.samples, by_input, handles)
+        return beside.made_up(self._request.inputs, self._request.samples, by_input, freeze.resources(function))
 
 
 def _expect_ranges(ranges: int, request: EnginesRequest) -> None:
