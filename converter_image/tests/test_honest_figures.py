@@ -362,7 +362,8 @@ def test_rounded_numbers_are_told_with_both_shares_on_the_page_and_on_the_consol
     assert re.search(r"Rounded numbers: +0.9999 are equal, and 1 within one step \(output 'picture'\)", again.output)
     page = re.sub(r"<[^>]*>", " ", (tmp_path / "converted/report.html").read_text())
     assert re.search(r"Equal\s+Within one step", page)
-    assert re.search(r"picture\s+1\s+1\s+1\s+0\s+1\s+1\s+-", page), "batch, input up to, samples; error, both shares"
+    row = r"picture\s+1\s+1\s+1\s+0\s+0 \(0\)\s+1\s+1\s+-"
+    assert re.search(row, page), "batch, input up to, samples; errors; both shares"
 
 
 def test_a_model_that_answers_nan_passes_no_gate(tmp_path: Path) -> None:

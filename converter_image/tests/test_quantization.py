@@ -174,9 +174,11 @@ def test_int8_with_data_keeps_the_ranges_that_the_graph_has(exported: Path, tmp_
     given = CalibrationData(folder=str(tmp_path / "data"), samples=4, batch_size=2)
     request = request_of(exported / "quantized", tmp_path / "converted", precision="INT8", calibration=given)
     read: list[int] = []
+    given_to_it = engines._calibration(request)
+    assert given_to_it is not None
 
     def batches() -> Iterator[Batch]:
-        for batch in engines._calibration(request)():
+        for batch in given_to_it():
             read.append(len(batch["image"]))
             yield batch
 

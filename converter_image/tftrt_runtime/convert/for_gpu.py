@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tftrt_runtime import log
 from tftrt_runtime.benchmark import rows, run
-from tftrt_runtime.contract.artifact import Conversion, Device, Memory, Versions
+from tftrt_runtime.contract.artifact import Conversion, Device, Memory, Sample, Versions
 from tftrt_runtime.contract.errors import GPUUnfit, NothingConvertible
 from tftrt_runtime.contract.spec import JobSpec, Runtime
 from tftrt_runtime.convert.build_log import BuildLog
@@ -91,7 +91,7 @@ def convert(
     calibration = sources.calibration(spec, source, ranges)
     events = target.parent / TENSORBOARD
     model = verify.reference(spec, source, references, events / "before", data, ranges)
-    expect_convertible(model, spec.source.uri)
+    sample = expect_convertible(model, spec.source.uri)
     shapes.expect_closed(model.inputs, model.input_shapes, spec.source.uri, model.batched)
     numeric = source
     if model.unranked:
@@ -109,7 +109,7 @@ def convert(
         driver=device.driver,
     )
     sizes = model.batch_sizes
-    timed = run.on_gpu(source, target, spec.source.signature, model.inputs, model.sample, sizes, found, memory)
+    timed = run.on_gpu(source, target, spec.source.signature, model.inputs, sample, sizes, found, memory)
     conversion = Conversion(
         device=found,
         versions=Versions(tensorflow=model.tensorflow, tensorrt=device.tensorrt, runtime=spec.runtime.name),
@@ -143,8 +143,8 @@ def convert(
     )
 
 
-def expect_convertible(model: ReferenceAnswer, uri: str) -> None:
-    """Hold that there can be engines of a model, before any is built.
+def expect_convertible(model: ReferenceAnswer, uri: str) -> Sample:
+    """The sample that a model takes, once it was found that there can be engines of it, and before any is built.
 
     Raises:
         NothingConvertible: it draws random numbers, cannot be frozen, or takes no input that engines are built with.
@@ -164,6 +164,7 @@ def expect_convertible(model: ReferenceAnswer, uri: str) -> None:
             f"{uri} takes no made-up input, and engines are built and checked by running it. Export the "
             "numeric part of it alone."
         )
+    return model.sample
 
 
 def product(device: DevicesAnswer) -> str:
