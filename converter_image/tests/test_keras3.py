@@ -60,24 +60,17 @@ def test_an_export_is_converted_as_it_comes_and_answers_as_it_did(tmp_path: Path
 @pytest.mark.parametrize("tensorflow", VERSIONS)
 @pytest.mark.usefixtures("no_tensorrt")
 def test_what_tf_trt_is_given_of_an_export_answers_as_it_did(tmp_path: Path, tensorflow: str) -> None:
-    source = unpacked(archive(tensorflow), tmp_path / "source")
-    function = engines.new_converter(request_of(source, tmp_path / "converted")).convert()
-    inputs, expected = answers.of(HERE / f"keras-tensorflow-{tensorflow}.npz")
-    # A function of a graph has its answers in the order of their names.
-    found = function(**{name: tf.constant(value) for name, value in inputs.items()})
-    answers.assert_alike({name: value.numpy() for name, value in zip(sorted(expected), found)}, expected, TERMS)
-
-
-@pytest.mark.parametrize("tensorflow", VERSIONS)
-@pytest.mark.usefixtures("no_tensorrt")
-def test_the_rewrites_know_the_graph_of_an_export(tmp_path: Path, tensorflow: str) -> None:
-    """Layer normalization is spelled out in it, and there are zeros before a convolution.
+    """The rewrites know its graph: layer normalization is spelled out in it, and zeros are before a convolution.
 
     Those before its pooling stay: what is behind it is no convolution of 1 x 1, which could leave out what is too much.
     """
     source = unpacked(archive(tensorflow), tmp_path / "source")
     converter = engines.new_converter(request_of(source, tmp_path / "converted", precision="FP16"))
-    converter.convert()
+    function = converter.convert()
+    inputs, expected = answers.of(HERE / f"keras-tensorflow-{tensorflow}.npz")
+    # A function of a graph has its answers in the order of their names.
+    found = function(**{name: tf.constant(value) for name, value in inputs.items()})
+    answers.assert_alike({name: value.numpy() for name, value in zip(sorted(expected), found)}, expected, TERMS)
     places = {one.name: one.places for one in converter.rewritten if one.dropped is None}
     assert places[spelled_out.SPELLED_OUT.name] == 1
     assert places[padding.MOVED.name] == 1
