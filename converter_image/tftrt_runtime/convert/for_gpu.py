@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tftrt_runtime import log
 from tftrt_runtime.benchmark import rows, run
-from tftrt_runtime.contract.artifact import Conversion, Device, Memory, Versions
+from tftrt_runtime.contract.artifact import Conversion, Device, Memory, Sample, Versions
 from tftrt_runtime.contract.errors import GPUUnfit, NothingConvertible
 from tftrt_runtime.contract.spec import JobSpec, Runtime
 from tftrt_runtime.convert.build_log import BuildLog
@@ -91,20 +91,7 @@ def convert(
     calibration = sources.calibration(spec, source, ranges)
     events = target.parent / TENSORBOARD
     model = verify.reference(spec, source, references, events / "before", data, ranges)
-    if model.kept is not None:
-        raise NothingConvertible(
-            f"{spec.source.uri} cannot be frozen for TensorRT: {model.kept}. Export the numeric part of it alone."
-        )
-    if model.not_compared == "AnswersDiffer":
-        raise NothingConvertible(
-            f"{spec.source.uri} answers the same input differently each time, and engines are checked by its answers: "
-            "export it for inference, without layers that draw random numbers, such as augmentation or dropout."
-        )
-    if model.sample is None:
-        raise NothingConvertible(
-            f"{spec.source.uri} takes no made-up input, and engines are built and checked by running it. Export the "
-            "numeric part of it alone."
-        )
+    sample = expect_convertible(model, spec.source.uri)
     shapes.expect_closed(model.inputs, model.input_shapes, spec.source.uri, model.batched)
     numeric = source
     if model.unranked:
@@ -122,7 +109,7 @@ def convert(
         driver=device.driver,
     )
     sizes = model.batch_sizes
-    timed = run.on_gpu(source, target, spec.source.signature, model.inputs, model.sample, sizes, found, memory)
+    timed = run.on_gpu(source, target, spec.source.signature, model.inputs, sample, sizes, found, memory)
     conversion = Conversion(
         device=found,
         versions=Versions(tensorflow=model.tensorflow, tensorrt=device.tensorrt, runtime=spec.runtime.name),
@@ -154,6 +141,30 @@ def convert(
         rewrites=built.rewrites,
         remarks=built.remarks,
     )
+
+
+def expect_convertible(model: ReferenceAnswer, uri: str) -> Sample:
+    """The sample that a model takes, once it was found that there can be engines of it, and before any is built.
+
+    Raises:
+        NothingConvertible: it draws random numbers, cannot be frozen, or takes no input that engines are built with.
+    """
+    # First: what draws them may also keep what it drew last, and that it cannot be frozen then says nothing of why.
+    if model.not_compared == "AnswersDiffer":
+        raise NothingConvertible(
+            f"{uri} answers the same input differently each time, and engines are checked by its answers: "
+            "export it for inference, without layers that draw random numbers, such as augmentation or dropout."
+        )
+    if model.kept is not None:
+        raise NothingConvertible(
+            f"{uri} cannot be frozen for TensorRT: {model.kept}. Export the numeric part of it alone."
+        )
+    if model.sample is None:
+        raise NothingConvertible(
+            f"{uri} takes no made-up input, and engines are built and checked by running it. Export the "
+            "numeric part of it alone."
+        )
+    return model.sample
 
 
 def product(device: DevicesAnswer) -> str:
