@@ -79,6 +79,38 @@ class Jitted(Network):
         return {"scores": self.compiled(image * 2.0)}
 
 
+class JittedWhole(Network):
+    """Is compiled by XLA as a whole."""
+
+    @tf.function(jit_compile=True, input_signature=[tf.TensorSpec([None, SIZE, SIZE, 3], tf.float32, name="image")])
+    def __call__(self, image: Any) -> dict[str, Any]:
+        return {"scores": self.scores(image * 2.0)}
+
+
+class JittedTwice(Jitted):
+    """Has a function that XLA compiles within another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inner = self.compiled
+        self.compiled = tf.function(lambda image: inner(image + 1.0), jit_compile=True)
+
+
+class JittedLoop(Jitted):
+    """Calls its network, which XLA compiles, in a loop."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, SIZE, SIZE, 3], tf.float32, name="image")])
+    def __call__(self, image: Any) -> dict[str, Any]:
+        def added(index: Any, scores: Any) -> Any:
+            return index + 1, scores + self.compiled(image * tf.cast(index, tf.float32))
+
+        none = tf.zeros([tf.shape(image)[0], 10])
+        _, scores = tf.while_loop(
+            lambda index, _: index < 3, added, (tf.constant(0), tf.ensure_shape(none, [None, 10]))
+        )
+        return {"scores": scores / 3.0}
+
+
 class Flowing(Network):
     """A condition and a loop of today's kind, with a network in each and behind them."""
 
@@ -138,6 +170,25 @@ class Python(Network):
         return {"scores": self.scores(image)}
 
 
+class EagerPython(Network):
+    """Calls Python in the other way that there is."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, SIZE, SIZE, 3], tf.float32, name="image")])
+    def __call__(self, image: Any) -> dict[str, Any]:
+        same = tf.py_function(lambda pixels: pixels * 1.0, [image], tf.float32)
+        return {"scores": self.scores(tf.ensure_shape(same, (None, SIZE, SIZE, 3)))}
+
+
+class OfAnotherDevice(tf.Module):
+    """Has an operation that a processor has no kernel for."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+    def __call__(self, x: Any) -> dict[str, Any]:
+        state = tf.zeros([1, tf.shape(x)[0], 3])
+        answer = tf.raw_ops.CudnnRNN(input=x[None], input_h=state, input_c=state, params=tf.ones([99]))
+        return {"y": tf.ensure_shape(answer.output[0], [None, 3])}
+
+
 class Demanding(tf.Module):
     """Takes nothing that anyone would make up."""
 
@@ -145,6 +196,16 @@ class Demanding(tf.Module):
     def __call__(self, x: Any) -> dict[str, Any]:
         with tf.control_dependencies([tf.debugging.assert_greater(x, 1000.0, message="x is too small")]):
             return {"y": x * 2.0}
+
+
+def augmented(folder: Path) -> None:
+    """A network of Keras whose augmentation was left on."""
+    tf.keras.utils.set_random_seed(4)
+    layers = tf.keras.layers
+    image = layers.Input((SIZE, SIZE, 3), name="image")
+    x = layers.RandomZoom(0.3)(layers.RandomFlip()(image, training=True), training=True)
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(x))
+    tf.keras.Model(image, layers.Dense(10, activation="softmax", name="scores")(x)).save(str(folder), save_format="tf")
 
 
 def half(folder: Path) -> None:
@@ -198,10 +259,15 @@ def main(folder: Path) -> None:
         "pictures": Pictures,
         "examples": Examples,
         "jitted": Jitted,
+        "jitted-whole": JittedWhole,
+        "jitted-twice": JittedTwice,
+        "jitted-loop": JittedLoop,
         "flowing": Flowing,
         "quantized": Quantized,
         "random": Random,
         "python": Python,
+        "eager-python": EagerPython,
+        "of-another-device": OfAnotherDevice,
         "demanding": Demanding,
     }
     for name, kind in made.items():
@@ -211,8 +277,10 @@ def main(folder: Path) -> None:
             signatures["without"] = module.without
         tf.saved_model.save(module, str(folder / name), signatures=signatures)
     half(folder / "half")
+    augmented(folder / "augmented")
     image = np.random.default_rng(22).normal(size=(3, SIZE, SIZE, 3)).astype(np.float32)
-    asked: dict[str, dict[str, Any]] = {name: {"image": image} for name in ("jitted", "flowing", "quantized", "half")}
+    of_pixels = ("jitted", "jitted-whole", "jitted-twice", "jitted-loop", "flowing", "quantized", "half")
+    asked: dict[str, dict[str, Any]] = {name: {"image": image} for name in of_pixels}
     asked["pictures"] = {"image_bytes": np.array(pictures(3), dtype=object)}
     asked["examples"] = {"examples": np.array(examples(3), dtype=object)}
     for name, inputs in asked.items():

@@ -18,15 +18,15 @@ Tensors = dict[str, Any]
 Answers = tuple[Tensors, Tensors, Tensors]  # inputs, outputs, and what to ask
 
 
-def variable(name: str, shape: tuple[int, ...], seed: int) -> Any:
+def variable(name: str, shape: tuple[int, ...], seed: int, by_resource: bool = False) -> Any:
     values = np.asarray(np.random.default_rng(seed).normal(size=shape), np.float32)
-    return tf.get_variable(name, initializer=tf.constant(values), use_resource=False)
+    return tf.get_variable(name, initializer=tf.constant(values), use_resource=by_resource)
 
 
-def dense(x: Any, size: int, seed: int) -> Any:
+def dense(x: Any, size: int, seed: int, by_resource: bool = False) -> Any:
     with tf.variable_scope(f"dense_{seed}", reuse=tf.AUTO_REUSE):
-        weights = variable("weights", (int(x.shape[-1]), size), seed)
-        return tf.nn.bias_add(tf.matmul(x, weights), variable("bias", (size,), seed + 100))
+        weights = variable("weights", (int(x.shape[-1]), size), seed, by_resource)
+        return tf.nn.bias_add(tf.matmul(x, weights), variable("bias", (size,), seed + 100, by_resource))
 
 
 def network() -> Answers:
@@ -162,14 +162,18 @@ def save_answers(path: Path, session: Any, inputs: Tensors, outputs: Tensors, as
     np.savez(path, **arrays, **{f"output {key}": value for key, value in answers.items()})
 
 
-def save_several(folder: Path, name: str, all_tags: tuple[tuple[str, ...], ...]) -> None:
-    """Save a model with a graph for each of these sets of tags; each adds another number to what it answers."""
+def save_several(folder: Path, name: str, all_tags: tuple[tuple[str, ...], ...], by_resource: bool = False) -> None:
+    """Save a model with a graph for each of these sets of tags; each adds another number to what it answers.
+
+    With variables that are resources it is what this builder of TensorFlow 1 makes under TensorFlow 2, which has none
+    of its own for several graphs.
+    """
     builder = tf.saved_model.Builder(str(folder / name))
     for number, tags in enumerate(all_tags):
         with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(allow_soft_placement=True)) as session:
             with tf.device("/gpu:0" if "gpu" in tags else "/cpu:0"):
                 x = tf.placeholder(tf.float32, [None, 4], name="x")
-                y = dense(x, 3, 14) + 10.0 * number
+                y = dense(x, 3, 14, by_resource) + 10.0 * number
             session.run(tf.global_variables_initializer())
             made = described(serving_default=({"x": x}, {"y": y}))
             if number:
@@ -202,6 +206,7 @@ def main(folder: Path) -> None:
     save(folder, "tf1-gpu", network, ("serve", "gpu"))
     save(folder, "tf1-text", network)
     save(folder, "tf1-table", lambda: table(folder / "tf1-table.files"))
+    save(folder, "tf1-table-gpu", lambda: table(folder / "tf1-table-gpu.files"), ("serve", "gpu"))
     save(folder, "tf1-old-table", old_table)
     save(folder, "tf1-control-flow", control_flow)
     save(folder, "tf1-names", names)
@@ -210,6 +215,7 @@ def main(folder: Path) -> None:
     save(folder, "tf1-queue", queue)
     save(folder, "tf1-python", python)
     save_several(folder, "tf1-both", (("serve",), ("serve", "gpu")))
+    save_several(folder, "tf1-both-resources", (("serve",), ("serve", "gpu")), by_resource=True)
     save_several(folder, "tf1-train", (("train",), ("serve",)))
     save_several(folder, "tf1-no-serving", (("train",), ("eval",)))
     save_with_several_signatures(folder)

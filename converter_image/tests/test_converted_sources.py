@@ -47,7 +47,13 @@ def test_texts_that_lost_their_nuls_in_an_array_are_told_and_those_of_a_tfrecord
     assert (ended.code, ended.termination["reason"]) == (15, "CalibrationDataUnfit"), ended.log
     assert "Texts in numpy arrays are of fixed width and cannot end in NUL" in ended.message
     assert "give those as TFRecord files" in ended.message
+    assert "or in an .npz with an array of their lengths in bytes beside them, NAME_byte_lengths" in ended.message
     (data / "texts.npy").unlink()
+    np.savez(data / "texts.npz", texts=np.array(texts), texts_byte_lengths=np.array([len(text) for text in texts]))
+    assert box.run("fetch").code == 0
+    ended = box.run("convert")
+    assert ended.code == 0, ended.log
+    (data / "texts.npz").unlink()
     with tf.io.TFRecordWriter(str(data / "texts.tfrecord")) as writer:
         for text in texts:
             values = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text]))

@@ -245,6 +245,16 @@ def test_arrays_of_objects_and_other_files_beside_the_right_ones_are_left_aside(
     assert firsts(list(data.batches(tmp_path, [IMAGE], 2))) == [[0, 1]], "it is the only array"
 
 
+def test_what_a_mac_puts_into_an_archive_of_arrays_is_none_of_them(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", arr_0=images(2))
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        for name in ("__MACOSX/._arr_0.npy", "._arr_0.npy", ".DS_Store"):
+            archive.writestr(name, "of a Mac, and no array")
+    assert firsts(list(data.batches(tmp_path, [IMAGE], 2))) == [[0, 1]], "it is the only array"
+    (tmp_path / "a.npz").rename(tmp_path / "a.zip")
+    assert firsts(list(data.batches(tmp_path, [IMAGE], 2))) == [[0, 1]]
+
+
 @pytest.mark.parametrize(
     ("members", "told"),
     [
@@ -343,9 +353,41 @@ def test_texts_of_fixed_width_that_a_model_does_not_take_are_told_to_end_in_no_n
     assert data.on_texts(tmp_path, batch) == ""
 
 
+@pytest.mark.parametrize("texts", [np.array([b"a\0\0", b"", b"bc"]), np.array(["a\0\0", "", "bc"])])
+def test_lengths_in_bytes_bring_back_the_nuls_that_texts_end_in(tmp_path: Path, texts: Any) -> None:
+    np.savez(tmp_path / "a.npz", words=texts, words_byte_lengths=np.array([3, 0, 2]))
+    (batch,) = data.batches(tmp_path, [WORDS], 3)
+    assert batch["words"].tolist() == [b"a\0\0", b"", b"bc"]
+    calls = data.calls(tmp_path, [Tensor(name="words", dtype="BYTES", shape=(1,))])
+    assert [call["words"].tolist() for call in calls] == [[b"a\0\0"], [b""], [b"bc"]]
+
+
+def test_lengths_are_those_of_an_input_of_that_name_where_there_is_one(tmp_path: Path) -> None:
+    own = Tensor(name="words_byte_lengths", dtype="INT64", shape=(-1,))
+    np.savez(tmp_path / "a.npz", words=np.array([b"a"]), words_byte_lengths=np.array([7]))
+    (batch,) = data.batches(tmp_path, [WORDS, own], 1)
+    assert (batch["words"].tolist(), batch["words_byte_lengths"].tolist()) == ([b"a"], [7])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "told"),
+    [
+        ([1, 1], "'words_byte_lengths' has a length that is not that of its text for the input 'words'"),
+        ([2, 3], "'words_byte_lengths' has a length that is not that of its text for the input 'words'"),
+        ([1.0, 2.0], "'words_byte_lengths' is float64 [2], and the texts for the input 'words' are [2]"),
+        ([1], "'words_byte_lengths' is int64 [1], and the texts for the input 'words' are [2]"),
+    ],
+)
+def test_what_are_no_lengths_of_texts_is_refused(tmp_path: Path, lengths: list[float], told: str) -> None:
+    np.savez(tmp_path / "a.npz", words=np.array([b"a", b"bc"]), words_byte_lengths=np.array(lengths))
+    assert told in refusal(tmp_path, WORDS)
+
+
 def test_a_pickle_is_never_run(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([b"text"], dtype=object), allow_pickle=True)
-    assert "save texts as arrays of fixed-width strings" in refusal(tmp_path, WORDS)
+    said = refusal(tmp_path, WORDS)
+    assert "save texts as arrays of fixed-width strings" in said
+    assert "as TFRecord files or beside an array of their lengths, NAME_byte_lengths" in said
 
 
 def test_without_batches_each_sample_is_a_call_of_whole_tensors(tmp_path: Path) -> None:

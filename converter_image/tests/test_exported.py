@@ -7,6 +7,7 @@ As far as a processor goes: for a GPU the graph is what TF-TRT is given, and Ten
 from __future__ import annotations
 
 import base64
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,17 @@ from tensorflow.python.framework import convert_to_constants
 
 from tests import answers
 from tests.answers import Arrays
+from tests.box import Box
 from tests.test_engines import request_of
 from tftrt_runtime.contract.artifact import Sample, Tensor
-from tftrt_runtime.contract.errors import Internal, NotAModel, SignatureNotFound
-from tftrt_runtime.convert import cpu, engines, without_xla
+from tftrt_runtime.contract.errors import Internal, NotAModel, NothingConvertible, SignatureNotFound
+from tftrt_runtime.convert import cpu, engines, for_gpu, without_xla
 from tftrt_runtime.convert.messages import ConvertAnswer, ConvertRequest
 from tftrt_runtime.loading import constants
 from tftrt_runtime.loading.messages import FreezeRequest
 from tftrt_runtime.model import operations, samples, saved_model
-from tftrt_runtime.verification import check
-from tftrt_runtime.verification.messages import CheckRequest, ComparisonData
+from tftrt_runtime.verification import check, reference
+from tftrt_runtime.verification.messages import CheckRequest, ComparisonData, ReferenceRequest
 
 # The roundings one after the other in these networks: a picture's resizing, two convolutions, a mean, a dense layer, a
 # softmax; three more convolutions in the loop of one of them.
@@ -35,6 +37,8 @@ TERMS = 20 + 4 * 3 * 3 * 3 + 3 * 3 * 16 + 16 * 16 + 32 + 20
 # One step of FP16 at 1, for each of the layers that Keras' `mixed_float16` computes in it.
 HALF = 4 * 2.0**-10
 MODELS = ["pictures", "examples", "jitted", "flowing", "quantized", "half"]
+# Compiled by XLA: the whole signature, a function in another one, one that is called in a loop.
+JITTED = ["jitted-whole", "jitted-twice", "jitted-loop"]
 
 
 def converted(
@@ -130,13 +134,14 @@ def test_a_few_texts_make_batches_of_any_size() -> None:
     assert "texts" not in Sample().model_dump()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, *JITTED])
 @pytest.mark.usefixtures("no_tensorrt")
 def test_what_tf_trt_is_given_answers_the_same(exported: Path, tmp_path: Path, name: str) -> None:
     source = without_xla.plain(exported / name, tmp_path)
-    assert (source == tmp_path) == (name == "jitted")
+    assert (source == tmp_path) == name.startswith("jitted")
     converter = engines.new_converter(request_of(source, tmp_path / "converted"))
     function = converter.convert()
+    assert all(one.questions > 0 for one in converter.rewritten), converter.rewritten
     assert "Conv2D" in {operation.type for operation in function.graph.get_operations()}, "outside of functions"
     assert "FakeQuantWithMinMaxVars" not in {operation.type for operation in function.graph.get_operations()}
     inputs, expected = answers.of(exported / f"{name}.npz")
@@ -161,23 +166,80 @@ def test_freezing_alone_leaves_what_xla_compiles_in_its_function(exported: Path)
     assert "Conv2D" not in {node.op for node in graph.node}
 
 
-def test_a_model_that_calls_python_is_refused_and_its_other_signature_is_not(exported: Path, tmp_path: Path) -> None:
-    with pytest.raises(NotAModel, match=r"pvc://models/python uses '\w*PyFunc\w*', which calls Python code"):
-        converted(exported / "python", tmp_path / "converted")
+@pytest.mark.parametrize(("name", "operation"), [("python", "PyFunc"), ("eager-python", "EagerPyFunc")])
+def test_a_model_that_calls_python_is_refused_with_what_to_do(
+    exported: Path, tmp_path: Path, name: str, operation: str
+) -> None:
+    with pytest.raises(NotAModel) as refused:
+        converted(exported / name, tmp_path / "converted")
+    assert str(refused.value).startswith(f"pvc://models/{name} uses {operation!r}, which calls Python code")
+    assert "Write it with TensorFlow's operations, or export the model without it." in str(refused.value)
     assert not (tmp_path / "converted").exists()
+
+
+def test_the_other_signature_of_a_model_that_calls_python_is_taken(exported: Path, tmp_path: Path) -> None:
     assert converted(exported / "python", tmp_path / "other", "without").compared == 4
 
 
-def test_an_operation_that_this_tensorflow_does_not_have_is_named(models: Path, tmp_path: Path) -> None:
-    saved = saved_model_pb2.SavedModel.FromString((models / "two/saved_model.pb").read_bytes())
+def foreign(model: Path, folder: Path) -> Path:
+    """A copy of the SavedModel `two` with an operation of its own."""
+    saved = saved_model_pb2.SavedModel.FromString((model / "saved_model.pb").read_bytes())
     for function in saved.meta_graphs[0].graph_def.library.function:
         for node in function.node_def:
             node.op = "MyOwnOp" if node.op == "Equal" else node.op
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/variables").symlink_to(models / "two/variables")
-    (tmp_path / "model/saved_model.pb").write_bytes(saved.SerializeToString())
+    folder.mkdir(parents=True)
+    (folder / "variables").symlink_to(model / "variables")
+    (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "what_to_do"),
+    [
+        ("eager-python", "uses 'EagerPyFunc', which calls Python code", "export the model without it."),
+        ("of-another-device", "uses 'CudnnRNN', for which TensorFlow 2.14.1 has no kernel", "Export the model for"),
+        ("foreign", "uses the operation 'MyOwnOp', which TensorFlow 2.14.1 does not", "Export the model without it."),
+    ],
+)
+def test_what_cannot_run_is_refused_in_a_job_by_its_name_and_with_what_to_do(
+    exported: Path, models: Path, tmp_path: Path, name: str, told: str, what_to_do: str
+) -> None:
+    if name == "foreign":
+        shutil.copytree(foreign(models / "two", tmp_path / "made"), tmp_path / "shelf/foreign")
+    box = Box(tmp_path / "box", name=name, models=tmp_path / "shelf" if name == "foreign" else exported)
+    for step in ("lookup", "fetch"):
+        assert box.run(step).code == 0
+    ended = box.run("convert")
+    assert (ended.code, ended.termination["reason"]) == (13, "NotAModel"), ended.log
+    assert ended.message.startswith(f"pvc://models/{name} {told}")
+    assert what_to_do in ended.message
+    assert not (box.workspace / "convert.json").exists()
+    assert [path for path in (box.workspace / "artifact").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("name", ["random", "augmented"])
+def test_for_a_gpu_a_random_layer_is_the_one_reason_that_is_told(exported: Path, tmp_path: Path, name: str) -> None:
+    """Keras' augmentation keeps what it drew last, so that it cannot be frozen either: that tells nobody what to do."""
+    request = ReferenceRequest(
+        uri=f"pvc://models/{name}",
+        source=str(exported / name),
+        signature="serving_default",
+        tensorflow=tf.__version__,
+        batch_sizes=(1, 3),
+        input_shapes={},
+        references=str(tmp_path),
+        data=None,
+        events=str(tmp_path / "events"),
+    )
+    _, answer = reference.ask(request)
+    assert (answer.kept is not None) == (name == "augmented")
+    with pytest.raises(NothingConvertible, match=r"answers the same input differently each time.*augmentation"):
+        for_gpu.expect_convertible(answer, request.uri)
+
+
+def test_an_operation_that_this_tensorflow_does_not_have_is_named(models: Path, tmp_path: Path) -> None:
     with pytest.raises(NotAModel, match=r"pvc://m uses the operation 'MyOwnOp', which TensorFlow .* does not have"):
-        saved_model.load(tmp_path / "model", "pvc://m")
+        saved_model.load(foreign(models / "two", tmp_path / "model"), "pvc://m")
 
 
 def test_an_operation_without_a_kernel_is_named() -> None:
@@ -197,8 +259,12 @@ def test_a_model_that_takes_nothing_made_up_needs_data_and_then_has_answered(exp
     assert checked(tmp_path / "converted", answer, data=tmp_path / "data").verification.samples > 0
 
 
-def test_a_model_that_answers_differently_each_time_has_answered_once(exported: Path, tmp_path: Path) -> None:
-    answer = converted(exported / "random", tmp_path / "converted")
+@pytest.mark.parametrize("name", ["random", "augmented"])
+def test_a_model_that_answers_differently_each_time_has_answered_once(
+    exported: Path, tmp_path: Path, name: str
+) -> None:
+    """Dropout; and Keras' augmentation, whose generator is a variable."""
+    answer = converted(exported / name, tmp_path / "converted")
     assert answer.compared == 0
     assert answer.sample is not None
     seen = checked(tmp_path / "converted", answer).verification

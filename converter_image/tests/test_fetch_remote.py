@@ -95,11 +95,19 @@ def test_a_server_that_knows_no_ranges_is_asked_again_from_the_start(box: Box, s
         assert server.breaks == 0
 
 
-def test_a_server_that_always_breaks_off_is_a_passing_fault(box: Box, source: Path) -> None:
-    with WebServer(tarred(source), breaks=1000).running("model.tar.gz") as server:
+@pytest.mark.parametrize(("ranges", "tls"), [(True, False), (False, True)])
+def test_a_server_that_always_breaks_off_is_a_passing_fault_and_that_is_told(
+    box: Box, source: Path, authority: Authority, ranges: bool, tls: bool
+) -> None:
+    of_tls = authority if tls else None
+    with WebServer(tarred(source), breaks=1000, ranges=ranges, authority=of_tls).running("model.tar.gz") as server:
+        if tls:
+            secret(box, "source", {"hosts": server.host, "ca.crt": authority.text})
         box.spec["source"]["uri"] = server.url
         ended = box.run("fetch")
-    assert (ended.code, ended.termination["reason"]) == (36, "SourceUnavailable")
+    assert (ended.code, ended.termination["reason"]) == (36, "SourceUnavailable"), ended.log
+    assert ended.message.startswith(f"{server.url} could not be fetched: ")
+    assert "(the connection broke off)" in ended.message
     assert not (box.workspace / "fetch.json").exists()
 
 
@@ -157,6 +165,7 @@ def test_an_object_store_that_nobody_vouches_for_is_as_well(box: Box, source: Pa
     ended = box.run("fetch")
     assert (ended.code, ended.termination["reason"]) == (27, "CertificateNotTrusted"), ended.log
     assert ended.message.startswith(untrusted(place["hosts"]))
+    assert "Trying again" not in ended.log
 
 
 def test_a_secret_may_hold_an_authority_alone(box: Box, source: Path, authority: Authority, s3: ObjectStore) -> None:
@@ -205,12 +214,19 @@ def test_a_refusal_says_whose_credentials_were_used(box: Box, authority: Authori
         assert "with username, password of the Secret for the source" in told(server.url)
 
 
+@pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_file_that_a_server_does_not_have_is_not_found(box: Box, status: int) -> None:
-    with WebServer(b"", refuses=status).running("model.zip") as server:
+def test_a_file_that_a_server_does_not_have_is_not_found(
+    box: Box, authority: Authority, status: int, tls: bool
+) -> None:
+    with WebServer(b"", refuses=status, authority=authority if tls else None).running("model.zip") as server:
+        if tls:
+            secret(box, "source", {"hosts": server.host, "ca.crt": authority.text})
         box.spec["source"]["uri"] = server.url
         ended = box.run("fetch")
     assert (ended.code, ended.termination["reason"]) == (11, "SourceNotFound"), ended.log
+    assert ended.message.startswith(f"{server.url} was not found: ")
+    assert "Correct the URI, or upload the files." in ended.message
 
 
 @pytest.mark.parametrize("keys", [{"username": "me", "password": "secret"}, {"token": "secret"}])
@@ -361,6 +377,34 @@ def test_a_frozen_graph_is_a_file_or_the_only_one_in_a_folder(box: Box, s3: Obje
     s3.put("saved/saved_model.pb", b"model")
     box.spec["source"]["uri"] = f"s3://{BUCKET}/saved"
     assert "set spec.source.format to SavedModel" in box.run("fetch").message
+
+
+@pytest.mark.parametrize("role", ["calibration", "verification"])
+def test_an_authority_of_ones_own_opens_data_as_well(
+    box: Box, source: Path, authority: Authority, s3: ObjectStore, role: str
+) -> None:
+    """From a web server and from a bucket; without it neither is trusted."""
+
+    def name(uri: str) -> None:
+        if role == "calibration":
+            given = {"uri": uri, "samples": 8, "batchSize": 1}
+            box.spec["conversion"] |= {"precision": "INT8", "calibration": given}
+        else:
+            box.spec["verification"] = {"uri": uri}
+
+    s3.put("data/samples.npz", b"samples")
+    with WebServer(b"samples", authority=authority).running("samples.npz") as server:
+        of_the_server = {"token": "any", "hosts": server.host, "ca.crt": authority.text}
+        of_the_bucket = KEYS | s3.place(s3.endpoint)
+        for uri, keys in ((server.url, of_the_server), (f"s3://{BUCKET}/data", of_the_bucket)):
+            name(uri)
+            secret(box, role, {key: value for key, value in keys.items() if key != "ca.crt"})
+            ended = box.run("fetch")
+            assert (ended.code, ended.termination["reason"]) == (27, "CertificateNotTrusted"), ended.log
+            secret(box, role, keys)
+            fetched(box)
+            assert (box.workspace / role / "samples.npz").read_bytes() == b"samples"
+            shutil.rmtree(box.secrets)
 
 
 def test_data_is_fetched_beside_the_source_with_keys_of_its_own(box: Box, source: Path, s3: ObjectStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,37 @@ def test_a_graph_with_variables_is_not_frozen(tmp_path: Path, graph: bytes) -> N
     code, message = refusal(fetched(tmp_path, graph, outputs=["forgotten/read:0"], inputs=["net/input:0"]))
     assert code == 13
     assert "has variables or tables (VariableV2)" in message
+
+
+def calling_python() -> bytes:
+    with tf.Graph().as_default() as made:
+        x = tf.compat.v1.placeholder(tf.float32, [None, 4], name="x")
+        tf.identity(tf.ensure_shape(tf.compat.v1.py_func(lambda value: value, [x], tf.float32), [None, 4]), name="y")
+    return bytes(made.as_graph_def().SerializeToString())
+
+
+def of_its_own() -> bytes:
+    made = graph_pb2.GraphDef.FromString(calling_python())
+    for node in made.node:
+        if node.op == "PyFunc":
+            node.op = "MyOwnOp"
+    return bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("make", "told", "what_to_do"),
+    [
+        (calling_python, "uses 'PyFunc', which calls Python code", "Write it with TensorFlow's operations"),
+        (of_its_own, "uses the operation 'MyOwnOp', which TensorFlow 2.14.1 does not have", "Export the model without"),
+    ],
+)
+def test_what_cannot_run_is_refused_by_its_name_and_with_what_to_do(
+    tmp_path: Path, make: Callable[[], bytes], told: str, what_to_do: str
+) -> None:
+    code, message = refusal(fetched(tmp_path, make(), inputs=["x"], outputs=["y"]))
+    assert code == 13
+    assert message.startswith(f"pvc://models/frozen/graph.pb {told}")
+    assert what_to_do in message
 
 
 def test_a_frozen_graph_without_tensor_names_is_a_usage_error(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -336,6 +338,32 @@ def test_the_graph_tells_where_numbers_come_from(tmp_path: Path, which: str) -> 
 def by_hand(folder: Path, function: Function, *gates: object) -> Ended:
     model = save(folder, function)
     return tftrt("convert", model, folder / "converted", "-b", "2", *gates)
+
+
+def test_rounded_numbers_are_told_with_both_shares_on_the_page_and_on_the_console(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The converted model is exchanged for one whose picture has a byte that is a step off, and a class that is not."""
+    monkeypatch.setenv("COLUMNS", "200")  # of the terminal: no heading takes two lines
+    spec = tf.TensorSpec([None, 64, 64, 3], tf.float32)
+    model = save(tmp_path, picture(), spec)
+    ended = tftrt("convert", model, tmp_path / "converted", "-b", "1")
+    assert ended.code == 0, ended.told
+    assert re.search(r"Rounded numbers: +1 are equal, and 1 within one step \(output 'picture'\)", ended.output)
+    shutil.rmtree(tmp_path / "converted/model")
+    (tmp_path / "other").mkdir()
+    save(tmp_path / "other", picture(1, 1, 1), spec).rename(tmp_path / "converted/model")
+    again = tftrt("verify", tmp_path / "converted")
+    assert again.code == 0, again.told
+    headings, *shown = [line.split() for line in again.output.splitlines()]
+    assert " ".join(headings).endswith("Equal Within one step Top-1 agreement")
+    found = {line[0]: line[-3:] for line in shown[:4]}
+    assert found == {"colours": ["0.9997", "-", "0.9997"], "picture": ["0.9999", "1", "-"]}
+    assert re.search(r"Rounded numbers: +0.9999 are equal, and 1 within one step \(output 'picture'\)", again.output)
+    page = re.sub(r"<[^>]*>", " ", (tmp_path / "converted/report.html").read_text())
+    assert re.search(r"Equal\s+Within one step", page)
+    row = r"picture\s+1\s+1\s+1\s+0\s+0 \(0\)\s+1\s+1\s+-"
+    assert re.search(row, page), "batch, input up to, samples; errors; both shares"
 
 
 def test_a_model_that_answers_nan_passes_no_gate(tmp_path: Path) -> None:

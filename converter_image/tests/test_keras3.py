@@ -16,6 +16,7 @@ from tests.box import Box
 from tests.keras3.__main__ import HERE, VERSIONS
 from tests.test_engines import request_of
 from tftrt_runtime.convert import engines
+from tftrt_runtime.convert.rewrites import padding, pooling, spelled_out
 from tftrt_runtime.model import operations
 
 # The roundings one after the other: convolutions, normalizations, attention and seven steps of a recurrent layer over 8
@@ -59,12 +60,22 @@ def test_an_export_is_converted_as_it_comes_and_answers_as_it_did(tmp_path: Path
 @pytest.mark.parametrize("tensorflow", VERSIONS)
 @pytest.mark.usefixtures("no_tensorrt")
 def test_what_tf_trt_is_given_of_an_export_answers_as_it_did(tmp_path: Path, tensorflow: str) -> None:
+    """The rewrites know its graph: layer normalization is spelled out in it, and zeros are before a convolution.
+
+    Those before its pooling stay: what is behind it is no convolution of 1 x 1, which could leave out what is too much.
+    """
     source = unpacked(archive(tensorflow), tmp_path / "source")
-    function = engines.new_converter(request_of(source, tmp_path / "converted")).convert()
+    converter = engines.new_converter(request_of(source, tmp_path / "converted", precision="FP16"))
+    function = converter.convert()
     inputs, expected = answers.of(HERE / f"keras-tensorflow-{tensorflow}.npz")
     # A function of a graph has its answers in the order of their names.
     found = function(**{name: tf.constant(value) for name, value in inputs.items()})
     answers.assert_alike({name: value.numpy() for name, value in zip(sorted(expected), found)}, expected, TERMS)
+    places = {one.name: one.places for one in converter.rewritten if one.dropped is None}
+    assert places[spelled_out.SPELLED_OUT.name] == 1
+    assert places[padding.MOVED.name] == 1
+    assert pooling.FOLDED.name not in places
+    assert all(one.questions > 0 and one.notCompared is None for one in converter.rewritten), "both graphs were asked"
 
 
 def test_an_export_of_jax_is_refused_by_the_name_of_its_operation(tmp_path: Path) -> None:

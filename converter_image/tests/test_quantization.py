@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from tests.graphs import frozen, in_a_loop, rewritten, stays
 from tests.test_engines import request_of
 from tftrt_runtime.contract.errors import CalibrationDataUnfit
 from tftrt_runtime.convert import engines
+from tftrt_runtime.convert.messages import CalibrationData
 from tftrt_runtime.convert.rewrites import beside, quantization
 from tftrt_runtime.convert.rewrites.graph_defs import become
+from tftrt_runtime.model.samples import Batch
 
 VARS = tf.quantization.fake_quant_with_min_max_vars
 PER_CHANNEL = tf.quantization.fake_quant_with_min_max_vars_per_channel
@@ -160,10 +163,79 @@ def test_each_precision_is_given_what_it_takes_and_the_report_says_so(
     assert len([kind for kind in operations(function) if kind in quantization.FAKE_QUANT]) == kept
     (remark,) = converter.remarks
     assert told in remark
+    assert all(one.questions > 0 for one in converter.rewritten), "both graphs were asked"
+
+
+@pytest.mark.usefixtures("no_tensorrt")
+def test_int8_with_data_keeps_the_ranges_that_the_graph_has(exported: Path, tmp_path: Path) -> None:
+    """TF-TRT sets them for the tensors that they are of, whether there is a calibration or not."""
+    (tmp_path / "data").mkdir()
+    np.savez(tmp_path / "data/a.npz", image=np.random.default_rng(8).normal(size=(4, 32, 32, 3)).astype(np.float32))
+    given = CalibrationData(folder=str(tmp_path / "data"), samples=4, batch_size=2)
+    request = request_of(exported / "quantized", tmp_path / "converted", precision="INT8", calibration=given)
+    read: list[int] = []
+    given_to_it = engines._calibration(request)
+    assert given_to_it is not None
+
+    def batches() -> Iterator[Batch]:
+        for batch in given_to_it():
+            read.append(len(batch["image"]))
+            yield batch
+
+    converter = engines.new_converter(request)
+    function = converter.convert(batches)
+    assert sum(read) == 4, "the data is asked as well"
+    assert len([kind for kind in operations(function) if kind in quantization.FAKE_QUANT]) == 4
+    (remark,) = converter.remarks
+    assert "INT8 by 4 ranges that the graph has of its own, and by the calibration data where it has none." in remark
+
+
+class Computed(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
+    """Rounds activations by ranges that TF-TRT reads none of: what a batch has, and one for each channel."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+    def __call__(self, x: Any) -> dict[str, Any]:
+        weights = tf.constant(np.random.default_rng(3).normal(size=(4, 4)).astype(np.float32))
+        y = VARS(x @ weights, tf.minimum(tf.reduce_min(x), -8.0), tf.maximum(tf.reduce_max(x), 8.0))
+        return {"y": PER_CHANNEL(y @ weights, tf.constant([-20.0] * 4), tf.constant([20.0] * 4))}
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, module = tmp_path_factory.mktemp("computed") / "model", Computed()
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.__call__})
+    return folder
+
+
+@pytest.mark.parametrize("precision", ["FP32", "FP16"])
+@pytest.mark.usefixtures("no_tensorrt")
+def test_a_rounding_whose_range_is_computed_is_left_to_tensorflow_and_that_is_said(
+    computed: Path, tmp_path: Path, precision: str
+) -> None:
+    converter = engines.new_converter(request_of(computed, tmp_path / "converted", precision=precision))
+    function = converter.convert()
+    kept = [kind for kind in operations(function) if kind in quantization.FAKE_QUANT]
+    assert kept == ["FakeQuantWithMinMaxVars"], "of each channel it is arithmetic"
+    (remark,) = converter.remarks
+    assert "1 of its 2 roundings of activations are computed as it has them, within engines" in remark
+    assert remark.endswith("and the others by TensorFlow."), "there is none that INT8 would use"
+    x = tf.constant(np.random.default_rng(2).normal(size=(3, 4)).astype(np.float32))
+    expected = tf.saved_model.load(str(computed)).signatures["serving_default"](x=x)["y"]
+    np.testing.assert_allclose(function(x=x)[0], expected, atol=40 / 255 * 1.01)  # a step, where a sum lies between
+
+
+@pytest.mark.usefixtures("no_tensorrt")
+def test_int8_by_ranges_that_are_computed_needs_data(computed: Path, tmp_path: Path) -> None:
+    """They are none that TF-TRT reads: an engine would have no ranges at all."""
+    converter = engines.new_converter(request_of(computed, tmp_path / "converted", precision="INT8"))
+    with pytest.raises(CalibrationDataUnfit, match=r"none of its own that is a constant and of all channels"):
+        converter.convert()
 
 
 @pytest.mark.usefixtures("no_tensorrt")
 def test_int8_without_data_and_without_ranges_is_refused(exported: Path, tmp_path: Path) -> None:
     converter = engines.new_converter(request_of(exported / "jitted", tmp_path, precision="INT8"))
-    with pytest.raises(CalibrationDataUnfit, match=r"none of its own \(FakeQuant.*spec.conversion.calibration"):
+    with pytest.raises(
+        CalibrationDataUnfit, match=r"none of its own that is .*\(FakeQuant.*spec.conversion.calibration"
+    ):
         converter.convert()

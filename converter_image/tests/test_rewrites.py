@@ -369,6 +369,28 @@ def test_the_conversion_tells_what_it_rewrote(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_tensorrt")
+def test_a_graph_whose_weights_were_variables_is_asked(tmp_path: Path) -> None:
+    """Its constants are called as the variables' handles were, and those of more than a kilobyte are fed."""
+
+    class Weighted(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
+        def __init__(self) -> None:
+            self.weights = tf.Variable(np.random.default_rng(5).normal(size=(4, 256)).astype(np.float32))
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 4, 4], tf.float32, name=name) for name in ("x", "y")])
+        def __call__(self, x: Any, y: Any) -> dict[str, Any]:
+            return {"z": products(x, y) @ self.weights}
+
+    module = Weighted()
+    tf.saved_model.save(module, str(tmp_path / "source"), signatures={"serving_default": module.__call__})
+    inputs = tuple(Tensor(name=name, dtype="FP32", shape=(-1, 4, 4)) for name in ("x", "y"))
+    request = test_engines.request(tmp_path / "source", tmp_path / "target", inputs=inputs, samples=(Sample(),))
+    converter = engines.new_converter(request)
+    converter.convert()
+    (told,) = converter.rewritten
+    assert (told.questions, told.dropped, told.notCompared) == (3, None, None)
+
+
+@pytest.mark.usefixtures("no_tensorrt")
 def test_a_graph_with_a_table_beside_it_is_asked_with_its_table(tmp_path: Path) -> None:
     class Words(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         def __init__(self) -> None:

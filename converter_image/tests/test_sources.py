@@ -9,11 +9,14 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.box import Box, Ended
 from tests.object_store import BUCKET, ObjectStore, WebServer
 from tests.test_fetch_remote import fetched, tarred, zipped
+from tftrt_runtime.contract.artifact import Tensor
+from tftrt_runtime.model import data
 
 GRAPH: dict[str, Any] = {"format": "FrozenGraph", "inputs": ["a:0"], "outputs": ["b:0"]}
 
@@ -136,6 +139,38 @@ def test_what_a_desktop_leaves_beside_files_is_not_seen_at_all(box: Box, source:
         assert fetched(box, put(box, name, content))["sourceDigest"] == expected["sourceDigest"]
 
 
+def test_what_a_desktop_leaves_beside_samples_is_not_seen_at_all(
+    box: Box, source: Path, tmp_path: Path, s3: ObjectStore
+) -> None:
+    images = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    samples = tmp_path / "samples"
+    (samples / "more").mkdir(parents=True)
+    np.save(samples / "samples.npy", images)
+    np.save(samples / "more/samples.npy", images)
+
+    def of(uri: str) -> tuple[str, str]:
+        """The digests of the data at this URI, once nothing but the samples was found in it."""
+        box.spec["conversion"] |= {"precision": "INT8", "calibration": {"uri": uri, "samples": 4, "batchSize": 4}}
+        box.spec["verification"] = {"uri": uri}
+        told = fetched(box)
+        for folder, what in ((box.workspace / "calibration", "calibration"), (box.workspace / "verification", "held")):
+            there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+            assert there == {"samples.npy", "more/samples.npy"}
+            (batch,) = data.batches(folder, [Tensor(name="image", dtype="FP32", shape=(-1, 2, 3))], 4, what=what)
+            np.testing.assert_array_equal(batch["image"], np.concatenate([images, images]))
+        return told["calibrationDigest"], told["verificationDigest"]
+
+    (box.pvc / "data").symlink_to(tmp_path)
+    expected = of("pvc://data/samples")
+    for name in ("._samples.npy", ".DS_Store", "more/._samples.npy", "__MACOSX/._samples.npy", "more/.DS_Store"):
+        (samples / name).parent.mkdir(exist_ok=True)
+        (samples / name).write_bytes(b"of a Mac, and no samples")
+    assert of("pvc://data/samples") == expected
+    s3.upload(samples, "samples")
+    s3.secret(box, "calibration", "verification")
+    assert of(f"s3://{BUCKET}/samples") == expected
+
+
 def test_a_frozen_graph_in_an_archive_from_a_mac_is_the_only_one(box: Box, tmp_path: Path) -> None:
     for name in ("graph.pb", "._graph.pb", "__MACOSX/._graph.pb"):
         path = tmp_path / "mac" / name
@@ -174,7 +209,10 @@ def test_a_link_to_the_claim_itself_never_ends(box: Box, source: Path) -> None:
 
 
 KERAS = "`model.export(FOLDER)` makes a SavedModel, where `model` is what `keras.models.load_model("
-CHECKPOINT = "is of a checkpoint, which holds a model's values and not its graph"
+CHECKPOINT = (
+    "is of a checkpoint, which holds a model's values and not its graph: restore it in the code that makes the model, "
+    "where `model.export(FOLDER)` makes a SavedModel of both."
+)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 import tritonclient.grpc
+import tritonclient.http
 from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 from tritonclient.utils import np_to_triton_dtype
@@ -16,6 +18,7 @@ from tritonclient.utils import np_to_triton_dtype
 from tests import answers
 from tests.answers import Arrays
 from tests.box import Box
+from tests.test_refusals import posted
 from tftrt_runtime.contract.errors import NotAModel, SignatureNotFound
 from tftrt_runtime.loading import freeze, session
 from tftrt_runtime.loading.messages import ImportAnswer, SessionRequest
@@ -43,7 +46,8 @@ def asked(folder: Path, signature: str, inputs: Arrays) -> Arrays:
 
 
 @pytest.mark.parametrize(
-    "name", ["tf1", "tf1-gpu", "tf1-text", "tf1-table", "tf1-old-table", "tf1-control-flow", "tf1-names"]
+    "name",
+    ["tf1", "tf1-gpu", "tf1-text", "tf1-table", "tf1-table-gpu", "tf1-old-table", "tf1-control-flow", "tf1-names"],
 )
 def test_a_model_answers_as_in_the_session_that_saved_it(tensorflow1: Path, tmp_path: Path, name: str) -> None:
     names = made(tensorflow1 / name, tmp_path / "made").names
@@ -52,7 +56,7 @@ def test_a_model_answers_as_in_the_session_that_saved_it(tensorflow1: Path, tmp_
     answers.assert_alike(asked(tmp_path / "made", "serving_default", served), expected, TERMS)
 
 
-@pytest.mark.parametrize("name", ["tf1", "tf1-table", "tf1-old-table", "tf1-control-flow"])
+@pytest.mark.parametrize("name", ["tf1", "tf1-table", "tf1-table-gpu", "tf1-old-table", "tf1-control-flow"])
 def test_what_it_becomes_can_be_frozen_and_keeps_its_answers(tensorflow1: Path, tmp_path: Path, name: str) -> None:
     made(tensorflow1 / name, tmp_path / "made")
     loaded = tf.saved_model.load(str(tmp_path / "made"))
@@ -70,6 +74,8 @@ def test_what_it_becomes_can_be_frozen_and_keeps_its_answers(tensorflow1: Path, 
     [
         ("tf1-both", False, "serve"),
         ("tf1-both", True, "serve-gpu"),
+        ("tf1-both-resources", False, "serve"),
+        ("tf1-both-resources", True, "serve-gpu"),
         ("tf1-train", False, "serve"),
         ("tf1-train", True, "serve"),
     ],
@@ -198,6 +204,23 @@ def test_names_that_tensorflow_2_cannot_have_are_served_under_others(box: Any, t
     answers.assert_alike(
         {"best:0": answer.as_numpy("best:0")[:, 0], "scores/all": answer.as_numpy("scores/all")}, expected, TERMS
     )
+    # And over HTTP, where a name may not be taken for a part of an address: by a client, and by hand in JSON.
+    by_http, asked_for = [], []
+    for tensor in summary["inputs"]:
+        value = inputs[tensor["source"]]
+        by_http.append(tritonclient.http.InferInput(tensor["name"], list(value.shape), np_to_triton_dtype(value.dtype)))
+        by_http[-1].set_data_from_numpy(value)
+        asked_for.append({"name": tensor["name"], "shape": value.shape, "datatype": "FP32", "data": value.tolist()})
+    names = list(expected)
+    of_http = tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.http}").infer(
+        "tf1-names", by_http, outputs=[tritonclient.http.InferRequestedOutput(name) for name in names]
+    )
+    status, by_hand = posted(server, "tf1-names", asked_for, outputs=[{"name": name} for name in names])
+    assert status == 200, by_hand
+    data = {one["name"]: np.array(one["data"], np.float32).reshape(one["shape"]) for one in by_hand["outputs"]}
+    for found in ({name: of_http.as_numpy(name) for name in names}, data):
+        found["best:0"] = found["best:0"][:, 0]
+        answers.assert_alike(found, expected, TERMS)
 
 
 @pytest.mark.parametrize("phase", ["phase/train", "phase_train"])
@@ -230,9 +253,13 @@ def test_a_model_that_nothing_here_can_run_is_refused_before_it_is_converted(box
     ended = refused.run("convert")
     assert (ended.code, ended.termination["reason"]) == (13, "NotAModel")
     assert "uses 'PyFunc', which calls Python code of the process that exported the model" in ended.message
+    assert "Write it with TensorFlow's operations, or export the model without it." in ended.message
 
 
-def test_a_table_of_tensorflow_1_goes_all_the_way(box: Any) -> None:
-    converted = box("tf1-table")
+@pytest.mark.parametrize(("name", "tags"), [("tf1-table", ""), ("tf1-both", "-serve")])
+def test_a_table_and_a_model_of_two_graphs_go_all_the_way(box: Any, tensorflow1: Path, name: str, tags: str) -> None:
+    converted = box(name)
     ended = converted.convert_and_publish()
     assert ended.termination["verification"]["samples"] > 0
+    inputs, expected = answers.of(tensorflow1 / f"{name}{tags}.npz")
+    answers.assert_alike(asked(converted.published / "model", "serving_default", inputs), expected, TERMS)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.gpu.test_models_and_precisions import ask, converted, published, served
+from tests.gpu.test_models_and_precisions import FIT, ask, converted, published, served
 
 
 def answers(models: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -38,7 +38,14 @@ def blockers(box: Any) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "output"), [("tf1", "classes"), ("tf1-gpu", "classes"), ("tf1-text", "classes"), ("tf1-table", "scores")]
+    ("name", "output"),
+    [
+        ("tf1", "classes"),
+        ("tf1-gpu", "classes"),
+        ("tf1-text", "classes"),
+        ("tf1-table", "scores"),
+        ("tf1-table-gpu", "scores"),
+    ],
 )
 def test_a_model_of_tensorflow_1_has_engines(new_box: Callable[..., Any], models: Path, name: str, output: str) -> None:
     box = new_box(name, precision="FP16")
@@ -81,10 +88,17 @@ def test_examples_have_engines_for_what_is_behind_them(new_box: Callable[..., An
     expect_served(box, models, "examples", "scores", 0.03)
 
 
-def test_what_xla_would_compile_is_one_engine(new_box: Callable[..., Any], models: Path) -> None:
-    box = new_box("jitted", precision="FP16")
+@pytest.mark.parametrize("name", ["jitted", "jitted-whole", "jitted-twice"])
+def test_what_xla_would_compile_is_one_engine(new_box: Callable[..., Any], models: Path, name: str) -> None:
+    box = new_box(name, precision="FP16")
     assert published(box)["engines"] == 1
-    expect_served(box, models, "jitted", "scores", 0.01)
+    expect_served(box, models, name, "scores", 0.01)
+
+
+def test_what_xla_would_compile_in_a_loop_is_converted(new_box: Callable[..., Any], models: Path) -> None:
+    box = new_box("jitted-loop", precision="FP16", minimumSegmentSize=1)
+    assert published(box)["engines"] >= 1
+    expect_served(box, models, "jitted-loop", "scores", 0.02)
 
 
 def test_control_flow_has_engines_round_it(new_box: Callable[..., Any], models: Path) -> None:
@@ -122,6 +136,26 @@ def test_int8_needs_no_data_where_the_graph_has_ranges(new_box: Callable[..., An
     expect_served(box, models, "quantized", "scores", 0.1)
 
 
+@pytest.mark.parametrize("scale", [1, 1e-3])
+def test_int8_with_data_keeps_the_ranges_of_the_graph(new_box: Callable[..., Any], models: Path, scale: float) -> None:
+    """Also where the samples are far smaller than what the model was trained with: by them all would be cut."""
+    box = new_box("quantized", precision="INT8", calibration={**FIT, "uri": "pvc://samples"})
+    (box.pvc / "samples").mkdir()
+    image = np.random.default_rng(9).normal(0, scale, (64, 32, 32, 3)).astype(np.float32)
+    np.savez(box.pvc / "samples/a.npz", image=image)
+    assert published(box)["engines"] >= 1
+    told = "INT8 by 4 ranges that the graph has of its own, and by the calibration data where it has none"
+    assert told in (box.published / "report.html").read_text()
+    expect_served(box, models, "quantized", "scores", 0.1)
+
+
+@pytest.mark.parametrize("name", ["random", "augmented"])
+def test_a_random_layer_is_refused_for_that_reason(new_box: Callable[..., Any], name: str) -> None:
+    ended = converted(new_box(name, precision="FP16"))
+    assert (ended.code, ended.termination["reason"]) == (16, "NothingConvertible")
+    assert "answers the same input differently each time" in ended.message
+
+
 def test_int8_needs_data_where_the_graph_has_no_ranges(new_box: Callable[..., Any]) -> None:
     ended = converted(new_box("jitted", precision="INT8"))
     assert (ended.code, ended.termination["reason"]) == (15, "CalibrationDataUnfit")
@@ -140,7 +174,12 @@ def test_an_export_of_keras_3_has_engines(new_box: Callable[..., Any], models: P
 
 @pytest.mark.parametrize(
     ("name", "operation"),
-    [("tf1-python", "PyFunc"), ("python", "PyFunc"), ("jax-tensorflow-2-18-1", "XlaCallModule")],
+    [
+        ("tf1-python", "PyFunc"),
+        ("python", "PyFunc"),
+        ("eager-python", "EagerPyFunc"),
+        ("jax-tensorflow-2-18-1", "XlaCallModule"),
+    ],
 )
 def test_what_no_server_can_run_is_refused_by_the_operations_name(
     new_box: Callable[..., Any], name: str, operation: str

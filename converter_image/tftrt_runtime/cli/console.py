@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -110,7 +111,8 @@ def converted(report: Report) -> None:
     conversion = report.findings.conversion
     share = f"{conversion.convertedOps} of {conversion.totalOps} operations" if conversion.engines else "no TensorRT"
     found = [("Device", conversion.device.name), ("Engines", f"{conversion.engines} ({share})")]
-    found += (*_agreement(conversion.verification), *_speed(conversion.benchmark))
+    found += (*_agreement(conversion.verification), *_rounded(report.findings.comparisons))
+    found += _speed(conversion.benchmark)
     if conversion.memory:
         found.append(("Peak GPU memory", f"{conversion.memory.peakBytes / 2**20:.0f} MiB of TensorFlow's pool"))
     if conversion.batching is not None and conversion.batching.mode == "Disabled":
@@ -136,7 +138,7 @@ def verified(verification: Verification, comparisons: Sequence[Comparison]) -> N
         _out().print(table)
     if len(comparisons) > SHOWN_COMPARISONS:
         _out().print(f"... and {len(comparisons) - SHOWN_COMPARISONS} more")
-    for name, value in _agreement(verification):
+    for name, value in (*_agreement(verification), *_rounded(comparisons)):
         _out().print(f"{name + ':':24}{value}", markup=False)
 
 
@@ -183,6 +185,18 @@ def _agreement(verification: Verification | None) -> Iterator[tuple[str, str]]:
         yield "Not finite", f"{verification.notFinite} (a share of an output's values), in both models alike"
     if verification.notANumber is not None:
         yield "NaN", f"{verification.notANumber} (a share of an output's values), which passes no gate"
+
+
+def _rounded(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, str]]:
+    """Of numbers that were rounded from floats, and may be a step off: both shares, of the output where it is worst."""
+    steps = [
+        (Decimal(each.withinOneStep), Decimal(each.equalElements), each.output)
+        for each in comparisons
+        if each.withinOneStep is not None and each.equalElements is not None
+    ]
+    if steps:
+        near, equal, output = min(steps)
+        yield "Rounded numbers", f"{equal} are equal, and {near} within one step (output {output!r})"
 
 
 def _speed(benchmark: Benchmark | None) -> Iterator[tuple[str, str]]:

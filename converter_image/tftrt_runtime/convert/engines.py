@@ -17,6 +17,7 @@ from tftrt_runtime.convert import ranges as no_ranges
 from tftrt_runtime.convert import rewrites, segments, without_xla
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
 from tftrt_runtime.convert.rewrites import beside, quantization
+from tftrt_runtime.loading import freeze
 from tftrt_runtime.model import data, samples
 from tftrt_runtime.processes import child
 from tftrt_runtime.report.data import Rewritten
@@ -86,23 +87,24 @@ class Converter(trt_convert.TrtGraphConverterV2):  # type: ignore[misc]  # Tenso
         # TF-TRT tells Grappler there what is fed and fetched.
         fetched = list(meta_graph_def.collection_def["train_op"].node_list.value)
         graph, request = meta_graph_def.graph_def, self._request
-        ranges = len(quantization.of_activations(graph))
+        rounded, ranges = len(quantization.of_activations(graph)), len(quantization.with_ranges(graph))
         _expect_ranges(ranges, request)
         with log.timed("convert", "Rewrote the graph for TF-TRT"):
             self.rewritten = rewrites.apply(graph, fetched, self._questions, request.precision)
-        self.remarks = tuple(_on_quantization(ranges, len(quantization.of_activations(graph)), request))
+        left = len(quantization.of_activations(graph))
+        self.remarks = tuple(_on_quantization(rounded, left, ranges, request))
         return super()._run_conversion(meta_graph_def)
 
     def _questions(self) -> list[beside.Question]:
-        """What the frozen graph is asked: made-up input, and the tables beside it, which keep their names in it."""
+        """What the frozen graph is asked: made-up input, and the tables beside it, which keep their names in it.
+
+        So do variables, but as the constants that they have become.
+        """
         function = self._saved_model.signatures[self._input_saved_model_signature_key]
         names = [tensor.name for tensor in function.inputs]
-        handles = {
-            inner.name: outer for outer, inner in function.graph.captures if outer.dtype in {tf.resource, tf.variant}
-        }
         # The signature's inputs come first, in the order of their sorted names.
         by_input = dict(zip(sorted(function.structured_input_signature[1]), names, strict=False))
-        return beside.made_up(self._request.inputs, self._request.samples, by_input, handles)
+        return beside.made_up(self._request.inputs, self._request.samples, by_input, freeze.resources(function))
 
 
 def _expect_ranges(ranges: int, request: EnginesRequest) -> None:
@@ -115,18 +117,32 @@ def _expect_ranges(ranges: int, request: EnginesRequest) -> None:
         raise no_ranges.none()
 
 
-def _on_quantization(ranges: int, left: int, request: EnginesRequest) -> Iterator[str]:
-    """What to know of a graph from training with quantization, with `ranges` of activations, and so many at the end."""
-    if not ranges:
+def _on_quantization(rounded: int, left: int, ranges: int, request: EnginesRequest) -> Iterator[str]:
+    """What to know of a graph from training with quantization.
+
+    It had so many activations `rounded`, of which so many are `left` as they were, and so many `ranges` for INT8.
+    """
+    if not rounded:
         return
     if request.precision != "INT8":
+        by_itself = " In INT8 its ranges are used, without calibration data." if ranges else ""
         yield (
-            f"The model was trained with quantization: {ranges - left} of its {ranges} roundings of activations are "
-            "computed as it has them, within engines, and the others by TensorFlow. In INT8 its ranges are used, "
-            "without calibration data."
+            f"The model was trained with quantization: {rounded - left} of its {rounded} roundings of activations are "
+            f"computed as it has them, within engines, and the others by TensorFlow.{by_itself}"
         )
-    elif request.calibration is None:
-        yield f"INT8 by {ranges} ranges that the graph has of its own, without calibration data."
+        return
+    # TF-TRT sets them whether there is a calibration or not, and TensorRT measures none where one is set.
+    data = (
+        "without calibration data" if request.calibration is None else "and by the calibration data where it has none"
+    )
+    others = f" The other {rounded - ranges} are computed by TensorFlow." if rounded > ranges else ""
+    if ranges:
+        yield f"INT8 by {ranges} ranges that the graph has of its own, {data}.{others}"
+    else:
+        yield (
+            f"INT8 by the calibration data: the graph rounds {rounded} activations by ranges that it computes or that "
+            "each channel has of its own, which TensorRT takes none of. TensorFlow computes those."
+        )
 
 
 def new_converter(request: EnginesRequest) -> Any:

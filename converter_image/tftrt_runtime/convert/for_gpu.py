@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tftrt_runtime import log
 from tftrt_runtime.benchmark import rows, run
-from tftrt_runtime.contract.artifact import Conversion, Device, Memory, Versions
+from tftrt_runtime.contract.artifact import Conversion, Device, Memory, Sample, Versions
 from tftrt_runtime.contract.errors import GPUUnfit, NothingConvertible
 from tftrt_runtime.contract.spec import JobSpec, Runtime
 from tftrt_runtime.convert.build_log import BuildLog
@@ -93,9 +93,9 @@ def convert(
     # While the unconverted model is asked, another process with TensorFlow gets ready to tell all that TensorRT says.
     with child.prepared("convert", {**NO_FALLBACK, **VERBOSE}, LayerLog()):
         model = verify.reference(spec, source, references, events / "before", data, ranges)
+        sample = expect_convertible(model, spec.source.uri)
         numeric = _numeric(spec, model, source, references)
         built, layers = _build(spec, model, calibration, numeric, target)
-    assert model.sample is not None  # or it was refused
     checked = _check(spec, model, target, references, events / "after", data)
     memory = _measure(model, target)
     found = Device(
@@ -105,7 +105,7 @@ def convert(
         driver=device.driver,
     )
     sizes = model.batch_sizes
-    timed = run.on_gpu(source, target, spec.source.signature, model.inputs, model.sample, sizes, found, memory)
+    timed = run.on_gpu(source, target, spec.source.signature, model.inputs, sample, sizes, found, memory)
     conversion = Conversion(
         device=found,
         versions=Versions(tensorflow=model.tensorflow, tensorrt=device.tensorrt, runtime=spec.runtime.name),
@@ -143,19 +143,8 @@ def _numeric(spec: JobSpec, model: ReferenceAnswer, source: Path, references: Pa
     """The folder of the SavedModel that TF-TRT takes: the source, or one that is made of it beside `references`.
 
     Raises:
-        NothingConvertible: engines cannot be made of it, or not be checked.
         SignatureNotFound: its inputs leave open what engines need to know.
     """
-    if model.not_compared == "AnswersDiffer":
-        raise NothingConvertible(
-            f"{spec.source.uri} answers the same input differently each time, and engines are checked by its answers: "
-            "export it for inference, without layers that draw random numbers, such as augmentation or dropout."
-        )
-    if model.sample is None:
-        raise NothingConvertible(
-            f"{spec.source.uri} takes no made-up input, and engines are built and checked by running it. Export the "
-            "numeric part of it alone."
-        )
     shapes.expect_closed(model.inputs, model.input_shapes, spec.source.uri, model.batched)
     numeric = source
     if model.unranked:
@@ -164,6 +153,30 @@ def _numeric(spec: JobSpec, model: ReferenceAnswer, source: Path, references: Pa
     if model.tables:
         numeric = sources.frozen(spec, numeric, references.parent / "frozen")
     return numeric
+
+
+def expect_convertible(model: ReferenceAnswer, uri: str) -> Sample:
+    """The sample that a model takes, once it was found that there can be engines of it, and before any is built.
+
+    Raises:
+        NothingConvertible: it draws random numbers, cannot be frozen, or takes no input that engines are built with.
+    """
+    # First: what draws them may also keep what it drew last, and that it cannot be frozen then says nothing of why.
+    if model.not_compared == "AnswersDiffer":
+        raise NothingConvertible(
+            f"{uri} answers the same input differently each time, and engines are checked by its answers: "
+            "export it for inference, without layers that draw random numbers, such as augmentation or dropout."
+        )
+    if model.kept is not None:
+        raise NothingConvertible(
+            f"{uri} cannot be frozen for TensorRT: {model.kept}. Export the numeric part of it alone."
+        )
+    if model.sample is None:
+        raise NothingConvertible(
+            f"{uri} takes no made-up input, and engines are built and checked by running it. Export the "
+            "numeric part of it alone."
+        )
+    return model.sample
 
 
 def product(device: DevicesAnswer) -> str:

@@ -29,9 +29,9 @@ def expect_some(spec: JobSpec, source: Path) -> None:
 def none() -> CalibrationDataUnfit:
     """Neither data nor the graph gives any."""
     return CalibrationDataUnfit(
-        "INT8 needs the ranges of the model's numbers, and this graph has none of its own (FakeQuant of its "
-        "activations, from training with quantization): give samples in spec.conversion.calibration, or set "
-        "spec.conversion.precision to FP16."
+        "INT8 needs the ranges of the model's numbers, and this graph has none of its own that is a constant and of "
+        "all channels (FakeQuant of its activations, from training with quantization): give samples in "
+        "spec.conversion.calibration, or set spec.conversion.precision to FP16."
     )
 
 

@@ -49,7 +49,7 @@ class Frozen:
 
 def why_not(loaded: Any, function: Any) -> str | None:
     """Why this signature of the loaded model cannot be frozen soundly; None where it can."""
-    if len(_tables(loaded, function)) < len(_resources(function)):
+    if len(_tables(loaded, function)) < len(resources(function)):
         return "it uses queues, tables that are written or other resources that are neither variables nor fixed tables"
     graph = function.graph.as_graph_def()
     handles = {tensor.name.partition(":")[0] for tensor in function.inputs if tensor.dtype == tf.resource}
@@ -71,7 +71,7 @@ def has_tables(loaded: Any, function: Any) -> bool:
     return bool(_tables(loaded, function))
 
 
-def _resources(function: Any) -> dict[str, Any]:
+def resources(function: Any) -> dict[str, Any]:
     """What the function refers to beside variables and constants, by the name of the tensor that stands for it."""
     variables = {id(variable.handle) for variable in function.variables}
     return {
@@ -85,7 +85,7 @@ def _tables(loaded: Any, function: Any) -> dict[str, Any]:
     """Those of them that are tables which keep what they were filled with, as the loaded model's objects."""
     objects, _ = graph_view.ObjectGraphView(loaded).breadth_first_traversal()
     by_handle = {id(thing.resource_handle): thing for thing in objects if _is_fixed_table(thing)}
-    return {name: by_handle[id(outer)] for name, outer in _resources(function).items() if id(outer) in by_handle}
+    return {name: by_handle[id(outer)] for name, outer in resources(function).items() if id(outer) in by_handle}
 
 
 def _is_fixed_table(thing: Any) -> bool:

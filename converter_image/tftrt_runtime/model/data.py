@@ -1,6 +1,7 @@
 """The user's own samples, for calibration and verification: batches from a folder of `.npz`, `.npy` and TFRecord files.
 
-- `.npz`: an array [samples, ...] for each input, by the input's name.
+- `.npz`: an array [samples, ...] for each input, by the input's name. Numpy cuts the NULs that texts end in; an array
+  `NAME_byte_lengths` beside the texts for the input NAME brings them back.
 - `.npy`: an array [samples, ...], for models with a single input.
 - TFRecord, plain or compressed by gzip or zlib: a `tf.train.Example` for each sample, a feature for each input by its
   name. A float or int64 list holds the sample's values in row-major order; a bytes list holds the texts of a BYTES
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.contract.errors import CalibrationDataUnfit
-from tftrt_runtime.model import data_files
+from tftrt_runtime.model import data_files, text_lengths
 from tftrt_runtime.model.data_files import Kind
 from tftrt_runtime.model.dtypes import numpy_type
 from tftrt_runtime.model.examples import examples
@@ -141,6 +142,7 @@ def _samples(batch: Batch) -> int:
 
 def _arrays(file: Path, where: str, inputs: Sequence[Tensor], of_calls: bool) -> Batch:
     """The samples of a numpy file."""
+    lengths: dict[str, NDArray[Any]] = {}
     with _told_of_numpy(where):
         # Not into memory at once, and never as a pickle, which would run whatever it says.
         loaded = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -148,12 +150,16 @@ def _arrays(file: Path, where: str, inputs: Sequence[Tensor], of_calls: bool) ->
         chosen = chosen_for({UNNAMED: loaded}, inputs, where)
     else:
         with loaded:
-            names = chosen_for({name: name for name in data_files.arrays_of(loaded)}, inputs, where)
+            there = data_files.arrays_of(loaded)
+            columns = text_lengths.columns(there, inputs)
+            found = {name: name for name in there if name not in columns.values()}
             # The others are left aside unread: they may be such as are not read at all.
-            chosen = {name: _member(loaded, member, where) for name, member in names.items()}
+            chosen = {name: _member(loaded, member, where) for name, member in chosen_for(found, inputs, where).items()}
+            lengths = {name: _member(loaded, column, where) for name, column in columns.items()}
     if of_calls:
         chosen = {tensor.name: _of_calls(chosen[tensor.name], tensor) for tensor in inputs}
-    batch = {tensor.name: _array(chosen[tensor.name], tensor, where) for tensor in inputs}
+        lengths = {tensor.name: _of_calls(lengths[tensor.name], tensor) for tensor in inputs if tensor.name in lengths}
+    batch = {tensor.name: _array(chosen[tensor.name], tensor, where, lengths.get(tensor.name)) for tensor in inputs}
     if len({len(array) for array in batch.values()}) > 1:
         counts = ", ".join(f"{name!r} has {len(array)}" for name, array in batch.items())
         raise CalibrationDataUnfit(f"{where}: the inputs have different numbers of samples: {counts}.")
@@ -169,7 +175,10 @@ def _member(loaded: Any, name: str, where: str) -> NDArray[Any]:
 
 
 # Of an array of Python objects, which is a pickle.
-_OF_TEXTS = "; save texts as arrays of fixed-width strings, or where they may end in NUL as TFRecord files"
+_OF_TEXTS = (
+    "; save texts as arrays of fixed-width strings, and where they may end in NUL as TFRecord files or beside an array "
+    f"of their lengths, NAME{text_lengths.BEHIND}"
+)
 
 
 @contextmanager
@@ -187,8 +196,11 @@ def _of_calls(found: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
     return found[:, np.newaxis] if wanted[:1] == (1,) and found.ndim == len(wanted) else found
 
 
-def _array(found: NDArray[Any], tensor: Tensor, where: str) -> NDArray[Any]:
-    """An array of samples as the input takes it, which may have lain in the file in another machine's order."""
+def _array(found: NDArray[Any], tensor: Tensor, where: str, lengths: NDArray[Any] | None = None) -> NDArray[Any]:
+    """An array of samples as the input takes it, which may have lain in the file in another machine's order.
+
+    Texts have these `lengths` in bytes, where they are known.
+    """
     kind = numpy_type(tensor.dtype)
     texts = kind == np.object_
     if not (found.dtype.kind in "SU" if texts else found.dtype.newbyteorder("=") == kind):
@@ -209,7 +221,11 @@ def _array(found: NDArray[Any], tensor: Tensor, where: str) -> NDArray[Any]:
         )
     if texts:
         encoded = np.char.encode(found, "utf-8") if found.dtype.kind == "U" else found
-        return encoded.astype(np.object_)
+        return (
+            encoded.astype(np.object_)
+            if lengths is None
+            else text_lengths.restored(encoded, lengths, found.dtype.itemsize, tensor, where)
+        )
     return expect_finite(np.asarray(found, kind), tensor, where)
 
 
@@ -227,5 +243,6 @@ def on_texts(folder: Path, batch: Batch) -> str:
         return ""
     return (
         ". Texts in numpy arrays are of fixed width and cannot end in NUL, as serialized messages and other binary "
-        "texts may: give those as TFRecord files"
+        "texts may: give those as TFRecord files, or in an .npz with an array of their lengths in bytes beside them, "
+        f"NAME{text_lengths.BEHIND}"
     )

@@ -7,8 +7,10 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from tftrt_runtime.fetching import desktop
 
 _NUMPY_NAMES = (".npz", ".npy")
 # As TensorFlow, TFX, its object detection and Kaggle name them.
@@ -76,7 +78,7 @@ def is_whole(file: Path, kind: Kind) -> bool:
 
 def arrays_of(loaded: Any) -> Iterable[str]:
     """The names of the arrays in an opened `.npz`, which may hold other files."""
-    return [name.removesuffix(".npy") for name in loaded.zip.namelist() if name.endswith(".npy")]
+    return [name.removesuffix(".npy") for name in loaded.zip.namelist() if _is_an_array(name)]
 
 
 def picture(text: bytes) -> str:
@@ -101,9 +103,13 @@ _PICTURES: dict[str, Callable[[bytes], bool]] = {
 def _holds_arrays(file: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as opened:
-            return any(name.endswith(".npy") for name in opened.namelist())
+            return any(map(_is_an_array, opened.namelist()))
     except zipfile.BadZipFile:
         return False
+
+
+def _is_an_array(member: str) -> bool:
+    return member.endswith(".npy") and not desktop.is_left_by_one(PurePosixPath(member))
 
 
 def _unpacked(head: bytes, bits: int) -> bytes:

@@ -196,13 +196,21 @@ def _words(error: Exception) -> str:
     # fsspec's FileNotFoundError has the address alone.
     telling = next((cause for cause in causes(error) if not isinstance(cause, FileNotFoundError)), error)
     text = (str(telling).splitlines() or [type(telling).__name__])[0].partition("?")[0][:300]
-    fault = _fault(error)
-    why = next((words for kind, words in _FAULTS if isinstance(fault, kind)), None)
+    why = _why(_fault(error))
     return text if why is None else f"{text} ({why})"
 
 
-_FAULTS: tuple[tuple[type[BaseException], str], ...] = (
-    (TimeoutError, "it timed out"),
-    (ConnectionRefusedError, "the connection was refused"),
-    (socket.gaierror, "the name of the host is not known"),
-)
+def _why(fault: BaseException | None) -> str | None:
+    """What kept a request from its answer, where there are plain words for it."""
+    import aiohttp  # is loaded where there is a client
+
+    faults: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+        (TimeoutError, "it timed out"),
+        (ConnectionRefusedError, "the connection was refused"),
+        (socket.gaierror, "the name of the host is not known"),
+        (
+            (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, ConnectionError, ssl.SSLEOFError),
+            "the connection broke off",
+        ),
+    )
+    return next((words for kinds, words in faults if isinstance(fault, kinds)), None)

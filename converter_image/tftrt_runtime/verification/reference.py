@@ -65,7 +65,8 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     outputs = saved_model.outputs(function, request.uri)
     operations.expect_runnable(function, request.uri)
     kept = freeze.why_not(loaded, function)
-    if kept is not None and request.engines:  # before the device is asked
+    # Before the device is asked; but of what draws random numbers, which may keep the last ones, the answers say more.
+    if kept is not None and request.engines and not _draws(function):
         raise NothingConvertible(
             f"{request.uri} cannot be frozen for TensorRT: {kept}. Export the numeric part of it alone."
         )
@@ -294,6 +295,13 @@ def _answers_to(
 
 def _not_finite(answer: Any) -> int:
     return int(np.count_nonzero(~np.isfinite(answer))) if answer.dtype.kind == "f" else 0
+
+
+def _draws(function: Any) -> bool:
+    """Whether a function, or one that it calls, draws random numbers: by the names of TensorFlow's operations."""
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for body in graph.library.function for node in body.node_def)]
+    return any("Random" in node.op or "Rng" in node.op for node in nodes)
 
 
 def _expect_named(outputs: Iterable[Tensor], request: ReferenceRequest) -> None:

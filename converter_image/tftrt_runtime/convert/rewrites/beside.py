@@ -221,7 +221,7 @@ class Asked:
     def _taken(self) -> list[str]:
         """What can be fed: an input that nothing reads is no part of a graph any more."""
         there = {node.name for node in self._definition.node if node.op == "Placeholder"}
-        return [name for name in (*self._fed, *self._weights) if producer(name) in there]
+        return [name for name in dict.fromkeys([*self._fed, *self._weights]) if producer(name) in there]
 
     @cached_property
     def _function(self) -> Callable[..., Sequence[Any]]:

@@ -53,6 +53,22 @@ def of_activations(definition: Any) -> list[Any]:
     ]
 
 
+def with_ranges(definition: Any) -> list[Any]:
+    """Those of them whose range TF-TRT reads in INT8: one for all channels, and a constant."""
+    graph = Graph(definition)
+    found = [node for node in of_activations(definition) if node.op in RANGES and _has_a_range(node)]
+    return [node for node in found if _is_one(_range(node, graph))]
+
+
+def _has_a_range(node: Any) -> bool:
+    """Whether it is given one, and does not look for the least and the most itself."""
+    return "range_given" not in node.attr or bool(node.attr["range_given"].b)
+
+
+def _is_one(span: tuple[Any, Any] | None) -> bool:
+    return span is not None and bool(np.all(span[0] < span[1]))
+
+
 def _of_constants(graph: Graph) -> list[Any]:
     """Every `FakeQuant` of a constant by a constant range; one of what another one makes is behind that."""
     found: dict[str, Any] = {}
@@ -86,8 +102,7 @@ def _fold(graph: Graph, node: Any) -> list[str]:
 def _of_known_range(graph: Graph) -> list[Any]:
     """Every `FakeQuant` of an activation by a constant range that is one."""
     found = [node for node in of_activations(graph.definition) if node.op in FAKE_QUANT]
-    spans = [(node, _range(node, graph)) for node in found]
-    return [node for node, span in spans if span is not None and np.all(span[0] < span[1])]
+    return [node for node in found if _is_one(_range(node, graph))]
 
 
 def without_steps(definition: Any, names: Container[str]) -> None:
