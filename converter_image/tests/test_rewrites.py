@@ -351,6 +351,16 @@ def test_a_name_that_there_is_already_is_not_given_again() -> None:
     graph_defs.Graph(graph).shape(name)
 
 
+def rewritten_of(module: Any, folder: Path) -> Any:
+    """What a conversion of a model of `x` and `y` tells that it rewrote."""
+    tf.saved_model.save(module, str(folder / "source"), signatures={"serving_default": module.__call__})
+    inputs = tuple(Tensor(name=name, dtype="FP32", shape=(-1, 4, 4)) for name in ("x", "y"))
+    request = test_engines.request(folder / "source", folder / "target", inputs=inputs, samples=(Sample(),))
+    converter = engines.new_converter(request)
+    converter.convert()
+    return converter.rewritten
+
+
 @pytest.mark.usefixtures("no_tensorrt")
 def test_the_conversion_tells_what_it_rewrote(tmp_path: Path) -> None:
     class Attention(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
@@ -358,13 +368,7 @@ def test_the_conversion_tells_what_it_rewrote(tmp_path: Path) -> None:
         def __call__(self, x: Any, y: Any) -> dict[str, Any]:
             return {"z": products(x, y)}
 
-    module = Attention()
-    tf.saved_model.save(module, str(tmp_path / "source"), signatures={"serving_default": module.__call__})
-    inputs = tuple(Tensor(name=name, dtype="FP32", shape=(-1, 4, 4)) for name in ("x", "y"))
-    request = test_engines.request(tmp_path / "source", tmp_path / "target", inputs=inputs, samples=(Sample(),))
-    converter = engines.new_converter(request)
-    converter.convert()
-    (told,) = converter.rewritten
+    (told,) = rewritten_of(Attention(), tmp_path)
     assert (told.name, told.places, told.questions, told.dropped) == (einsum.PRODUCTS.name, 1, 3, None)
 
 
@@ -380,13 +384,7 @@ def test_a_graph_whose_weights_were_variables_is_asked(tmp_path: Path) -> None:
         def __call__(self, x: Any, y: Any) -> dict[str, Any]:
             return {"z": products(x, y) @ self.weights}
 
-    module = Weighted()
-    tf.saved_model.save(module, str(tmp_path / "source"), signatures={"serving_default": module.__call__})
-    inputs = tuple(Tensor(name=name, dtype="FP32", shape=(-1, 4, 4)) for name in ("x", "y"))
-    request = test_engines.request(tmp_path / "source", tmp_path / "target", inputs=inputs, samples=(Sample(),))
-    converter = engines.new_converter(request)
-    converter.convert()
-    (told,) = converter.rewritten
+    (told,) = rewritten_of(Weighted(), tmp_path)
     assert (told.questions, told.dropped, told.notCompared) == (3, None, None)
 
 

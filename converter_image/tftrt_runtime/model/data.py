@@ -221,11 +221,9 @@ def _array(found: NDArray[Any], tensor: Tensor, where: str, lengths: NDArray[Any
         )
     if texts:
         encoded = np.char.encode(found, "utf-8") if found.dtype.kind == "U" else found
-        return (
-            encoded.astype(np.object_)
-            if lengths is None
-            else text_lengths.restored(encoded, lengths, found.dtype.itemsize, tensor, where)
-        )
+        if lengths is None:
+            return encoded.astype(np.object_)
+        return text_lengths.restored(encoded, lengths, found.dtype.itemsize, tensor, where)
     return expect_finite(np.asarray(found, kind), tensor, where)
 
 

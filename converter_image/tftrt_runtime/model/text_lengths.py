@@ -16,9 +16,9 @@ BEHIND = "_byte_lengths"  # in the name of such an array behind the name of the 
 
 def columns(there: Iterable[str], inputs: Sequence[Tensor]) -> dict[str, str]:
     """The arrays that have the lengths of texts, by the input that the texts are for; none is an input's own."""
-    own = {tensor.name for tensor in inputs}
+    others = set(there) - {tensor.name for tensor in inputs}
     named = {tensor.name: f"{tensor.name}{BEHIND}" for tensor in inputs if tensor.dtype == "BYTES"}
-    return {name: column for name, column in named.items() if column in set(there) - own}
+    return {name: column for name, column in named.items() if column in others}
 
 
 def restored(texts: NDArray[Any], lengths: NDArray[Any], most: int, tensor: Tensor, where: str) -> NDArray[Any]:
