@@ -246,7 +246,9 @@ class Benchmark:
 def main() -> int:
     """Read the options and run; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--baseline", type=lambda told: Path(told).resolve(), required=True, help="a checkout of the older build")
+    parser.add_argument(
+        "--baseline", type=lambda told: Path(told).resolve(), required=True, help="a checkout of the older build"
+    )
     parser.add_argument("--out", type=lambda told: Path(told).resolve(), required=True)
     parser.add_argument("--work", type=Path, default=Path("/var/tmp/tftrt-served"))
     parser.add_argument("--accelerator", default="GPU", choices=("GPU", "None"))
