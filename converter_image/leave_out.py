@@ -2,7 +2,7 @@
 
 What goes, and why, is in `left_out.txt`. It goes to the folder OUT, which no image has, or nowhere. All that is left is
 of the same moment, so that the layer has the same digest wherever it is built of the same packages: bytecode must not
-depend on it (PYC_INVALIDATION_MODE=unchecked-hash).
+depend on it (PYC_INVALIDATION_MODE=UNCHECKED_HASH).
 """
 
 from __future__ import annotations
