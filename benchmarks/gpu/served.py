@@ -5,7 +5,7 @@
 By the converter's Python, on a machine with one GPU (or with `--accelerator None` on a CPU). A network is converted
 once, by the older build; both builds serve that same artifact, one after the other, and NVIDIA's perf_analyzer asks
 them alike. What the same engines make in the process, fed from the device and from the host, is measured in the same
-run. Each row is written to OUT/served.jsonl when it is there, so that a run that is cut short has what it measured.
+run. Each row is written to OUT/served-MODEL.json when it is there: a run that is cut short has what it measured.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -75,6 +77,8 @@ class Benchmark:
         self.gpu = options.accelerator == "GPU"
         self.now, self.before = Build("now", ROOT), Build("before", options.baseline)
         self.answers: dict[str, Any] = {}
+        self.told: dict[str, dict[str, Any]] = {}
+        self.changes = Lock()
         (self.work / "pvc/models").mkdir(parents=True, exist_ok=True)
         (self.work / "pvc/store").mkdir(parents=True, exist_ok=True)
 
@@ -105,11 +109,27 @@ class Benchmark:
         return run
 
     def write(self, model: str, row: Mapping[str, Any]) -> None:
-        """Write a row at once."""
-        line = json.dumps({"model": model, **row})
-        print(line, flush=True)
-        with (self.out / "served.jsonl").open("a") as file:
-            file.write(f"{line}\n")
+        """Write a row at once, into the model's file."""
+        print(json.dumps({"model": model, **row}), flush=True)
+        with self.changes:
+            told = self.told.setdefault(model, self.about())
+            if row["part"] == "converted":
+                summary = row["summary"]
+                told["versions"] = summary["versions"]
+                told["device"] = {**(summary["device"] or {}), "tensorrt": summary["versions"]["tensorrt"]}
+            told["rows"].append(row)
+            told["finishedAt"] = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+            (self.out / f"served-{model}.json").write_text(json.dumps(told, indent=1) + "\n")
+
+    def about(self) -> dict[str, Any]:
+        """What a file begins with."""
+        return {
+            "commit": self.options.commit,
+            "precision": self.options.precision,
+            "batchSizes": self.options.batch_sizes,
+            "memoryFraction": self.options.fraction,
+            "rows": [],
+        }
 
     def convert(self, model: str) -> None:
         """By the older build, unless it is there."""
@@ -257,6 +277,7 @@ def main() -> int:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 32, 128])
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement in the process")
     parser.add_argument("--fraction", default="0.5", help="of the device's memory")
+    parser.add_argument("--commit", default="", help="the commit that is measured, for the record")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     return min(Benchmark(options).run(), 1)
