@@ -11,6 +11,15 @@ WAYS = {"sharedMemory": "system shared memory", "inline": "inline gRPC"}
 # What shares are of: a batch of these many items after the other, on one stream, fed from the device.
 ENGINE_BATCH = 128
 BUILDS = {"before": "645c5b7", "now": "this build"}
+PARTS = {
+    "clientSend": "the client sends",
+    "network": "network, gRPC and what is left",
+    "queue": "it waits for others, or for a slot",
+    "input": "copied to its slot",
+    "infer": "the model's process",
+    "output": "its answer is copied",
+    "clientReceive": "the client receives",
+}
 NOTHING = "not measured"
 Row = dict[str, Any]
 
@@ -45,6 +54,13 @@ def _network(name: str, file: dict[str, Any]) -> Iterable[str]:
         yield table(
             ("request", "items", "build", "items/s", "p50 ms", "p99 ms", "p99 / p50", "errors"), map(_half, half)
         )
+    parts = [row for row in rows if row.get("parts_microseconds")]
+    if parts:
+        yield (
+            "Where the time of a request goes, in ms, on average; between the client's two ends the account is"
+            " tritonserver's own. Of the build before, copies for the batch are a part of the model's process:\n"
+        )
+        yield table(("request", "items", "clients", "load", "build", *PARTS.values()), map(_parts, parts))
     inside = [row for row in rows if row["part"] == "in process" and "itemsPerSecond" in row]
     if inside:
         yield "In process, as this build runs it:\n"
@@ -105,6 +121,12 @@ def _half(row: Row) -> tuple[object, ...]:
     ratio = row["p99_microseconds"] / max(row["p50_microseconds"], 1)
     what = (WAYS[row["way"]], row["batch_size"], BUILDS[row["build"]], f"{row['items_per_second']:,.0f}")
     return (*what, *_latency(row), f"{ratio:.2f}", row["errors"] or "0")
+
+
+def _parts(row: Row) -> tuple[object, ...]:
+    load = "saturated" if row["part"] == "served" else "half"
+    spent = [f"{row['parts_microseconds'].get(part, 0) / 1000:.2f}" for part in PARTS]
+    return (WAYS[row["way"]], row["batch_size"], row["clients"], load, BUILDS[row["build"]], *spent)
 
 
 def _inside(rows: Iterable[Row]) -> Iterable[tuple[object, ...]]:

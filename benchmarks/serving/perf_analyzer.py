@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,17 @@ Way = Literal["inline", "sharedMemory"]
 # What the wheel of tritonclient opens, by the names under which it looks for them.
 LIBRARIES = {"libcudart.so.12": "libcudart-*", "libb64.so.0d": "libb64-*"}
 WINDOW_MILLISECONDS = 2000
+# Columns of its table, each the mean of a request's microseconds: what the client sees, and tritonserver's own account
+# of what happened in between.
+PARTS = {
+    "Client Send": "clientSend",
+    "Network+Server Send/Recv": "network",
+    "Server Queue": "queue",
+    "Server Compute Input": "input",
+    "Server Compute Infer": "infer",
+    "Server Compute Output": "output",
+    "Client Recv": "clientReceive",
+}
 # perf_analyzer measures windows until three agree so far, or until it has had enough of them and tells nothing.
 STABLE_PERCENT, MOST_WINDOWS = 10, 6
 ANY_PERCENT = 999
@@ -49,6 +60,8 @@ class Seen:
     stable: bool = True
     """Whether three windows agreed."""
     errors: str = ""
+    parts_microseconds: dict[str, float] = field(default_factory=dict)
+    """Where the time of a request goes, on average, by the names in PARTS."""
 
 
 def ask(address: str, model: str, load: Load, output_bytes: int = 0) -> dict[str, Any]:
@@ -97,6 +110,7 @@ def _read(table: Path) -> Seen | None:
         errors=""
         if int(row.get("Failed Request Count") or 0) == 0
         else f"{row['Failed Request Count']} requests failed",
+        parts_microseconds={name: float(row[column]) for column, name in PARTS.items() if row.get(column)},
     )
 
 
