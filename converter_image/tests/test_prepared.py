@@ -162,13 +162,7 @@ def test_without_what_they_are_forked_from_processes_are_started(says: Says) -> 
 
 def test_nothing_outlives_a_command_that_is_killed(tmp_path: Path, models: Path) -> None:
     box = Box(tmp_path, name="slow", models=models)
-    for step in ("lookup", "fetch"):
-        assert box.run(step).code == 0
-    process = box.start("convert")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "Loaded the unconverted model" in line:
-            break
+    process = at_work(box)
     own = descendants(process.pid)
     assert len(own) == 2, "the one with TensorFlow, and the one that it forked"
     process.kill()
@@ -180,6 +174,15 @@ def test_nothing_outlives_a_command_that_is_killed(tmp_path: Path, models: Path)
 
 def test_a_command_that_is_told_to_end_ends_what_it_forked(tmp_path: Path, models: Path) -> None:
     box = Box(tmp_path, name="cnn", models=models)
+    process = at_work(box)
+    own = descendants(process.pid)
+    process.send_signal(signal.SIGTERM)
+    assert box.finish(process).code == 128 + signal.SIGTERM
+    assert not [pid for pid in own if Path(f"/proc/{pid}").exists() and not is_zombie(pid)]
+
+
+def at_work(box: Box) -> subprocess.Popen[str]:
+    """A conversion that has loaded its model."""
     for step in ("lookup", "fetch"):
         assert box.run(step).code == 0
     process = box.start("convert")
@@ -187,10 +190,7 @@ def test_a_command_that_is_told_to_end_ends_what_it_forked(tmp_path: Path, model
     for line in process.stderr:
         if "Loaded the unconverted model" in line:
             break
-    own = descendants(process.pid)
-    process.send_signal(signal.SIGTERM)
-    assert box.finish(process).code == 128 + signal.SIGTERM
-    assert not [pid for pid in own if Path(f"/proc/{pid}").exists() and not is_zombie(pid)]
+    return process
 
 
 def descendants(pid: int) -> set[int]:
