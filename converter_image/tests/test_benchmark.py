@@ -175,9 +175,10 @@ def test_without_a_gpu_the_models_are_timed_from_the_host(converted: Callable[..
     box = converted("cnn")
     report = data.read(box.published / data.FILE)
     found = {(row.way, row.batchSize, row.inFlight) for row in report.findings.rows}
-    assert found == {
-        (way, size, at_once) for way in ("Native", "Converted") for size in (1, 4) for at_once in (1, 2, 3)
-    }
+    ways = ("Native", "Converted")
+    judged = {(way, size, at_once) for way in ways for size, at_once in ((1, 1), (4, 1), (4, limits.SLOTS))}
+    # What is left is measured where there is time for it: on a machine that does other things there may be none.
+    assert judged <= found <= {(way, size, at_once) for way in ways for size in (1, 4) for at_once in (1, 2, 3)}
     assert {row.input for row in report.findings.rows} == {"Host"}
     assert all(
         row.p99Microseconds >= row.p50Microseconds > 0 and row.itemsPerSecond > 0 for row in report.findings.rows
