@@ -6,7 +6,7 @@ export MAKE_STARTED := $(shell date +%s)
 SETUP := tests/cluster/setup.sh
 SUITES := .venv/bin/python -m tests.suites
 
-.PHONY: bench random-graphs performance-results operations-results siege nodes gateway zero-loss reliability bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness bench-connections audit test-gpu setup clean
+.PHONY: bench random-graphs performance-results start-results operations-results siege nodes gateway zero-loss reliability bad-requests reliability-results help demo test lint unit integration e2e converter-test numerics crds gpu-results bench-fairness bench-connections bench-start audit test-gpu setup clean
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -77,6 +77,12 @@ bench: setup     ## The operator's engine room at 1,000, 5,000 and 10,000 models
 
 performance-results: setup ## Write docs/performance.md from benchmarks/results
 	.venv/bin/python -m benchmarks.performance
+
+start-results: setup ## Write docs/start.md from benchmarks/results
+	.venv/bin/python -m benchmarks.start_results
+
+bench-start: setup ## How long a conversion and a server's start take, BUILDS="main=CHECKOUT ..." beside this one; writes benchmarks/results
+	converter_image/.venv/bin/python -m benchmarks.start $(foreach build,$(BUILDS),--build $(build))
 
 bench-fairness: setup ## What an honest namespace waits beside a hostile one; BASELINE=CHECKOUT measures another build beside this one
 	.venv/bin/python -m benchmarks.fairness $(if $(BASELINE),--baseline $(BASELINE))

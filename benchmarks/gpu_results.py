@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import independence_results, memory_results
+from benchmarks import independence_results, memory_results, served_results
 from benchmarks.tables import table
 
 # Place of the input, batch size and calls in flight.
@@ -51,6 +51,7 @@ GOALS = (
 )
 MEMORY = "memory"  # what servers take, by `gpu/memory.py`
 INDEPENDENCE = "independence"  # of a batch's items, by `gpu/independence.py`
+SERVED = "served"  # what clients get, by `gpu/served.py`
 GOAL_MODEL, GOAL_BATCHES = "resnet50", (32, 128)
 
 HEAD = """# GPU results
@@ -59,6 +60,9 @@ Written by `make gpu-results` from the JSON files in [benchmarks/results](../ben
 `benchmarks/gpu/run.py` printed on the GPU named; a test fails when page and files differ. TensorFlow FP32 is true FP32:
 TF32 is switched off. Every way runs in a process of its own, warm, the median of three rounds; the result is copied to
 host memory at every call. "In flight" is how many threads call at a time. "x" is against TensorFlow FP32 in that row.
+Rows whose input is on the device, and the goals that are made of them, tell what an engine does. No client over the
+network has that: those with the input in host memory are nearer to it, and the sections on serving are it
+([decision 48](decisions/0048-a-speed-up-is-what-a-client-can-have.md)).
 
 The number after a folder's name is the run's. From run 5 on, two or three calls of a converted model are computed on
 two CUDA streams, as by its server where the memory allows ([decision 13](decisions/0013-a-stream-for-each-batch.md));
@@ -109,6 +113,11 @@ Run 15 tells what a neighbour costs where the device is: ResNet-50 enlarges its 
 bytes and much to compute. Its change of precision is asked for by clients whose libraries send nothing again, in one
 process for each row of the table but for `httpx` and `grpc`, of which there are two.
 
+Run 16 is the first of what clients get by a backend of our own
+([decision 50](decisions/0050-a-backend-of-our-own.md)). It was ended by its limit: the build before was not asked, nor
+were 256 clients, and the engine in process was timed after it, in a second run on the same card. Two other conversions
+ran on the machine's other card meanwhile.
+
 ![ResNet-50 before and after: 233 nodes become one engine](graph-before-after.png)
 
 The picture is from the report that the conversion of run 2 wrote.
@@ -127,7 +136,11 @@ def page(results: Path) -> str:
             steps = {
                 name.removeprefix(f"{model}-"): file for name, file in files.items() if name.startswith(f"{model}-")
             }
-            sections = {MEMORY: memory_results.section, INDEPENDENCE: independence_results.section}
+            sections = {
+                MEMORY: memory_results.section,
+                INDEPENDENCE: independence_results.section,
+                SERVED: served_results.section,
+            }
             parts += sections[model](steps) if model in sections else _model(model, steps)
     return "\n".join(parts)
 

@@ -14,10 +14,19 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FOLDER = Path("tftrt_runtime/serve")
-LIBRARIES = {"connections": ("connections", "declared_shapes"), "aborted_calls": ("aborted_calls",)}
+LIBRARIES = {
+    "connections": ("connections", "declared_shapes"),
+    "aborted_calls": ("aborted_calls",),
+    # Its name is what tritonserver makes of the backend's, "tftrt".
+    "triton_tftrt": tuple(
+        f"backend/{part}" for part in ("answer", "backend", "counts", "question", "signature", "slot")
+    ),
+}
 # glibc 2.17 is that of manylinux2014, which TensorFlow 2.14.1's wheels are for.
 TARGET = "x86_64-linux-gnu.2.17"
 FLAGS = ("-shared", "-fPIC", "-O2", "-s", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
+# All others are there to be found by the names of their functions.
+OWN_FLAGS = {"triton_tftrt": ("-fvisibility=hidden",)}
 SYSTEM_LIBRARIES = ("-ldl",)
 
 
@@ -29,7 +38,7 @@ class LibrariesHook(BuildHookInterface[Any]):
         for name, parts in LIBRARIES.items():
             library, *sources = (str(FOLDER / one) for one in (f"lib{name}.so", *(f"{part}.c" for part in parts)))
             compiler = [sys.executable, "-m", "ziglang", "cc", "-target", TARGET]
-            command = [*compiler, *FLAGS, "-o", library, *sources, *SYSTEM_LIBRARIES]
+            command = [*compiler, *FLAGS, *OWN_FLAGS.get(name, ()), "-o", library, *sources, *SYSTEM_LIBRARIES]
             subprocess.run(command, cwd=Path(self.root), check=True)
             build_data["artifacts"].append(library)
         build_data["pure_python"] = False

@@ -57,6 +57,14 @@ def enlarged() -> Any:
     return tf.keras.Model(image, tf.keras.applications.ResNet50(weights=None, input_shape=(size, size, 3))(x))
 
 
+def of_bytes(network: Any) -> Any:
+    """The same network of images of bytes, which it makes numbers from 0 to 1 of: a quarter of the bytes to move."""
+    import tensorflow as tf
+
+    image = tf.keras.Input(network.input_shape[1:], dtype=tf.uint8, name="image")
+    return tf.keras.Model(image, network(tf.cast(image, tf.float32) / 255))
+
+
 def small() -> Any:
     """Three convolutions of images [batch, 224, 224, 3]: many bytes, little to compute, and soon converted."""
     import tensorflow as tf
@@ -155,12 +163,15 @@ def values(model: Any, shape: tuple[int, ...], seed: int) -> Any:
 
 MODELS: dict[str, Callable[[Path], Any]] = {
     "resnet50": lambda _folder: picture_network("resnet50"),
+    "resnet50-bytes": lambda _folder: of_bytes(picture_network("resnet50")),
     "mobilenetv2": lambda _folder: picture_network("mobilenetv2"),
+    "mobilenetv2-bytes": lambda _folder: of_bytes(picture_network("mobilenetv2")),
     "efficientnetb0": lambda _folder: picture_network("efficientnetb0"),
     "densenet121": lambda _folder: picture_network("densenet121"),
     "mobilenetv2half": lambda _folder: picture_network("mobilenetv2", "mixed_float16"),
     "enlarged": lambda _folder: enlarged(),
     "small": lambda _folder: small(),
+    "small-bytes": lambda _folder: of_bytes(small()),
     "transformer": lambda _folder: transformer(),
     "digits": digits,
 }

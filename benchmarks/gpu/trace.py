@@ -37,7 +37,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     sample = Sample.model_validate(request["sample"])
     found: dict[str, Any] = {}
     for size in request["batchSizes"]:
-        run = timing.call(stream, samples.batch(inputs, size, sample), "Device")
+        run = timing.on_device(stream, samples.batch(inputs, size, sample))
         timing.warm_up(run)
         with tempfile.TemporaryDirectory() as folder:
             tf.profiler.experimental.start(folder)

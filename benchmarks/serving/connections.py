@@ -29,7 +29,9 @@ from typing import Any
 
 import numpy as np
 import tritonclient.grpc
+from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.serve import connections, repository, tritonserver
+from tftrt_runtime.serve.slots import Made, Slot
 
 RESULTS = Path(__file__).parents[1] / "results" / "connections.json"
 SIZES = (1_000, 5_000_000, 19_000_000)  # bytes of a request's input
@@ -41,30 +43,22 @@ MOST_LOST = 0.05
 READY_SECONDS = 120
 TICKS = os.sysconf("SC_CLK_TCK")
 
-MODEL = '''\
-"""Counts the bytes of its input."""
-
-import os
-import sys
-
-sys.path[:0] = os.environ["TFTRT_PYTHON_PATH"].split(os.pathsep)
-
-import numpy as np
-import triton_python_backend_utils as pb_utils
-
-
-class TritonPythonModel:
-    def execute(self, requests):
-        sizes = [pb_utils.get_input_tensor_by_name(request, "data").as_numpy().size for request in requests]
-        return [pb_utils.InferenceResponse([pb_utils.Tensor("size", np.array([[size]], np.int64))]) for size in sizes]
-'''
-CONFIG = """\
-backend: "python"
+INPUTS = (Tensor(name="data", dtype="UINT8", shape=(-1, -1)),)
+OUTPUTS = (Tensor(name="size", dtype="INT64", shape=(-1, 1)),)
+CONFIG = f"""\
+backend: "{repository.BACKEND}"
 max_batch_size: 1
-input [ { name: "data" data_type: TYPE_UINT8 dims: [ -1 ] } ]
-output [ { name: "size" data_type: TYPE_INT64 dims: [ 1 ] } ]
-instance_group [ { kind: KIND_CPU count: 1 } ]
+input [ {{ name: "data" data_type: TYPE_UINT8 dims: [ -1 ] }} ]
+output [ {{ name: "size" data_type: TYPE_INT64 dims: [ 1 ] }} ]
+instance_group [ {{ kind: KIND_CPU count: 1 }} ]
 """
+
+
+def count_bytes(slot: Slot) -> None:
+    """Answer each request with the number of its bytes: the model, in a thread of this process."""
+    slot.ready(batched=True, largest=1)
+    while (question := slot.question()) is not None:
+        slot.answer({"size": np.array([[question.array(INPUTS[0]).size]], np.int64)}, question.items)
 
 
 @dataclass(frozen=True)
@@ -117,18 +111,19 @@ def running(work: Path, name: str, with_library: bool) -> Iterator[Server]:
     folder = work / name
     version = folder / "models" / "size" / "1"
     version.mkdir(parents=True)
-    (version / "model.py").write_text(MODEL)
     (version.parent / "config.pbtxt").write_text(CONFIG)
-    repository.link_python_backend(folder / "backends")
+    repository.link_backend(folder / "backends")
     ports = tritonserver.Ports(*_free_ports(3))
+    made = Made()
     with connections.shared(ports.http), (folder / "log").open("wb") as log:
-        environment = tritonserver.environment(
-            os.environ, folder / "model", folder / "failure", folder / "lifeline", ports, batched=True
-        )
+        environment = tritonserver.environment(os.environ, [made.tritons], ports, batched=True)
         if not with_library:
             del environment["LD_PRELOAD"]
-        command = tritonserver.command(folder / "models", folder / "backends", ports, f"tftrt-{name}-{os.getpid()}")
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        command = tritonserver.command(folder / "models", folder / "backends", ports)
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, pass_fds=[*made.tritons])
+        model = threading.Thread(target=count_bytes, args=(Slot(made.models.own(), INPUTS, OUTPUTS),), daemon=True)
+        model.start()
+        made.close()
         try:
             _wait_until_ready(process, ports.http, folder / "log")
             yield Server(process, ports.grpc)

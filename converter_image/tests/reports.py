@@ -30,7 +30,7 @@ RATES: dict[Way, tuple[int, ...]] = {
     "Converted": (1140, 6942, 17221, 25900),
 }
 # What 2 and 3 calls in flight gain, and what input on the host costs.
-GAINS = {1: 1.0, 2: 1.2, 3: 1.3}
+GAINS = {1: 1.0, 2: 1.2, 3: 1.3} | {rows.AS_SERVED: 1.2}
 SHARES: dict[Place, float] = {"Device": 1.0, "Host": 0.55}
 BLOCKS = 16
 

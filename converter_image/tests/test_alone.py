@@ -16,9 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import reports
 from tests.box import Box, until
 from tests.object_store import WebServer
-from tftrt_runtime.cli import options
+from tftrt_runtime.benchmark.rounds import IN_FLIGHT
+from tftrt_runtime.benchmark.rows import AS_SERVED
+from tftrt_runtime.cli import console, options
 from tftrt_runtime.cli.gates import Gates
 from tftrt_runtime.contract.artifact import Benchmark, Verification
 from tftrt_runtime.contract.errors import AccuracyBelowThreshold, SpeedupBelowThreshold, UsageError
@@ -87,10 +90,12 @@ def test_the_same_model_comes_of_it_as_in_a_job(by_hand: tuple[Path, Ended], con
 def test_a_converted_model_is_timed_again(by_hand: tuple[Path, Ended]) -> None:
     ended = tftrt("benchmark", by_hand[0], "-b", "4")
     assert ended.code == 0, ended.told
-    lines = [line.split() for line in ended.output.splitlines()]
-    assert [line[:4] for line in lines[1:]] == [
-        [way, "4", "host", str(calls)] for calls in (1, 2, 3) for way in ("Converted", "Native")
+    *lines, speedup = ended.output.splitlines()
+    assert [line.split()[:4] for line in lines[1:]] == [
+        [way, "4", "host", str(calls)] for calls in IN_FLIGHT for way in ("Converted", "Native")
     ]
+    how = rf"batch size 4, {AS_SERVED} calls at a time, input and answers on the host"
+    assert re.fullmatch(rf"Speed-up: +[0-9.]+ \({how}: [0-9.]+ against [0-9.]+ items/s\)", speedup), speedup
 
 
 def test_a_converted_model_is_compared_again_on_ones_own_data(by_hand: tuple[Path, Ended], tmp_path: Path) -> None:
@@ -327,6 +332,39 @@ def test_what_is_no_value_is_told(text: str) -> None:
         options.value(text)
 
 
+def test_an_input_gets_the_type_and_the_numbers_that_it_is_served_with() -> None:
+    given = made(
+        input_types=("image=UINT8", "a=b=FP16"),
+        input_scales=("image=0.5",),
+        input_offsets=("image=-123.68,-116.779,-103.939",),
+    )
+    inputs = options.spec_of(given, RUNTIME).conversion.inputs
+    assert {name: (one.dtype, one.scale, one.offset) for name, one in inputs.items()} == {
+        "image": ("UINT8", ("0.5",), ("-123.68", "-116.779", "-103.939")),
+        "a=b": ("FP16", ("1",), ("0",)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"input_types": ("image",)}, "'image' is no type of an input: write NAME=TYPE with UINT8 or FP16"),
+        ({"input_types": ("image=INT8",)}, "'image=INT8' is no type of an input"),
+        ({"input_scales": ("image=2",)}, "--input-scale has 'image', which --input-type has not"),
+        ({"input_types": ("x=FP16",), "input_offsets": ("x=",)}, "'x=' gives an input no numbers"),
+        ({"input_types": ("x=FP16",), "input_scales": ("x=0",)}, "must be other than 0"),
+        ({"input_types": ("x=FP16",), "input_offsets": ("x=1,half",)}, "must be a decimal"),
+        (
+            {"input_types": ("x=FP16",), "input_scales": ("x=1,2",), "input_offsets": ("x=1,2,3",)},
+            "scale and offset must have one entry, or both as many as the input has channels",
+        ),
+    ],
+)
+def test_a_type_or_numbers_that_are_none_are_told(given: dict[str, object], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        options.spec_of(made(**given), RUNTIME)
+
+
 @pytest.mark.parametrize("field", ["source", "calibration_data", "verification_data"])
 def test_a_password_in_an_address_is_not_taken(field: str) -> None:
     changes = {field: "https://me:secret@models.example/m.tgz", "precision": "INT8"}
@@ -355,6 +393,9 @@ def made(**changes: object) -> options.ConvertOptions:
         "minimum_segment_size": 3,
         "dynamic_shapes": None,
         "input_shapes": (),
+        "input_types": (),
+        "input_scales": (),
+        "input_offsets": (),
         "calibration_data": None,
         "calibration_samples": 512,
         "calibration_batch_size": 8,
@@ -412,6 +453,11 @@ TIMED = Benchmark(
     fp32P50Microseconds=None,
     speedup="2.00",
     fp32Speedup=None,
+    input="Host",
+    inFlight=2,
+    convertedItemsPerSecond="150000",
+    nativeItemsPerSecond="75000",
+    speedupOnDevice="9.48",
 )
 
 
@@ -462,6 +508,27 @@ def test_without_a_gate_for_classes_that_of_the_error_is_the_one_for_whole_numbe
     assert "a share of 0.9 is the unconverted one's, on 10 samples of made-up input" in told
     both = MEASURED.model_copy(update={"equalElements": "0.9"})
     Gates(min_top1_agreement=0.9, max_relative_error=0.01).judge(both, None)
+
+
+def test_the_gate_of_speed_is_for_what_a_client_can_have_and_tells_the_devices_figure_beside_it() -> None:
+    with pytest.raises(SpeedupBelowThreshold) as told:
+        Gates(min_speedup=5).judge(MEASURED, TIMED)
+    assert str(told.value) == (
+        "The converted model is 2.00 times as fast as the unconverted one at batch size 1, 2 calls at a time, input "
+        "and answers on the host (150000 against 75000 items/s, and 9.48 with its input on the device already), and "
+        "--min-speedup asks for 5."
+    )
+    with pytest.raises(SpeedupBelowThreshold) as told:
+        Gates(min_speedup=5).judge(MEASURED, TIMED.model_copy(update={"speedupOnDevice": None, "inFlight": 1}))
+    assert "one call at a time, input and answers on the host (150000 against 75000 items/s), and" in str(told.value)
+
+
+def test_a_person_is_told_both_figures_and_which_of_them_a_client_has(capsys: pytest.CaptureFixture[str]) -> None:
+    console.timed(reports.measurements())
+    told = capsys.readouterr().out
+    how = f"batch size 128, {AS_SERVED} calls at a time, input and answers on the host"
+    assert f"Speed-up:               5.51 ({how}: " in told
+    assert "On the device:          5.51 (input there already: no client over the network has that)" in told
 
 
 def test_gates_pass_at_their_very_numbers() -> None:

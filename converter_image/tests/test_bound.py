@@ -46,6 +46,7 @@ def saved(folder: Path, **changes: Any) -> Any:
         "signature": "serve",
         "values": {},
         "shapes": {},
+        "served": {},
         "target": str(folder / "target"),
     }
     bound.save(BindRequest(**{**asked, **changes}))

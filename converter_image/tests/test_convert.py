@@ -161,6 +161,25 @@ def test_a_gpu_runtime_without_a_gpu_is_refused(cnn: Box) -> None:
     assert "TensorFlow sees none" in ended.message
 
 
+def test_int8_without_data_for_a_model_without_ranges_is_refused_before_a_device_is_looked_for(cnn: Box) -> None:
+    fetched(cnn)
+    cnn.spec["runtime"] = {"name": "triton", "accelerator": "GPU", "tensorflow": "2.14.1", "tensorrt": "8.5.3.1"}
+    cnn.spec["conversion"]["precision"] = "INT8"
+    ended = cnn.run("convert")
+    assert (ended.code, ended.termination["reason"]) == (15, "CalibrationDataUnfit")
+    assert "none of its own that is" in ended.message
+    assert not [line for line in ended.lines if "child" in line]
+
+
+def test_int8_without_data_for_a_model_that_may_have_ranges_is_not_refused_by_its_file(cnn: Box) -> None:
+    fetched(cnn)
+    cnn.spec["runtime"] = {"name": "triton", "accelerator": "GPU", "tensorflow": "2.14.1", "tensorrt": "8.5.3.1"}
+    cnn.spec["conversion"]["precision"] = "INT8"
+    (cnn.workspace / "source" / "more.pb").write_bytes(b"FakeQuantWithMinMaxVars")
+    ended = cnn.run("convert")
+    assert (ended.code, ended.termination["reason"]) == (20, "GPUUnfit")
+
+
 def test_an_image_that_is_not_the_runtimes_is_a_usage_error(cnn: Box) -> None:
     cnn.spec["runtime"] = {**cnn.spec["runtime"], "tensorflow": "2.17.1"}
     ended = fetched(cnn).run("convert")

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests.test_shapes import given
 from tftrt_runtime.contract.artifact import Sample, Tensor
-from tftrt_runtime.contract.errors import SignatureNotFound
+from tftrt_runtime.contract.errors import NothingConvertible, SignatureNotFound
 from tftrt_runtime.verification import reference
 from tftrt_runtime.verification.messages import REFERENCE, ComparisonData, ReferenceRequest
 
@@ -41,6 +41,15 @@ def double(x: Any) -> dict[str, Any]:
 
 def samples(*lengths: int) -> tuple[Sample, ...]:
     return tuple(Sample(shapes={"x": (length,)}) for length in lengths)
+
+
+def test_what_engines_cannot_be_made_of_is_refused_before_it_is_asked(tmp_path: Path, models: Path) -> None:
+    asked = request(
+        tmp_path, source=str(models / "counter"), signature="serving_default", input_shapes={}, engines=True
+    )
+    with pytest.raises(NothingConvertible, match="cannot be frozen for TensorRT: it changes its state"):
+        reference.ask(asked)
+    assert not list(tmp_path.iterdir())
 
 
 def test_made_up_input_is_asked_at_every_batch_size_and_every_shape(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ import pytest
 
 from tests import reports
 from tests.box import Box
-from tftrt_runtime.contract.artifact import REPORT, Batching, Sample, Tensor
+from tftrt_runtime.benchmark import rows
+from tftrt_runtime.contract.artifact import REPORT, Batching, Benchmark, Sample, Tensor
 from tftrt_runtime.contract.spec import ModelName
 from tftrt_runtime.report import data, layout, page, plots
-from tftrt_runtime.report.data import Graph, Node
+from tftrt_runtime.report.data import Graph, Node, Report
 from tftrt_runtime.report.how_to_ask import HowToAsk, how_to_ask
+from tftrt_runtime.report.speeds import TIMES
 
 # Run in the page: what of it a person would see, and what it asked of the network.
 LOOK = """
@@ -140,10 +142,82 @@ def test_the_page_loads_nothing() -> None:
 
 
 def test_calls_in_flight_that_there_was_no_time_for_are_not_plotted() -> None:
-    rows = [row for row in reports.measurements() if row.inFlight < 3 or row.way == "Native"]
-    text = plots.throughput(rows, "Device", {"FP32": "a", "Native": "b", "Converted": "c"})
-    assert "2 calls in flight" in text
-    assert "3 calls in flight" not in text
+    some = [row for row in reports.measurements() if row.inFlight == 1 or row.way == "Native"]
+    text = plots.throughput(some, "Device", {"FP32": "a", "Native": "b", "Converted": "c"})
+    assert "one call at a time" in text
+    assert "calls in flight" not in text
+
+
+def test_the_page_plots_as_many_calls_in_flight_as_a_server_has() -> None:
+    text = plots.throughput(reports.measurements(), "Host", {"FP32": "a", "Native": "b", "Converted": "c"})
+    assert re.findall("one call at a time|. calls in flight", text) == [
+        "one call at a time",
+        f"{rows.AS_SERVED} calls in flight",
+    ]
+
+
+def slower_from_the_host() -> Report:
+    """A report whose converted model has only a fifth of its speed left where its input comes from the host."""
+    report = reports.on_gpu()
+    timed = tuple(
+        row.model_copy(update={"itemsPerSecond": row.itemsPerSecond / 5})
+        if (row.way, row.input) == ("Converted", "Host")
+        else row
+        for row in report.findings.rows
+    )
+    conversion = report.findings.conversion.model_copy(update={"benchmark": rows.summary(timed)})
+    findings = report.findings.model_copy(update={"rows": timed, "conversion": conversion})
+    return report.model_copy(update={"findings": findings})
+
+
+def tiles_of(html: str) -> list[tuple[str, str, str]]:
+    return re.findall(r'<div class="tile"><b>(.*?)</b><span>(.*?)</span><small>(.*?)</small></div>', html)
+
+
+def test_the_head_of_the_page_has_what_a_client_can_have_and_then_what_the_device_does() -> None:
+    client = f"batch 128, {rows.AS_SERVED} calls at a time, from the host"
+    device = "batch 128, one call at a time: not what a client has"
+    assert tiles_of(page.render(slower_from_the_host()))[:3] == [
+        (f"1.10{TIMES}", "as fast as TF32", client),
+        (f"1.56{TIMES}", "as fast as FP32", client),
+        (f"5.51{TIMES}", "as fast as TF32, input on the GPU already", device),
+    ]
+
+
+def test_the_page_says_of_both_figures_what_they_are() -> None:
+    html = page.render(slower_from_the_host())
+    table = html[html.index('<table id="speeds">') : html.index("<h3>Input and answers on the host")]
+    client, device = (re.sub(r"<[^>]*>", " ", line) for line in re.findall(r"<tr><td>.*</tr>", table))
+    assert f"what a client can have, {rows.AS_SERVED} calls at a time" in client
+    assert f"1.10{TIMES}" in client
+    assert "the gate minSpeedup are of this" in client
+    assert "what no client over the network has, one call at a time" in device
+    assert f"5.51{TIMES}" in device
+    assert html.index("what a client can have") < html.index("what no client over the network has")
+
+
+def test_the_page_of_a_report_from_before_has_a_clients_figure_first_too() -> None:
+    """Its summary was of the device; its measurements had both."""
+    report = slower_from_the_host()
+    before = Benchmark(
+        batchSize=128,
+        convertedP50Microseconds=4942,
+        nativeP50Microseconds=27234,
+        fp32P50Microseconds=38788,
+        speedup="5.51",
+        fp32Speedup="7.85",
+    )
+    conversion = report.findings.conversion.model_copy(update={"benchmark": before})
+    findings = report.findings.model_copy(update={"conversion": conversion})
+    assert tiles_of(page.render(report.model_copy(update={"findings": findings}))) == tiles_of(page.render(report))
+
+
+def test_without_a_gpu_there_is_one_figure_and_it_is_a_clients(converted: Callable[..., Box]) -> None:
+    html = (converted("cnn").published / REPORT).read_text()
+    of = f"batch 4, {rows.AS_SERVED} calls at a time, from the host"
+    assert tiles_of(html)[0][1:] == ("as fast as TensorFlow", of)
+    assert "no client" not in html
+    assert "input on the GPU" not in html
 
 
 def test_what_a_model_calls_its_nodes_is_no_markup() -> None:

@@ -48,6 +48,12 @@ def test_batch_sizes_must_be_ascending_whole_numbers(box: Box, sizes: list[Any])
             "no batch would be full",
         ),
         ({"inputShapes": {"x": {"min": [1], "opt": [2], "max": [2]}}}, "need dynamicShapes"),
+        ({"inputs": {"x": {"dtype": "FP64"}}}, "conversion.inputs.x.dtype"),
+        ({"inputs": {"x": {"dtype": "UINT8", "scale": ["0.0"]}}}, "must be other than 0"),
+        ({"inputs": {"x": {"dtype": "UINT8", "scale": ["1/255"]}}}, "must be a decimal in a string"),
+        ({"inputs": {"x": {"dtype": "UINT8", "offset": ["1e31"]}}}, "conversion.inputs.x.offset.0"),
+        ({"inputs": {"x": {"dtype": "UINT8", "offset": []}}}, "conversion.inputs.x.offset"),
+        ({"inputs": {"x": {"dtype": "UINT8", "scale": ["1", "2"], "offset": ["1", "2", "3"]}}}, "must have one entry"),
         ({"inputShapes": {"x": {"min": [2], "opt": [1], "max": [2]}}}, "min <= opt <= max"),
     ],
 )

@@ -238,23 +238,11 @@ def test_a_failure_of_an_unknown_name_is_internal() -> None:
 
 
 class TestBatching:
-    def test_requests_of_other_shapes_are_not_put_together(self) -> None:
-        short, long = {"x": np.zeros((1, 3))}, {"x": np.zeros((2, 4))}
-        assert batching.same_shapes([short, long, short]) == [[0, 2], [1]]
-
-    def test_each_request_gets_its_own_part_back(self) -> None:
-        requests = [{"x": np.full((size, 2), size)} for size in (1, 3, 2)]
-        parts = batching.split(batching.joined(requests), [1, 3, 2])
-        for part, request in zip(parts, requests):
-            np.testing.assert_array_equal(part["x"], request["x"])
-
     def test_an_answer_without_the_batch_is_an_error(self) -> None:
-        with pytest.raises(batching.NotOfTheBatch, match="has shape"):
-            batching.split({"y": np.zeros(())}, [1])
-
-    @pytest.mark.parametrize(("largest", "buckets"), [(1, [1]), (2, [1, 2]), (12, [1, 2, 4, 8, 12]), (4, [1, 2, 4])])
-    def test_batches_are_counted_by_powers_of_two(self, largest: int, buckets: list[float]) -> None:
-        assert batching.size_buckets(largest) == buckets
+        batching.expect_batch({"y": np.zeros((3, 2))}, 3)
+        for answer in (np.zeros(()), np.zeros((2, 3))):
+            with pytest.raises(batching.NotOfTheBatch, match="has shape"):
+                batching.expect_batch({"y": answer}, 3)
 
 
 def test_samples_are_seeded_and_of_the_signatures_types() -> None:
@@ -318,15 +306,14 @@ def test_what_was_seen_of_a_model_on_any_data_holds() -> None:
     assert stricter(None, None) is None
 
 
-@pytest.mark.parametrize(("dtype", "batched"), [("FP32", True), ("BYTES", False)])
-def test_requests_are_put_together_unless_they_have_texts(dtype: str, batched: bool) -> None:
-    """One malformed text would fail all of a batch."""
-    inputs = (Tensor(name="image", dtype="FP32", shape=(-1, 3)), Tensor(name="other", dtype=dtype, shape=(-1, 1)))
+@pytest.mark.parametrize(("batching", "together"), [("Dynamic", True), ("Disabled", False)])
+def test_requests_are_put_together_where_they_may_be(batching: str, together: bool) -> None:
+    inputs = (Tensor(name="image", dtype="FP32", shape=(-1, 3)), Tensor(name="other", dtype="BYTES", shape=(-1, 1)))
     made = summary().model_copy(update={"inputs": inputs})
     manifest = Manifest(build="b", sourceDigest=DIGEST, summary=made, sample=None, files=())
-    text = repository.config(server_spec(batching="Dynamic"), manifest)
-    assert ("dynamic_batching {\n  max_queue_delay_microseconds: 2000\n}" in text) == batched
-    assert ("dynamic_batching" in text) == batched
+    text = repository.config(server_spec(batching=batching), manifest)
+    assert ("dynamic_batching {\n  max_queue_delay_microseconds: 2000\n}" in text) == together
+    assert ("dynamic_batching" in text) == together
 
 
 def test_a_manifest_cannot_name_a_file_outside_its_build() -> None:

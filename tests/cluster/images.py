@@ -19,8 +19,8 @@ from .tools import envoy_gateway_program
 
 DEBIAN = "bookworm"
 KEPT_IMAGES = 2  # of a repository; the second for who goes back and forth between two branches
-# libpython: the stub of Triton's Python backend links it. ca-certificates: pip and uv fetch over HTTPS.
-BASE_PACKAGES = ("python3", "python3-venv", "libpython3.11", "ca-certificates")
+# ca-certificates: pip and uv fetch over HTTPS.
+BASE_PACKAGES = ("python3", "python3-venv", "ca-certificates")
 PACKAGE = "opt/package"  # where the converter image has its own
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -57,7 +57,8 @@ def operator_image() -> Image:
 
 def converter_image() -> Image:
     """Return the converter image for machines without a GPU, building it if its sources have changed."""
-    sources = ["Dockerfile", "pyproject.toml", "hatch_build.py", "uv.lock", "README.md", "tftrt_runtime"]
+    sources = ["Dockerfile", "pyproject.toml", "hatch_build.py", "leave_out.py", "left_out.txt", "uv.lock", "README.md"]
+    sources.append("tftrt_runtime")
     context = REPOSITORY / "converter_image"
     return _built("tftrt-converter", context, sources, target="cpu", dependencies="cpu-dependencies")
 

@@ -18,7 +18,7 @@ go_version=$(go env GOVERSION)
   || fail "Python 3.11 is missing at /usr/bin/python3: the converter needs it (TensorFlow 2.14.1 has no wheel for a newer one); install Debian 12's python3"
 
 packages=()
-for package in containerd runc containernetworking-plugins buildah debootstrap iptables iproute2 conntrack procps python3-venv libpython3.11; do
+for package in containerd runc containernetworking-plugins buildah debootstrap iptables iproute2 conntrack procps python3-venv; do
   dpkg-query -W -f '${Status}' "$package" 2> /dev/null | grep -q 'ok installed' || packages+=("$package")
 done
 if [ ${#packages[@]} -gt 0 ]; then

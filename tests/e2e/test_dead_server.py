@@ -25,11 +25,9 @@ SOON_SECONDS = 10
 """Within which the kubelet has told the API server of an end, and kube-proxy has heard of it, on a busy machine."""
 KILL_THE_MODELS_PROCESS = """
 import os, pathlib, signal
-for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-    name, _, fields = stat.read_text().rpartition(")")
-    parent = pathlib.Path("/proc") / fields.split()[1] / "comm"
-    if parent.exists() and parent.read_text().strip() == "tritonserver":
-        os.kill(int(stat.parent.name), signal.SIGKILL)
+for told in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    if b"tftrt_runtime.serve.model_process" in told.read_bytes().split(b"\\0"):
+        os.kill(int(told.parent.name), signal.SIGKILL)
         print("killed")
         break
 """

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tftrt_runtime.serve import limits
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +65,14 @@ def test_three_ways_are_timed_from_the_device_and_from_the_host(findings: dict[s
         assert single == {(1, "Device"), (4, "Device"), (1, "Host"), (4, "Host")}
     assert {(row["way"], row["streams"]) for row in rows if row["inFlight"] > 1} >= {("Converted", 2), ("Native", 1)}
     benchmark = findings["conversion"]["benchmark"]
+    assert (benchmark["input"], benchmark["inFlight"]) == ("Host", limits.BATCHES_IN_FLIGHT)
+    served = {
+        row["way"]: row["itemsPerSecond"]
+        for row in rows
+        if (row["input"], row["batchSize"], row["inFlight"]) == ("Host", 4, limits.BATCHES_IN_FLIGHT)
+    }
+    assert 0 <= served["Converted"] / served["Native"] - float(benchmark["speedup"]) < 0.01 + 1e-9
+    assert float(benchmark["speedupOnDevice"]) > 0
     if float(findings["conversion"]["device"]["computeCapability"]) >= 8:
         assert benchmark["fp32P50Microseconds"] is not None
 

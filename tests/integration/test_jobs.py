@@ -28,11 +28,15 @@ def test_a_model_becomes_ready_through_one_job(api: Api) -> None:
     assert serves["batching"]["reason"] == "LargestBatchIsOne"
     assert set(conditions(api)) == {"Ready", "Converted", "Verified", "Available"}
     shown = status["conversion"]
-    assert (shown["speedup"], shown["top1Agreement"], shown["maxRelativeError"]) == ("2.5", "1.0000", "0.0001")
+    assert (shown["speedup"], shown["top1Agreement"], shown["maxRelativeError"]) == ("2.4", "1.0000", "0.0001")
     assert (shown["engines"], shown["convertedShare"]) == (0, "0.0000")
     assert shown["latency"] == {"nativeMicroseconds": 5000, "convertedMicroseconds": 2000}
     assert shown["reportUri"].endswith("/report.html")
-    for words in ("2.5 times as fast at batch size 8", "largest relative error 0.0001"):
+    assert "speedupOnDevice" not in shown, "it has none"
+    for words in (
+        "2.4 times as fast at batch size 8, 2 calls at a time, input and answers on the host",
+        "largest relative error 0.0001",
+    ):
         assert words in message(api, "Verified")
     told = {event["reason"] for event in api.list("Event") if event["involvedObject"]["kind"] == "TRTModel"}
     usual = {"ConversionPending", "ConversionRunning", "Converted", "Serving"}  # its server waited for a node at first

@@ -122,10 +122,6 @@ def failing(share: float, code: str = "INTERNAL") -> list[Load]:
     return [replace(BUSY, requests=40 * (1 - share)), Load(requests=40 * share, takes=0.1, code=code)]
 
 
-def unseen(share: float, reason: str = "BACKEND") -> list[Load]:
-    return [replace(BUSY, requests=40 * (1 - share)), Load(requests=40 * share, reason=reason)]
-
-
 def at_work(metrics: Metrics, seconds: float) -> None:
     """What an operator counts in whose cluster all is well."""
     for _ in range(int(seconds / 60)):
@@ -192,22 +188,6 @@ CASES = [
         (Server(ONE, failing(0.9, "INVALID_ARGUMENT")), *ACTING),
         {**MODEL, "severity": "critical"},
         "50% of the requests",
-    ),
-    Case(
-        "TFTRTModelFailing",
-        # Before the server's own code has them: Triton alone counts these.
-        (Server(ONE, unseen(0.12)), Server(OTHER, [BUSY]), *ACTING),
-        (Server(ONE, unseen(0.08)), Server(OTHER, [BUSY]), *ACTING),
-        {**MODEL, "severity": "critical"},
-        "6% of the requests to model default/resnet50 fail",
-    ),
-    Case(
-        "TFTRTModelFailing",
-        (Server(ONE, unseen(1.0)), *ACTING),
-        # Those whose clients had gone.
-        (Server(ONE, unseen(0.9, "CANCELED")), *ACTING),
-        {**MODEL, "severity": "critical"},
-        "100% of the requests",
     ),
     Case(
         "TFTRTModelSlow",

@@ -248,12 +248,6 @@ def test_each_of_the_documented_questions_has_the_right_answer() -> None:
     assert 1 < prometheus.answer(QUERIES[QUANTILE]).value <= 2.5
 
 
-def test_what_failed_before_the_servers_own_code_had_it_is_a_failure_and_a_request() -> None:
-    lost = Load(requests=10, reason="BACKEND")
-    assert Prometheus([Server(ONE, [BUSY, lost])]).answer(QUERIES[FAILED]).value == pytest.approx(10 / 50)
-    assert Prometheus([Server(ONE, [lost])]).answer(QUERIES[FAILED]).value == 1
-
-
 def test_none_failed_is_0_and_not_no_data() -> None:
     assert Prometheus([Server(ONE, [BUSY])]).answer(QUERIES[FAILED]).value == 0
 

@@ -104,6 +104,27 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         {"conversion": {"dynamicShapes": "Range", "inputShapes": {"a": {"min": [0], "opt": [8], "max": [9]}}}},
         "should be greater than or equal to 1",
     ),
+    ({"conversion": {"inputs": {"x": {"dtype": "FP8"}}}}, 'supported values: "UINT8", "FP16"'),
+    ({"conversion": {"inputs": {"x": {"scale": ["1"]}}}}, "spec.conversion.inputs.x.dtype: Required value"),
+    *(
+        ({"conversion": {"inputs": {"x": {"dtype": "UINT8", "scale": [scale]}}}}, "must be a decimal other than 0")
+        for scale in ("0", "-0.0", "0e9", "one", "1/255", "nan", "1e31", "1e-31", "", "0x10", " 1")
+    ),
+    *(
+        ({"conversion": {"inputs": {"x": {"dtype": "UINT8", "offset": [offset]}}}}, "must be a decimal, in quotes")
+        for offset in ("half", "inf", "1e99", "+1", "1,5")
+    ),
+    ({"conversion": {"inputs": {"x": {"dtype": "UINT8", "scale": [0.5]}}}}, "must be of type string"),
+    ({"conversion": {"inputs": {"x": {"dtype": "UINT8", "scale": "0.5"}}}}, "must be of type array"),
+    ({"conversion": {"inputs": {"x": {"dtype": "UINT8", "scale": []}}}}, "should have at least 1 items"),
+    ({"conversion": {"inputs": {"x": {"dtype": "UINT8", "offset": ["1"] * 65}}}}, "must have at most 64 items"),
+    (
+        {"conversion": {"inputs": {"x": {"dtype": "UINT8", "scale": ["1", "2"], "offset": ["1", "2", "3"]}}}},
+        "scale and offset must have one entry, or both as many as the input has channels",
+    ),
+    ({"conversion": {"inputs": {"x" * 513: {"dtype": "UINT8"}}}}, "a name in inputs is that of an input"),
+    ({"conversion": {"inputs": {"": {"dtype": "UINT8"}}}}, "a name in inputs is that of an input"),
+    ({"conversion": {"inputs": {f"x{n}": {"dtype": "UINT8"} for n in range(17)}}}, "must have at most 16 items"),
     ({"verification": {"minSpeedup": "0"}}, "must be a decimal above 0, in quotes"),
     ({"verification": {"dataUri": "data.npz"}}, "must be one of pvc://claim/path"),
     ({"verification": {"secretName": "keys"}}, "secretName is for dataUri"),
@@ -334,6 +355,9 @@ def test_a_name_that_children_could_not_be_named_after_is_refused(bare_api: Api,
                 "inputShapes": {"tokens": {"min": [1, 2], "opt": [64, 64], "max": [128, 64]}},
             }
         },
+        {"conversion": {"inputs": {"x": {"dtype": "FP16"}, "image/flat:0": {"dtype": "UINT8", "scale": ["0.00392"]}}}},
+        {"conversion": {"inputs": {"x": {"dtype": "UINT8", "scale": ["1e-30", "-1e30"], "offset": [".5"]}}}},
+        {"conversion": {"inputs": {"x": {"dtype": "UINT8", "scale": ["2"] * 64, "offset": ["-123.68"] * 64}}}},
         {"verification": {"dataUri": "s3://data/held-out", "secretName": "keys"}},
         {"artifacts": {"uri": "gs://artifacts/tftrt", "secretName": "keys"}},
         {"serving": {"networkPolicy": {"mode": "Unmanaged"}}, "conversion": {"networkPolicy": {"mode": "Unmanaged"}}},

@@ -31,15 +31,13 @@ def series(shown: str = SHOWN) -> dict[str, set[str]]:
 class Load:
     """What a server is asked: requests of one item in each second, of which each waits, is a batch, and takes so long.
 
-    It begins and ends so many seconds after the server's container started. Where a `reason` is given they fail before
-    the server's own code has them, and Triton alone counts them.
+    It begins and ends so many seconds after the server's container started.
     """
 
     requests: float = 0.0
     waits: float = 0.0
     takes: float = 0.0
     code: str = "OK"
-    reason: str = ""
     begins: float = 0
     ends: float = float("inf")
 
@@ -51,9 +49,6 @@ class Load:
     def figures(self, seconds: float) -> Iterator[tuple[str, float]]:
         """What the server has counted after so long, for each series that is not 0."""
         count = self.requests * max(0, min(seconds, self.ends) - self.begins)
-        if self.reason:
-            yield f'nv_inference_request_failure{{model="resnet50",reason="{self.reason}",version="1"}}', count
-            return
         yield f'tftrt_requests_total{{code="{self.code}",model="resnet50"}}', count
         yield 'nv_inference_queue_duration_us{model="resnet50",version="1"}', count * self.waits * 1e6
         yield 'tftrt_request_duration_seconds_sum{model="resnet50"}', count * self.takes

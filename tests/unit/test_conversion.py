@@ -569,3 +569,21 @@ def test_the_task_says_what_inputs_are_bound_to_and_nothing_where_none_is() -> N
 
     assert source(phase_train=False, keep_prob=0.5)["values"] == {"phase_train": False, "keep_prob": 0.5}
     assert "values" not in source()
+
+
+def test_the_task_says_in_which_types_inputs_are_served_and_nothing_where_they_are_the_models_own() -> None:
+    """Other Jobs keep their names."""
+
+    def conversion(**inputs: Any) -> dict[str, Any]:
+        model = trtmodel(conversion={"inputs": inputs})
+        wanted = target(model)
+        body = conversion_job(model, wanted.runtime, wanted.key).body
+        task = json.loads(body["spec"]["template"]["metadata"]["annotations"]["tftrt.dev/spec"])
+        found: dict[str, Any] = task["conversion"]
+        return found
+
+    assert conversion(image={"dtype": "UINT8", "scale": ["2e-1"], "offset": ["1.0", "2", "3"]})["inputs"] == {
+        "image": {"dtype": "UINT8", "scale": ["0.2"], "offset": ["1", "2", "3"]}
+    }
+    assert conversion(x={"dtype": "FP16"})["inputs"] == {"x": {"dtype": "FP16", "scale": ["1"], "offset": ["0"]}}
+    assert "inputs" not in conversion()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks import gpu_results, performance, reliability
+from benchmarks import gpu_results, performance, reliability, start_results
 from tftrt_operator.api.written import parse_trtmodel
 from tftrt_operator.domain.failure import CONTAINER_REASONS, POD_REASONS
 from tftrt_operator.domain.fingerprint import EngineInputs
@@ -95,6 +95,10 @@ def test_the_reliability_results_are_those_of_the_files() -> None:
     page = (ROOT / "docs" / "reliability.md").read_text()
     assert page == reliability.page(ROOT / "benchmarks" / "results")
     assert all(f"## {part}" in page for part in ("A rollout in place", "No request is lost", "Bad requests"))
+
+
+def test_what_a_start_takes_is_that_of_the_files() -> None:
+    assert (ROOT / "docs" / "start.md").read_text() == start_results.page(ROOT / "benchmarks" / "results")
 
 
 def test_the_performance_is_that_of_the_file() -> None:

@@ -135,6 +135,54 @@ def test_a_record_gives_back_the_values_that_it_was_written_with() -> None:
     assert parse_record(record_text(record)) == record
 
 
+def served(**inputs: Any) -> EngineInputs:
+    return engine_inputs(trtmodel(conversion={"inputs": inputs}).spec, TRITON)
+
+
+IMAGE: dict[str, Any] = {"dtype": "UINT8", "scale": ["0.00392"], "offset": ["-1"]}
+
+
+def test_the_fingerprint_of_inputs_that_are_served_in_another_type_never_changes_either() -> None:
+    """Golden, as the first of this file."""
+    assert served() == engine_inputs(trtmodel().spec, TRITON)
+    assert '"served_inputs":[["image","UINT8",["0.00392"],["-1"]]]' in canonical_form(served(image=IMAGE))
+    assert fingerprint(served(image=IMAGE)) == "26cadce81a6fb07793da669e397a709e"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"dtype": "FP16"}, {"scale": ["0.0039"]}, {"offset": ["0"]}, {"offset": ["-1", "-1", "-1"]}],
+)
+def test_the_type_that_an_input_is_served_in_and_what_is_made_of_it_are_part_of_an_engine(
+    change: dict[str, Any],
+) -> None:
+    assert fingerprint(served(image={**IMAGE, **change})) != fingerprint(served(image=IMAGE))
+    assert fingerprint(served(image=IMAGE)) != fingerprint(served())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({}, {"scale": ["1"], "offset": ["0"]}),
+        ({}, {"scale": ["1.0"], "offset": ["-0.00"]}),
+        ({"scale": ["0.5"], "offset": ["100"]}, {"scale": ["5e-1"], "offset": ["1e2"]}),
+        ({"scale": [".250"]}, {"scale": ["0.25"]}),
+    ],
+)
+def test_the_same_numbers_are_the_same_engine_however_they_are_written(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    first, second = served(x={"dtype": "FP16", **one}), served(x={"dtype": "FP16", **other})
+    assert fingerprint(first) == fingerprint(second)
+
+
+def test_served_types_have_no_order_and_a_record_gives_them_back() -> None:
+    mask = {"dtype": "FP16"}
+    assert served(image=IMAGE, mask=mask) == served(mask=mask, image=IMAGE)
+    record = engine_record(trtmodel(conversion={"inputs": {"image": IMAGE, "mask": mask}}))
+    assert parse_record(record_text(record)) == record
+
+
 def test_int8_by_the_graphs_own_ranges_is_another_engine_than_by_data() -> None:
     without = trtmodel(conversion={"precision": "INT8"})
     by_data = trtmodel(conversion={"precision": "INT8", "calibration": {"uri": "s3://data/calibration"}})

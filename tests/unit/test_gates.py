@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from tftrt_operator.api.trtmodel import TRTModel
 from tftrt_operator.api.verification import Verification
-from tftrt_operator.domain.gates import judge
+from tftrt_operator.domain.gates import judge, unjudged
 from tftrt_operator.domain.record import Summary
 from tftrt_operator.domain.sentences import measured as sentence
 
@@ -22,9 +23,20 @@ def measured(agreement: str | None = None, error: str | None = None) -> Summary:
     return summary(trtmodel(), verification=found)
 
 
-def timed(speedup: str) -> Summary:
-    found = {"batchSize": 32, "convertedP50Microseconds": 2000, "nativeP50Microseconds": 3000, "speedup": speedup}
-    return summary(trtmodel(), benchmark=found)
+MEDIANS = {"batchSize": 32, "convertedP50Microseconds": 2000, "nativeP50Microseconds": 3000}
+ON_THE_CPU = trtmodel(runtime="cpu", conversion={"precision": "FP32"})
+
+
+def timed(speedup: str, model: TRTModel = trtmodel(), **found: Any) -> Summary:  # noqa: B008 - it is immutable
+    """As a client has it."""
+    rates = {"convertedItemsPerSecond": "4199", "nativeItemsPerSecond": "1803"}
+    served = {"input": "Host", "inFlight": 2, "speedup": speedup, **rates}
+    return summary(model, benchmark=MEDIANS | served | found)
+
+
+def timed_by_an_older_converter(speedup: str, model: TRTModel = trtmodel()) -> Summary:  # noqa: B008
+    """One call at a time, with its input on the device where there is one."""
+    return summary(model, benchmark=MEDIANS | {"speedup": speedup})
 
 
 @pytest.mark.parametrize(
@@ -165,6 +177,66 @@ def test_speedup(speedup: str, gate: str, expected: str | None) -> None:
     assert reason(timed(speedup), minSpeedup=gate) == expected
 
 
+def test_what_the_device_does_passes_no_gate() -> None:
+    found = timed("1.76", speedupOnDevice="9.48")
+    assert reason(found, minSpeedup="1.76") is None
+    failed = judge(Verification.model_validate({"minSpeedup": "5"}), found)
+    assert failed is not None
+    assert failed.reason == "SpeedupBelowThreshold"
+    assert failed.message == (
+        "the converted model is 1.76 times as fast as the unconverted one at batch size 32, 2 calls at a time, input"
+        " and answers on the host (4199 against 1803 items a second, and 9.48 times with its input on the device"
+        " already), verification.minSpeedup asks for 5"
+    )
+
+
+def test_the_device_figure_of_an_older_converter_passes_no_gate_but_where_the_engine_is_rolled_out() -> None:
+    """Nothing is converted again for a figure, and nothing is rolled out by one that no client has."""
+    gates, older = Verification.model_validate({"minSpeedup": "5"}), timed_by_an_older_converter("6.50")
+    failed = judge(gates, older)
+    assert failed is not None
+    assert failed.reason == "SpeedupUnknown"
+    assert failed.message == (
+        "an older converter has told of this engine that it is 6.50 times as fast as the unconverted model at batch"
+        " size 32 with its input on the device already, which no client over the network has. What a client has is not"
+        " known, and so not whether it is verification.minSpeedup, 5: a new source.revision has it converted and timed"
+        " again; or drop the gate"
+    )
+    assert judge(gates, older, is_rolled_out=True) is None
+    assert unjudged(gates, older) == failed.message
+    assert reason(older) is None
+
+
+def test_what_failed_by_the_figure_of_the_device_fails_whether_or_not_it_is_rolled_out() -> None:
+    gates, older = Verification.model_validate({"minSpeedup": "7"}), timed_by_an_older_converter("6.50")
+    for is_rolled_out in (False, True):
+        failed = judge(gates, older, is_rolled_out=is_rolled_out)
+        assert failed is not None
+        assert failed.reason == "SpeedupBelowThreshold"
+        assert "at batch size 32 with its input on the device already, which no client over the" in failed.message
+        assert "(2000 against 3000 microseconds)" in failed.message
+
+
+def test_without_a_device_an_older_converter_measured_from_the_host() -> None:
+    older = timed_by_an_older_converter("1.50", ON_THE_CPU)
+    assert reason(older, minSpeedup="1.5") is None
+    assert unjudged(Verification.model_validate({"minSpeedup": "1.5"}), older) == ""
+    failed = judge(Verification.model_validate({"minSpeedup": "2"}), older)
+    assert failed is not None
+    assert "at batch size 32, one call at a time, input and answers on the host (2000 against 3000" in failed.message
+
+
+def test_a_condition_says_whose_figure_it_is() -> None:
+    assert sentence(timed("1.76", speedupOnDevice="9.48")).endswith(
+        "1.76 times as fast at batch size 32, 2 calls at a time, input and answers on the host,"
+        " 9.48 times with its input on the device already"
+    )
+    assert sentence(timed("1.10", ON_THE_CPU)).endswith("2 calls at a time, input and answers on the host")
+    assert sentence(timed_by_an_older_converter("6.50")).endswith(
+        "6.50 times as fast at batch size 32 with its input on the device already, which no client over the network has"
+    )
+
+
 def test_the_message_carries_the_numbers() -> None:
     failed = judge(Verification.model_validate({"minTop1Agreement": "0.99"}), measured("0.9756"))
     assert failed is not None
@@ -173,4 +245,5 @@ def test_the_message_carries_the_numbers() -> None:
     slow = judge(Verification.model_validate({"minSpeedup": "2"}), timed("1.5"))
     assert slow is not None
     assert "1.5 times as fast" in slow.message
-    assert "at batch size 32 (2000 against 3000 microseconds)" in slow.message
+    assert "at batch size 32, 2 calls at a time" in slow.message
+    assert "(4199 against 1803 items a second)" in slow.message

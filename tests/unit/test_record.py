@@ -37,6 +37,10 @@ def message(**changes: Any) -> dict[str, Any]:
     [
         {"benchmark": BENCHMARK | {"speedup": "9.99 see http://elsewhere.example"}},
         {"benchmark": BENCHMARK | {"speedup": "2.5\n"}},
+        {"benchmark": BENCHMARK | {"speedupOnDevice": "9.99 see http://elsewhere.example"}},
+        {"benchmark": BENCHMARK | {"input": "Host\n"}},
+        {"benchmark": BENCHMARK | {"inFlight": 0}},
+        {"benchmark": BENCHMARK | {"nativeItemsPerSecond": "many"}},
         {"benchmark": BENCHMARK | {"batchSize": 0}},
         {"benchmark": BENCHMARK | {"convertedP50Microseconds": 2**63}},
         {"verification": VERIFICATION | {"maxRelativeError": "0, see http://elsewhere.example"}},
@@ -131,6 +135,19 @@ def test_a_record_of_an_operator_that_knew_of_no_output_of_classes_is_read() -> 
     assert parse_record(json.dumps(older)) == engine_record(MODEL)
     named = trtmodel(verification={"top1Output": "labels"})
     assert parse_record(record_text(engine_record(named))).key.top1_output == "labels"
+
+
+def test_the_record_of_a_benchmark_is_read_by_the_operator_of_before_and_after() -> None:
+    """Of its own time each tells what it knew; an operator that is rolled back needs the four that it knows."""
+    older = written(summary=message(benchmark=BENCHMARK))
+    found = parse_record(json.dumps(older))
+    assert found.summary.benchmark is not None
+    assert (found.summary.benchmark.speedup, found.summary.benchmark.input) == ("2.5", None)
+    assert parse_record(record_text(found)) == found
+    told = {"input": "Host", "inFlight": 2, "speedupOnDevice": "9.48", "convertedItemsPerSecond": "0.0333333"}
+    newer = parse_record(json.dumps(written(summary=message(benchmark=BENCHMARK | told))))
+    assert parse_record(record_text(newer)) == newer
+    assert json.loads(record_text(newer))["summary"]["benchmark"].items() >= (BENCHMARK | told).items()
 
 
 def test_half_a_character_is_no_text() -> None:

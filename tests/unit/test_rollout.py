@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tftrt_operator.api.status import Latency
 from tftrt_operator.api.trtmodel import TRTModel
 from tftrt_operator.domain.drift import concession
 from tftrt_operator.domain.manifest import Manifest
@@ -23,7 +24,7 @@ from tftrt_operator.domain.observation import (
     Termination,
 )
 from tftrt_operator.domain.plan import Plan, plan
-from tftrt_operator.domain.record import ReportedVerification
+from tftrt_operator.domain.record import ReportedBenchmark, ReportedVerification
 from tftrt_operator.domain.step import Writes
 
 from .builders import (
@@ -467,6 +468,75 @@ def test_a_gate_that_fails_rolls_nothing_out_and_a_loosened_one_needs_no_convers
     assert made.status.conversion.top1_agreement == "0.9756"
     assert made.status.conversion.compared_on == "made-up input"
     assert made.status.conversion.converted_share == "0.9846"  # 450 of 457
+
+
+ON_THE_DEVICE = ReportedBenchmark(
+    batch_size=32, converted_p50_microseconds=2000, native_p50_microseconds=13000, speedup="6.50"
+)
+"""As an older converter told it."""
+
+
+def timed(observation: Observation, benchmark: ReportedBenchmark) -> Observation:
+    (observed,) = observation.records
+    summary = observed.record.summary.model_copy(update={"benchmark": benchmark})
+    return replace(observation, records=(replace(observed, record=replace(observed.record, summary=summary)),))
+
+
+def test_an_engine_that_serves_is_kept_where_only_the_devices_figure_is_known_and_its_gate_is_unknown() -> None:
+    """An operator's upgrade converts nothing again and stalls nothing, and calls no such gate passed."""
+    model = trtmodel(verification={"minSpeedup": "5"})
+    before = timed(rolled_out(trtmodel()), ON_THE_DEVICE)
+    made = planned(model, before)
+    assert made.writes == Writes()
+    assert made.events == ()
+    assert conditions(made)["Ready"] == ("True", "Serving")
+    assert "Stalled" not in conditions(made)
+    assert conditions(made)["Verified"] == ("Unknown", "SpeedupUnknown")
+    assert "could not compare this model's answers, 6.50 times as fast at batch size 32" in message(made, "Verified")
+    assert "; it is rolled out since before, and an older converter has told of this" in message(made, "Verified")
+
+
+def test_an_engine_is_not_rolled_out_by_the_devices_figure() -> None:
+    model = trtmodel(verification={"minSpeedup": "5"})
+    made = planned(model, timed(converted(model), ON_THE_DEVICE))
+    assert made.writes == Writes()
+    assert conditions(made)["Stalled"] == ("True", "SpeedupUnknown")
+    assert conditions(made)["Verified"] == ("False", "SpeedupUnknown")
+    without = trtmodel()
+    made = planned(without, timed(converted(without), ON_THE_DEVICE))
+    assert "Deployment" in [manifest.kind for manifest in made.writes.applies]
+    assert conditions(made)["Verified"] == ("True", "NoGates")
+
+
+def test_a_failed_gate_of_speed_stalls_what_serves_as_before() -> None:
+    model = trtmodel(verification={"minSpeedup": "7"})
+    made = planned(model, timed(rolled_out(trtmodel()), ON_THE_DEVICE))
+    assert conditions(made)["Stalled"] == ("True", "SpeedupBelowThreshold")
+
+
+def test_the_speedup_in_the_status_is_a_clients_and_the_devices_is_called_so() -> None:
+    model = trtmodel()
+    as_served = {"input": "Host", "in_flight": 2, "speedup": "1.76", "speedup_on_device": "9.48"}
+    told = planned(model, timed(converted(model), ON_THE_DEVICE.model_copy(update=as_served))).status
+    assert told is not None
+    assert told.conversion is not None
+    assert (told.conversion.speedup, told.conversion.speedup_on_device) == ("1.76", "9.48")
+    assert told.conversion.latency == Latency(native_microseconds=13000, converted_microseconds=2000)
+
+
+def test_of_an_older_record_the_status_has_nothing_that_a_client_does_not_have_under_a_clients_name() -> None:
+    model = trtmodel()
+    told = planned(model, timed(converted(model), ON_THE_DEVICE)).status
+    assert told is not None
+    assert told.conversion is not None
+    assert (told.conversion.speedup, told.conversion.latency) == (None, None)
+    assert told.conversion.speedup_on_device == "6.50"
+    on_cpu = trtmodel(runtime="cpu")
+    told = planned(on_cpu, timed(converted(on_cpu), ON_THE_DEVICE)).status
+    assert told is not None
+    assert told.conversion is not None
+    assert (told.conversion.speedup, told.conversion.speedup_on_device) == ("6.50", None), "there is no device"
+    assert told.conversion.latency is not None
 
 
 def test_what_was_not_compared_is_no_figure_in_the_status() -> None:

@@ -5,6 +5,7 @@ its record, its children, and the name of the Job that made its engine.
 """
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,31 @@ def test_a_ready_model_is_upgraded_without_a_job() -> None:
     assert "Deployment" in {manifest.kind for manifest in made.writes.applies}, "its servers are rolled once"
     assert made.status is not None
     assert made.status.fingerprint == target(MODEL).key.fingerprint, "and serve on meanwhile"
+
+
+def test_a_gate_of_speed_over_a_record_of_0_1_0_neither_converts_again_nor_passes_in_silence() -> None:
+    """Its figure was of input on the device already."""
+    record = json.loads(BEFORE["record"]["data"]["record.json"])
+    medians = {"convertedP50Microseconds": 3900, "nativeP50Microseconds": 32000, "fp32P50Microseconds": 64000}
+    record["summary"]["benchmark"] = medians | {"batchSize": 32, "speedup": "8.21", "fp32Speedup": "16.41"}
+    text = BEFORE["record"] | {"data": {"record.json": json.dumps(record)}}
+    gated = parse_trtmodel(BEFORE["model"] | {"spec": BEFORE["model"]["spec"] | {"verification": {"minSpeedup": "5"}}})
+    before = replace(observation(), records=(parse_config_map(live(text)),))
+    made = plan(gated, CATALOGUE, before, datetime(2026, 1, 1, tzinfo=UTC))
+    assert made.writes.creates == ()
+    assert made.writes.deletes == ()
+    assert "Deployment" in {manifest.kind for manifest in made.writes.applies}, "what serves is upgraded as any other"
+    assert made.status is not None
+    told = {condition.type: (condition.status, condition.reason) for condition in made.status.conditions}
+    assert told["Verified"] == ("Unknown", "SpeedupUnknown")
+    assert "Stalled" not in told
+    assert made.status.conversion is not None
+    assert (made.status.conversion.speedup, made.status.conversion.speedup_on_device) == (None, "8.21")
+    gone = plan(gated, CATALOGUE, replace(before, deployment=None, children=()), datetime(2026, 1, 1, tzinfo=UTC))
+    assert gone.writes.creates == ()
+    assert gone.status is not None
+    told = {condition.type: (condition.status, condition.reason) for condition in gone.status.conditions}
+    assert told["Stalled"] == ("True", "SpeedupUnknown")
 
 
 def test_the_job_of_a_model_in_the_form_of_0_1_0_has_the_name_that_it_had() -> None:

@@ -20,7 +20,8 @@ class TimingRequest(Frozen):
     With `memory` calls at a time are spread over `streams`, as many as the GPU's memory is enough for, each with a pool
     of its own, as in a server. Without, TensorFlow has one stream, and one pool that grows.
 
-    Each measurement takes `each_seconds`. When all have taken `limit_seconds`, no more calls are tried at a time.
+    Each measurement takes `each_seconds`, and what a client can have `served_seconds` at least. When all have taken
+    `limit_seconds`, no more calls are tried at a time.
     """
 
     models: tuple[Model, ...]
@@ -33,6 +34,7 @@ class TimingRequest(Frozen):
     streams: int = 1
     memory: Optional[Memory] = None
     each_seconds: float
+    served_seconds: float = 0.0
     limit_seconds: float
 
 

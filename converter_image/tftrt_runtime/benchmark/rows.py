@@ -1,10 +1,14 @@
 """What is measured: one row for each way to run the model, batch size, place of the input and calls in flight."""
 
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Literal, Optional
 
 from tftrt_runtime.contract.artifact import Benchmark, Frozen
+from tftrt_runtime.serve import limits
+
+# How many calls are in flight where a model is timed as its clients have it: as many as a server has under way.
+AS_SERVED = limits.SLOTS
 
 Way = Literal["Converted", "Native", "FP32"]
 Place = Literal["Device", "Host"]
@@ -33,24 +37,56 @@ def in_flight(row: Row) -> str:
     return str(row.inFlight) if row.streams == 1 else f"{row.inFlight} on {row.streams} streams"
 
 
+def rate(row: Row) -> float:
+    """Items a second, of a slow model in an older report, too: there it was rounded to 0."""
+    return row.itemsPerSecond or row.batchSize * row.inFlight * 1e6 / row.p50Microseconds
+
+
+def calls_at_the_largest_batch(rows: Iterable[Row], place: Place, most: int) -> dict[Way, Row]:
+    """A row for each way, with its input at this place and as many calls in flight as all were measured with.
+
+    There are at most `most` of them. Empty where some way was not measured so at all.
+    """
+    known = tuple(rows)
+    largest = max((row.batchSize for row in known), default=0)
+    ways = {row.way for row in known}
+    for in_flight in range(most, 0, -1):
+        found = {
+            row.way: row for row in known if (row.batchSize, row.input, row.inFlight) == (largest, place, in_flight)
+        }
+        if set(found) == ways:
+            return found
+    return {}
+
+
 def summary(rows: Iterable[Row]) -> Optional[Benchmark]:
-    """The largest batch, one call at a time, its input on the GPU where there is one; None without measurements."""
-    single = [row for row in rows if row.inFlight == 1]
-    if not single:
+    """What a client can have at the largest batch, and what the device does; None where the former was not measured."""
+    known = tuple(rows)
+    served, single = (calls_at_the_largest_batch(known, "Host", most) for most in (AS_SERVED, 1))
+    if not {"Converted", "Native"} <= set(served) & set(single):
         return None
-    place = "Device" if any(row.input == "Device" for row in single) else "Host"
-    largest = max(row.batchSize for row in single)
-    p50 = {row.way: row.p50Microseconds for row in single if row.batchSize == largest and row.input == place}
-    converted, native, fp32 = p50["Converted"], p50["Native"], p50.get("FP32")
+    on_device = calls_at_the_largest_batch(known, "Device", 1)
     return Benchmark(
-        batchSize=largest,
-        convertedP50Microseconds=converted,
-        nativeP50Microseconds=native,
-        fp32P50Microseconds=fp32,
-        speedup=_ratio(native, converted),
-        fp32Speedup=None if fp32 is None else _ratio(fp32, converted),
+        batchSize=served["Converted"].batchSize,
+        convertedP50Microseconds=single["Converted"].p50Microseconds,
+        nativeP50Microseconds=single["Native"].p50Microseconds,
+        fp32P50Microseconds=single["FP32"].p50Microseconds if "FP32" in single else None,
+        speedup=ratio(served["Converted"], served["Native"]),
+        fp32Speedup=ratio(served["Converted"], served["FP32"]) if "FP32" in served else None,
+        input="Host",
+        inFlight=served["Converted"].inFlight,
+        convertedItemsPerSecond=_text(rate(served["Converted"])),
+        nativeItemsPerSecond=_text(rate(served["Native"])),
+        speedupOnDevice=ratio(on_device["Converted"], on_device["Native"]) if on_device else None,
     )
 
 
-def _ratio(one: int, other: int) -> str:
-    return str((Decimal(one) / Decimal(other)).quantize(Decimal("0.01")))
+def ratio(one: Row, other: Row) -> str:
+    """How many times as many items a second: rounded down, for a gate judges it."""
+    exact = Decimal(str(rate(one))) / Decimal(str(rate(other)))
+    return str(exact.quantize(Decimal("0.01"), ROUND_FLOOR))
+
+
+def _text(number: float) -> str:
+    """A number without an exponent, of so many digits as it needs."""
+    return format(Decimal(f"{number:.6g}"), "f")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tftrt_runtime.benchmark import run
 from tftrt_runtime.benchmark.rows import Row
-from tftrt_runtime.cli.options import ConvertOptions, place, runtime, spec_of
+from tftrt_runtime.cli.options import ConvertOptions, look, place, runtime, spec_of
 from tftrt_runtime.contract.artifact import MODEL, REPORT
 from tftrt_runtime.contract.errors import (
     GPUUnfit,
@@ -42,7 +42,8 @@ def convert(options: ConvertOptions) -> Report:
         Failure: as the steps have it.
     """
     target = _new(options.target, options.source)
-    spec = spec_of(options, runtime())
+    seen = look()
+    spec = spec_of(options, runtime(seen))
     if spec.runtime.accelerator == "None" and spec.conversion.precision != "FP32":
         raise GPUUnfit(
             f"Precision {spec.conversion.precision} needs TensorRT, and TensorFlow sees no GPU on this machine: see "
@@ -51,7 +52,7 @@ def convert(options: ConvertOptions) -> Report:
         )
     with _workspace(target.parent) as workspace:
         fetch.run(spec, workspace, trees.open_here)
-        step.run(spec.told(), workspace)
+        step.run(spec.told(), workspace, seen)
         workspace.artifact.rename(target)
     return read(target)
 

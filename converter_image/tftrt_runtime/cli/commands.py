@@ -11,9 +11,11 @@ import click
 
 from tftrt_runtime.contract import spec, termination
 from tftrt_runtime.contract.errors import Failure
+from tftrt_runtime.processes import child
 from tftrt_runtime.steps.workspace import DEFAULT_PATH, Workspace
 
 # Imports that only one command needs stand in that command: start-up time counts, for a Job runs four of them in a row.
+# What a command with TensorFlow needs is imported while TensorFlow is.
 
 FLOATS = click.FloatRange(min=0)
 SIZES = click.IntRange(min=1)
@@ -124,6 +126,27 @@ def cli() -> None:
     help="Of an input that leaves more open than the batch: image=224x224x3, or least,usual,most: ids=1,128,512.",
 )
 @click.option(
+    "--input-type",
+    "input_types",
+    multiple=True,
+    metavar="NAME=TYPE",
+    help="Of an input of FP32 that requests are to have as UINT8 or FP16: image=UINT8. Fewer bytes. Several times.",
+)
+@click.option(
+    "--input-scale",
+    "input_scales",
+    multiple=True,
+    metavar="NAME=NUMBERS",
+    help="What its values are multiplied by then: image=0.00392156862745098, or a number for each channel: a,b,c.",
+)
+@click.option(
+    "--input-offset",
+    "input_offsets",
+    multiple=True,
+    metavar="NAME=NUMBERS",
+    help="What is added behind that: image=-123.68,-116.779,-103.939.",
+)
+@click.option(
     "--calibration-data",
     metavar="PATH",
     help="For INT8: a file or folder of .npz, .npy or TFRecord; none where the graph has ranges of its own.",
@@ -134,7 +157,7 @@ def cli() -> None:
 @top1_option
 @agreement_option
 @error_option
-@click.option("--min-speedup", type=FLOATS, help="Exit 18 where the converted model is not so much faster.")
+@click.option("--min-speedup", type=FLOATS, help="Exit 18 where it is not so many times faster, its input on the host.")
 @verbose_option
 @job_spec_option
 @workspace_option
@@ -168,20 +191,25 @@ def convert(
       tftrt convert ./resnet50 ./converted --precision FP16 -b 1 -b 8 -b 32 --min-top1-agreement 0.99 --min-speedup 2
       tftrt convert s3://models/resnet50 ./int8 --precision INT8 --calibration-data ./samples.npz -b 32
       tftrt convert ./graph.pb ./converted --input input:0 --output softmax:0
+      tftrt convert ./resnet50 ./converted --input-type image=UINT8 --input-scale image=0.00392156862745098
       tftrt convert ./bert ./converted --precision FP16 --dynamic-shapes Range+Optimal --input-shape ids=1,128,512
     """
     if not _is_a_persons(context, source, target):
-        from tftrt_runtime.steps import convert as step
+        task = spec.read(spec_path, spec.JobSpec).told()
+        with child.prepared("convert"):
+            from tftrt_runtime.steps import convert as step
 
-        step.run(spec.read(spec_path, spec.JobSpec).told(), Workspace(workspace_path))
+            step.run(task, Workspace(workspace_path))
         return
     assert source is not None and target is not None
-    from tftrt_runtime.cli import alone, console
+    from tftrt_runtime.cli import console
     from tftrt_runtime.cli.gates import Gates
-    from tftrt_runtime.cli.options import ConvertOptions
 
     gates = Gates(min_top1_agreement, max_relative_error, min_speedup)
-    with _told(verbose):
+    with _told(verbose), child.prepared("convert"):
+        from tftrt_runtime.cli import alone
+        from tftrt_runtime.cli.options import ConvertOptions
+
         report = alone.convert(ConvertOptions(source=source, target=target, **options))
     console.converted(report)
     click.echo(f"\n{target / 'model'} is the converted model, {target / 'report.html'} tells more.")
@@ -226,10 +254,12 @@ def verify(
       tftrt verify ./converted
       tftrt verify ./converted --data ./samples.npz --min-top1-agreement 0.99
     """
-    from tftrt_runtime.cli import alone, console
+    from tftrt_runtime.cli import console
     from tftrt_runtime.cli.gates import Gates
 
-    with _told(verbose):
+    with _told(verbose), child.prepared("convert"):
+        from tftrt_runtime.cli import alone
+
         answer = alone.verify(converted, source, samples, top1_output)
     console.verified(answer.verification, answer.comparisons)
     with _told(verbose):
@@ -246,15 +276,18 @@ def benchmark(converted: Path, source: str | None, batch_sizes: tuple[int, ...],
 
     CONVERTED is a folder that `tftrt convert` wrote. Each way in a process of its own: converted, native, and without
     TF32 where the GPU has it; with the input on the device and on the host, with one, two and three calls at a time.
+    The speed-up is of input and answers on the host, with as many calls at a time as a server has.
 
     \b
     Examples:
       tftrt benchmark ./converted
       tftrt benchmark ./converted -b 32 --source ./resnet50
     """
-    from tftrt_runtime.cli import alone, console
+    from tftrt_runtime.cli import console
 
-    with _told(verbose):
+    with _told(verbose), child.prepared("convert"):
+        from tftrt_runtime.cli import alone
+
         rows = alone.benchmark(converted, source, batch_sizes)
     console.timed(rows)
 

@@ -11,7 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tftrt_runtime import log
-from tftrt_runtime.benchmark.rows import Row, in_flight
+from tftrt_runtime.benchmark.rows import Row, in_flight, rate, summary
 from tftrt_runtime.contract.artifact import WHY_NOT_COMPARED, Benchmark, Verification
 from tftrt_runtime.contract.errors import Failure
 from tftrt_runtime.report import agreement_table
@@ -24,6 +24,7 @@ DOING = {
     "tftrt_runtime.loading.session": "Freezing the model as TensorFlow 1 did",
     "tftrt_runtime.convert.calibration": "Reading the calibration data",
     "tftrt_runtime.verification.reference": "Asking the unconverted model",
+    "tftrt_runtime.loading.bound": "Preparing the inputs",
     "tftrt_runtime.loading.constants": "Freezing the graph",
     "tftrt_runtime.convert.cpu": "Converting",
     "tftrt_runtime.convert.engines": "Converting, and building engines",
@@ -46,6 +47,7 @@ OPTIONS = {
     "spec.conversion.minimumSegmentSize": "--minimum-segment-size",
     "spec.conversion.dynamicShapes": "--dynamic-shapes",
     "spec.conversion.inputShapes": "--input-shape",
+    "spec.conversion.inputs": "--input-type",
     "spec.conversion.calibration.samples": "--calibration-samples",
     "spec.conversion.calibration": "--calibration-data",
     "spec.verification.uri": "--verification-data",
@@ -150,12 +152,14 @@ def timed(rows: Sequence[Row]) -> None:
             str(row.batchSize),
             row.input.lower(),
             in_flight(row),
-            f"{row.itemsPerSecond:,.1f}",
+            f"{rate(row):,.1f}" if rate(row) >= 10 else f"{rate(row):.3g}",
             f"{row.p50Microseconds / 1000:.3f}",
             f"{row.p99Microseconds / 1000:.3f}",
             str(row.calls),
         )
     _out().print(table)
+    for name, value in _speed(summary(rows)):
+        _out().print(f"{name + ':':24}{value}", markup=False)
 
 
 def _agreement(verification: Verification | None) -> Iterator[tuple[str, str]]:
@@ -198,10 +202,12 @@ def _rounded(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, str]]:
 def _speed(benchmark: Benchmark | None) -> Iterator[tuple[str, str]]:
     if benchmark is None:
         return
-    converted, native = benchmark.convertedP50Microseconds / 1000, benchmark.nativeP50Microseconds / 1000
-    yield "Speed-up", f"{benchmark.speedup} (batch {benchmark.batchSize}: {converted:.3f} ms against {native:.3f} ms)"
+    items = f"{benchmark.convertedItemsPerSecond} against {benchmark.nativeItemsPerSecond} items/s"
+    yield "Speed-up", f"{benchmark.speedup} ({benchmark.how}: {items})"
     if benchmark.fp32Speedup is not None:
         yield "Against true FP32", benchmark.fp32Speedup
+    if benchmark.speedupOnDevice is not None:
+        yield "On the device", f"{benchmark.speedupOnDevice} (input there already: no client over the network has that)"
 
 
 def _out() -> Console:

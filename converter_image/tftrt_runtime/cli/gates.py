@@ -29,10 +29,12 @@ class Gates:
         if benchmark is None:
             raise SpeedupBelowThreshold("--min-speedup is given, and the model was not timed: drop it.")
         if not float(benchmark.speedup) >= self.min_speedup:
+            on_device = f", and {benchmark.speedupOnDevice} with its input on the device already"
             raise SpeedupBelowThreshold(
-                f"The converted model is {benchmark.speedup} times as fast as the unconverted one at batch size "
-                f"{benchmark.batchSize} ({benchmark.convertedP50Microseconds} against "
-                f"{benchmark.nativeP50Microseconds} microseconds), and --min-speedup asks for {self.min_speedup}."
+                f"The converted model is {benchmark.speedup} times as fast as the unconverted one at {benchmark.how} "
+                f"({benchmark.convertedItemsPerSecond} against {benchmark.nativeItemsPerSecond} items/s"
+                f"{on_device if benchmark.speedupOnDevice is not None else ''}), and --min-speedup asks for "
+                f"{self.min_speedup}."
             )
 
     def _judge_accuracy(self, measured: Verification | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tftrt_runtime.contract.errors import UsageError
-from tftrt_runtime.contract.spec import JobSpec
+from tftrt_runtime.contract.spec import SERVED_TYPES, JobSpec
 from tftrt_runtime.device.messages import DevicesAnswer, DevicesRequest
 from tftrt_runtime.processes import child
 
@@ -41,6 +42,9 @@ class ConvertOptions:
     minimum_segment_size: int
     dynamic_shapes: str | None
     input_shapes: tuple[str, ...]
+    input_types: tuple[str, ...]
+    input_scales: tuple[str, ...]
+    input_offsets: tuple[str, ...]
     calibration_data: str | None
     calibration_samples: int
     calibration_batch_size: int
@@ -74,6 +78,7 @@ def spec_of(options: ConvertOptions, runtime: dict[str, str]) -> JobSpec:
             "minimumSegmentSize": options.minimum_segment_size,
             "dynamicShapes": options.dynamic_shapes,
             "inputShapes": dict(map(shapes, options.input_shapes)),
+            "inputs": served_inputs(options.input_types, options.input_scales, options.input_offsets),
             "calibration": None
             if options.calibration_data is None
             else {
@@ -170,8 +175,50 @@ def shapes(text: str) -> tuple[str, dict[str, tuple[int, ...]]]:
     return name, {"min": least, "opt": usual, "max": most}
 
 
-def runtime() -> dict[str, str]:
+def served_inputs(types: Iterable[str], scales: Iterable[str], offsets: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The inputs that are served in another type: `image=UINT8`, and of it `image=0.5` or `image=0.5,0.25,0.125`.
+
+    Raises:
+        UsageError: one is not written so, or has a scale or an offset and no type.
+    """
+    made: dict[str, dict[str, Any]] = {name: {"dtype": served} for name, served in map(_type, types)}
+    for option, given in (("scale", scales), ("offset", offsets)):
+        for name, numbers in map(_numbers, given):
+            if name not in made:
+                raise UsageError(
+                    f"--input-{option} has {name!r}, which --input-type has not: {option} is for an input that is "
+                    "served in another type than the model takes. Add one, such as --input-type "
+                    f"{name}=UINT8, or leave the {option} out."
+                )
+            made[name][option] = numbers
+    return made
+
+
+def _type(text: str) -> tuple[str, str]:
+    name, _, served = text.rpartition("=")
+    if not name or served not in SERVED_TYPES:
+        raise UsageError(
+            f"{text!r} is no type of an input: write NAME=TYPE with {' or '.join(SERVED_TYPES)}, such as image=UINT8."
+        )
+    return name, served
+
+
+def _numbers(text: str) -> tuple[str, tuple[str, ...]]:
+    name, _, numbers = text.rpartition("=")
+    if not name or not numbers:
+        raise UsageError(
+            f"{text!r} gives an input no numbers: write NAME=NUMBER, or NAME=NUMBER,NUMBER,NUMBER with one for each "
+            "channel, such as image=-123.68,-116.779,-103.939."
+        )
+    return name, tuple(numbers.split(","))
+
+
+def look() -> DevicesAnswer:
+    """What TensorFlow sees of this machine."""
+    return child.run("tftrt_runtime.device.devices", DevicesRequest(), DevicesAnswer, "convert")
+
+
+def runtime(seen: DevicesAnswer) -> dict[str, str]:
     """What this machine converts with: TensorRT where TensorFlow sees a GPU."""
-    seen = child.run("tftrt_runtime.device.devices", DevicesRequest(), DevicesAnswer, "convert")
     kind = {"name": "gpu", "accelerator": "GPU"} if seen.gpus else {"name": "cpu", "accelerator": "None"}
     return {**kind, "tensorflow": seen.tensorflow, "tensorrt": seen.tensorrt}

@@ -9,6 +9,7 @@ The names of the fields are those of the contract with the operator, and so in c
 # ruff: noqa: N815
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Optional
 
@@ -34,6 +35,7 @@ MODEL = "model"  # the SavedModel's folder in a build
 REPORT = "report.html"
 NAME = r"^[A-Za-z0-9][-A-Za-z0-9_.]*$"  # of a build and of a product, which are folders
 CPU = "cpu"  # the product of an artifact that needs no GPU
+HASHED_AT_ONCE = 8  # files
 
 
 DEFAULT_FOLDER = "/mnt/artifact"
@@ -202,18 +204,41 @@ class Memory(Frozen):
 
 
 class Benchmark(Frozen):
-    """The largest batch, one call at a time, input on the device already, in processes of their own; decimals as text.
+    """What a client can have at the largest batch, and beside it what the device does; decimals as text, rounded down.
 
     Native is the unconverted model as TensorFlow runs it by default (in TF32 where the GPU has it); FP32 the same
-    without TF32, None where that is no other.
+    without TF32, None where that is no other. All three are called alike: input and answers on the host. Speed-ups are
+    of items a second with `inFlight` calls at a time, as many as a server has under way where there was time for so
+    many. Medians are of one call at a time.
+
+    Without `input` it is of an artifact that was published before, and all of it of one call at a time whose input is
+    on the device already, where there is one.
     """
 
     batchSize: int
     convertedP50Microseconds: int
     nativeP50Microseconds: int
     fp32P50Microseconds: Optional[int]
-    speedup: str  # native over converted
+    speedup: str  # converted over native
     fp32Speedup: Optional[str]
+    input: Optional[Literal["Host"]] = None
+    inFlight: Optional[int] = None
+    convertedItemsPerSecond: Optional[str] = None
+    nativeItemsPerSecond: Optional[str] = None
+    # One call at a time with its input on the device already, as no client over the network has it. None without a GPU.
+    speedupOnDevice: Optional[str] = None
+
+    @property
+    def how(self) -> str:
+        """What the speed-up is of."""
+        calls = "one call" if self.inFlight in (None, 1) else f"{self.inFlight} calls"
+        return f"batch size {self.batchSize}, {calls} at a time, input and answers on the host"
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_known(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What came later is left out where there is none, so that what was written before stays as it is."""
+        always = {"fp32P50Microseconds", "fp32Speedup"}
+        return {name: value for name, value in written(self).items() if value is not None or name in always}
 
 
 class Blocker(Frozen):
@@ -360,15 +385,21 @@ def expect_identity(manifest: Manifest, fingerprint: str, product: str, place: s
     return manifest
 
 
+def build_folder(manifest: Manifest, folder: Path) -> Path:
+    """Where the files are that a manifest in this folder lists."""
+    return folder / BUILDS / manifest.build
+
+
 def check_files(manifest: Manifest, folder: Path) -> Path:
     """The build's folder, once its files have been found to be what the manifest says, and its model to have no others.
 
     Raises:
         ArtifactCorrupt: one is missing, differs, is a link or is not listed; its name is told, and both hashes.
     """
-    build = folder / BUILDS / manifest.build
+    build = build_folder(manifest, folder)
     _expect_nothing_else(manifest, build, folder)
-    for file in manifest.files:
+
+    def expect(file: FileDigest) -> None:
         try:
             found = of_file(build / file.path, file.path)
         except OSError as error:
@@ -380,6 +411,10 @@ def check_files(manifest: Manifest, folder: Path) -> Path:
                 f"{build / file.path} has {found.size} bytes of SHA-256 {found.sha256[:12]}..., where its manifest "
                 f"says {file.size} bytes of {file.sha256[:12]}... Delete the folder {folder} to convert again."
             )
+
+    with ThreadPoolExecutor(HASHED_AT_ONCE) as threads:  # a processor hashes half a GB/s, and a server waits for it
+        for _ in threads.map(expect, manifest.files):
+            pass
     return build
 
 

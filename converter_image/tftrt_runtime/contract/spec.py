@@ -4,9 +4,10 @@ Every key without a default is always there and nothing else is: an operator and
 say so at once.
 """
 
+import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Optional, TypeVar, Union
+from typing import Annotated, Literal, Optional, TypeVar, Union, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -105,6 +106,41 @@ class Calibration(Frozen):
         return self
 
 
+def _number(text: str) -> str:
+    if not _NUMBER.fullmatch(text) or abs(float(text)) > MOST:
+        raise ValueError(f'must be a decimal in a string, such as "-123.68"; its size at most {MOST:g}')
+    return text
+
+
+def _factor(text: str) -> str:
+    if abs(float(_number(text))) < 1 / MOST:
+        raise ValueError(f"must be other than 0; its size from {1 / MOST:g} to {MOST:g}")
+    return text
+
+
+ServedType = Literal["UINT8", "FP16"]  # as the Open Inference Protocol names them
+SERVED_TYPES: tuple[ServedType, ...] = get_args(ServedType)
+_NUMBER = re.compile(r"-?[0-9]*[.]?[0-9]+(e-?[0-9]{1,2})?")
+MOST = 1e30  # of a scale or an offset: a float32 holds it, and its inverse
+
+
+class ServedInput(Frozen):
+    """The type that requests have an input in, of which `value * scale + offset` is what the model takes: FP32.
+
+    Both are one number for all values, or one for each place in the last dimension.
+    """
+
+    dtype: ServedType
+    scale: Annotated[tuple[Annotated[str, AfterValidator(_factor)], ...], Field(min_length=1)] = ("1",)
+    offset: Annotated[tuple[Annotated[str, AfterValidator(_number)], ...], Field(min_length=1)] = ("0",)
+
+    @model_validator(mode="after")
+    def _are_of_the_same_channels(self) -> "ServedInput":
+        if len({len(self.scale), len(self.offset)} - {1}) > 1:
+            raise ValueError("scale and offset must have one entry, or both as many as the input has channels")
+        return self
+
+
 class Conversion(Frozen):
     """How to convert it."""
 
@@ -117,6 +153,8 @@ class Conversion(Frozen):
     dynamicShapes: Optional[Literal["Range", "Optimal", "Range+Optimal"]] = None  # noqa: N815
     # Of inputs whose inner dimensions the signature leaves open.
     inputShapes: dict[str, ShapeRange] = {}  # noqa: N815
+    # Of inputs that are served in another type than the model takes, by the name that they are served under.
+    inputs: dict[str, ServedInput] = {}
     # For INT8; without, the graph has ranges of its own, from training with quantization.
     calibration: Optional[Calibration] = None
 

@@ -30,6 +30,7 @@ BYTES |= {"FP32": 4, "UINT64": 8, "INT64": 8, "FP64": 8}
 
 SHORT = 12  # characters: a number of more is written with an exponent
 ERRORS = ("maxRelativeError", "maxChannelError", "largerInputError")  # numbers of any size; the rest are shares of 1
+TRUE_FP32 = {"fp32P50Microseconds", "fp32Speedup"}
 DIGITS = 16  # of a SHA-256 in place of a URI
 
 Told = dict[str, Any]
@@ -57,16 +58,17 @@ def of_summary(summary: Summary) -> str:
     """The summary as JSON that fits: of what is too long, parts are left out one after the other, in this order.
 
     1. Digits: a number of hundreds of zeros is written with an exponent.
-    2. The name of the output of classes, which is the spec's.
-    3. The tensors. Their `signature` takes their place: the bytes of an item, or of a call where the model takes no
+    2. How it compares with true FP32, which the report has and the operator does not ask for.
+    3. The name of the output of classes, which is the spec's.
+    4. The tensors. Their `signature` takes their place: the bytes of an item, or of a call where the model takes no
        batches, by which the operator sizes shared memory, and whether a request has texts. So it is where a name has
        what cannot be printed, which the operator takes from nobody.
-    4. The names of the outputs that are not served: null, where an empty list says that there are none.
-    5. The sentence on batching; its mode and its reason stay.
-    6. The device's driver.
-    7. The URI of the data that was compared on, of which a digest stays.
-    8. The URIs of the artifact and of its report: null, and the path below the artifact. The operator knows the store.
-    9. The device's name, which is the product in other letters.
+    5. The names of the outputs that are not served: null, where an empty list says that there are none.
+    6. The sentence on batching; its mode and its reason stay.
+    7. The device's driver.
+    8. The URI of the data that was compared on, of which a digest stays.
+    9. The URIs of the artifact and of its report: null, and the path below the artifact. The operator knows the store.
+    10. The device's name, which is the product in other letters.
 
     Nothing else grows: it is numbers, hex digits, times, and names that the spec and the operator bound.
     """
@@ -95,6 +97,12 @@ def _without_zeros(told: Told, summary: Summary) -> Told:
     long = {name: measured[name] for name in ERRORS if len(measured.get(name) or "") > SHORT}
     shorter = {name: str(Decimal(error).normalize()) for name, error in long.items()}
     return {**told, "verification": {**measured, **shorter}}
+
+
+def _without_true_fp32(told: Told, summary: Summary) -> Told:
+    if summary.benchmark is None:
+        return told
+    return {**told, "benchmark": {name: value for name, value in told["benchmark"].items() if name not in TRUE_FP32}}
 
 
 def _without_classes(told: Told, summary: Summary) -> Told:
@@ -144,6 +152,7 @@ def _without_name(told: Told, _: Summary) -> Told:
 
 SHORTER: tuple[Callable[[Told, Summary], Told], ...] = (
     _without_zeros,
+    _without_true_fp32,
     _without_classes,
     _without_tensors,
     _without_names_left_out,

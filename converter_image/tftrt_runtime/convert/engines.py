@@ -12,7 +12,8 @@ import tensorflow as tf
 from tensorflow.python.compiler.tensorrt import trt_convert
 
 from tftrt_runtime import log
-from tftrt_runtime.contract.errors import CalibrationDataUnfit, NothingConvertible
+from tftrt_runtime.contract.errors import NothingConvertible
+from tftrt_runtime.convert import ranges as no_ranges
 from tftrt_runtime.convert import rewrites, segments, without_xla
 from tftrt_runtime.convert.messages import EnginesAnswer, EnginesRequest
 from tftrt_runtime.convert.rewrites import beside, quantization
@@ -113,11 +114,7 @@ def _expect_ranges(ranges: int, request: EnginesRequest) -> None:
         CalibrationDataUnfit: neither data nor the graph gives any.
     """
     if request.precision == "INT8" and request.calibration is None and not ranges:
-        raise CalibrationDataUnfit(
-            "INT8 needs the ranges of the model's numbers, and this graph has none of its own that is a constant and "
-            "of all channels (FakeQuant of its activations, from training with quantization): give samples in "
-            "spec.conversion.calibration, or set spec.conversion.precision to FP16."
-        )
+        raise no_ranges.none()
 
 
 def _on_quantization(rounded: int, left: int, ranges: int, request: EnginesRequest) -> Iterator[str]:

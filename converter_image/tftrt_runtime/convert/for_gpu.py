@@ -23,13 +23,13 @@ from tftrt_runtime.verification import verify
 from tftrt_runtime.verification.messages import CheckAnswer, CheckRequest, ComparisonData, ReferenceAnswer
 
 
-def look(spec: JobSpec) -> DevicesAnswer:
-    """The device to convert on.
+def look(spec: JobSpec, seen: DevicesAnswer | None = None) -> DevicesAnswer:
+    """The device to convert on, where it was not `seen` already.
 
     Raises:
         GPUUnfit: there is none, or one that is newer than the runtime's TensorRT, or it is not that TensorRT.
     """
-    seen = child.run("tftrt_runtime.device.devices", DevicesRequest(), DevicesAnswer, "convert")
+    seen = seen or child.run("tftrt_runtime.device.devices", DevicesRequest(), DevicesAnswer, "convert")
     if not seen.gpus:
         raise GPUUnfit(
             f"The runtime {spec.runtime.name!r} converts on a GPU, and TensorFlow sees none in this container: "
@@ -90,16 +90,12 @@ def convert(
     started = log.now()
     calibration = sources.calibration(spec, source, ranges)
     events = target.parent / TENSORBOARD
-    model = verify.reference(spec, source, references, events / "before", data, ranges)
-    sample = expect_convertible(model, spec.source.uri)
-    shapes.expect_closed(model.inputs, model.input_shapes, spec.source.uri, model.batched)
-    numeric = source
-    if model.unranked:
-        unranked = [tensor for tensor in model.inputs if tensor.name in model.unranked]
-        numeric = sources.ranked(spec, numeric, references.parent / "ranked", unranked)
-    if model.tables:
-        numeric = sources.frozen(spec, numeric, references.parent / "frozen")
-    built, layers = _build(spec, model, calibration, numeric, target)
+    # While the unconverted model is asked, another process with TensorFlow gets ready to tell all that TensorRT says.
+    with child.prepared("convert", {**NO_FALLBACK, **VERBOSE}, LayerLog()):
+        model = verify.reference(spec, source, references, events / "before", data, ranges)
+        sample = expect_convertible(model, spec.source.uri)
+        numeric = _numeric(spec, model, source, references)
+        built, layers = _build(spec, model, calibration, numeric, target)
     checked = _check(spec, model, target, references, events / "after", data)
     memory = _measure(model, target)
     found = Device(
@@ -141,6 +137,22 @@ def convert(
         rewrites=built.rewrites,
         remarks=built.remarks,
     )
+
+
+def _numeric(spec: JobSpec, model: ReferenceAnswer, source: Path, references: Path) -> Path:
+    """The folder of the SavedModel that TF-TRT takes: the source, or one that is made of it beside `references`.
+
+    Raises:
+        SignatureNotFound: its inputs leave open what engines need to know.
+    """
+    shapes.expect_closed(model.inputs, model.input_shapes, spec.source.uri, model.batched)
+    numeric = source
+    if model.unranked:
+        unranked = [tensor for tensor in model.inputs if tensor.name in model.unranked]
+        numeric = sources.ranked(spec, numeric, references.parent / "ranked", unranked)
+    if model.tables:
+        numeric = sources.frozen(spec, numeric, references.parent / "frozen")
+    return numeric
 
 
 def expect_convertible(model: ReferenceAnswer, uri: str) -> Sample:

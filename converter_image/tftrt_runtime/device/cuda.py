@@ -41,38 +41,49 @@ class Cuda:
             self._driver = ctypes.CDLL("libcuda.so.1")
         except OSError as error:
             raise GPUUnfit("The CUDA driver (libcuda.so.1) is not in this container: has the pod a GPU?") from error
-        self._call("cuInit", 0)
+        self.call("cuInit", 0)
         self._device = ctypes.c_int()
-        self._call("cuDeviceGet", ctypes.byref(self._device), 0)
+        self.call("cuDeviceGet", ctypes.byref(self._device), 0)
         self._context = ctypes.c_void_p()
-        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
 
     def free_and_total(self) -> tuple[int, int]:
         """Bytes free and in all."""
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        self._call("cuCtxPushCurrent_v2", self._context)
-        try:
-            self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
-        finally:
-            self._call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+        with self.current():
+            self.call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
         return free.value, total.value
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Have the calls of this thread be of this context, while it lasts."""
+        self.call("cuCtxPushCurrent_v2", self._context)
+        try:
+            yield
+        finally:
+            self.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
 
     @property
     def name(self) -> str:
         """The device's name: `NVIDIA H200`, `NVIDIA A100-SXM4-40GB MIG 1g.5gb`."""
         name = ctypes.create_string_buffer(NAME_BYTES)
-        self._call("cuDeviceGetName", name, NAME_BYTES, self._device)
+        self.call("cuDeviceGetName", name, NAME_BYTES, self._device)
         return name.value.decode()
 
     @property
     def compute_capability(self) -> str:
         """The architecture: `9.0`."""
         major, minor = ctypes.c_int(), ctypes.c_int()
-        self._call("cuDeviceGetAttribute", ctypes.byref(major), MAJOR, self._device)
-        self._call("cuDeviceGetAttribute", ctypes.byref(minor), MINOR, self._device)
+        self.call("cuDeviceGetAttribute", ctypes.byref(major), MAJOR, self._device)
+        self.call("cuDeviceGetAttribute", ctypes.byref(minor), MINOR, self._device)
         return f"{major.value}.{minor.value}"
 
-    def _call(self, name: str, *arguments: object) -> None:
+    def call(self, name: str, *arguments: object) -> None:
+        """Call a function of the driver.
+
+        Raises:
+            GPUOutOfMemory, GPUUnfit: it fails.
+        """
         code = getattr(self._driver, name)(*arguments)
         if code == OUT_OF_MEMORY:
             raise GPUOutOfMemory(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,27 +44,31 @@ def _run(request: MeasureRequest) -> int:
     """What the pool holds when all is loaded and nothing runs."""
     import tensorflow as tf
 
-    from tftrt_runtime.serve import streams
+    from tftrt_runtime.serve import seats, streams
+    from tftrt_runtime.serve.staging import Held
 
-    (stream,) = streams.load(Path(request.model), (None,))
+    # There is no larger sample than this one.
+    shapes = seats.largest(request.batch_sizes, request.sample.batched, request.sample, {})
+    made: list[Held] = []  # page-locked, so that it must not go while this process uses the device
+    used = seats.Seats(streams.load(Path(request.model), ("/GPU:0",)), request.inputs, shapes)
 
-    def answer(batch: samples.Batch) -> dict[str, Any]:
-        answers = stream({name: tf.constant(value) for name, value in batch.items()})
+    def answer(held: Held) -> dict[str, Any]:
+        return used.compute(held.arrays, held, fetch)
+
+    def held(size: int) -> Held:
+        made.append(Held(samples.batch(request.inputs, size, request.sample)))
+        return made[-1]
+
+    def fetch(answers: dict[str, Any]) -> dict[str, Any]:
         return {name: tensor.numpy() for name, tensor in answers.items()}
 
     for size in request.batch_sizes:
-        answer(samples.batch(request.inputs, size, request.sample))
-    largest = samples.batch(request.inputs, max(request.batch_sizes), request.sample)
-    with ThreadPoolExecutor(limits.BATCHES_IN_FLIGHT) as threads:
-        list(threads.map(answer, [largest] * CALLS * limits.BATCHES_IN_FLIGHT))
+        answer(held(size))
+    largest = held(max(request.batch_sizes))
+    with ThreadPoolExecutor(limits.SLOTS) as threads:
+        list(threads.map(answer, [largest] * CALLS * limits.SLOTS))
     return int(tf.config.experimental.get_memory_info("GPU:0")["current"])
 
 
 if __name__ == "__main__":
-    try:
-        child.answer(MeasureRequest, measure)
-    except SystemExit as ended:
-        # At once, without Python's and TensorFlow's cleaning up: what the device gets back is measured, and the sooner
-        # that is over, the less others have done to its memory meanwhile.
-        sys.stderr.flush()
-        os._exit(int(ended.code or 0))
+    child.answer(MeasureRequest, measure)

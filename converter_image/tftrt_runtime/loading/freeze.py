@@ -116,14 +116,30 @@ def _writers(graph: Any, handles: set[str]) -> Iterator[str]:
 
 def freeze(loaded: Any, function: Any) -> Frozen:
     """The signature with its variables as constants, functions inlined, constants folded, arithmetic simplified."""
-    frozen = convert_to_constants.convert_variables_to_constants_v2(function, lower_control_flow=False)
-    # Both structures are flattened in the order of their sorted names.
-    inputs = dict(zip(sorted(function.structured_input_signature[1]), (tensor.name for tensor in frozen.inputs)))
-    outputs = dict(zip(sorted(function.structured_outputs), (tensor.name for tensor in frozen.outputs)))
-    meta_graph = _meta_graph(frozen.graph, list(outputs.values()))
-    del frozen  # each copy of the graph holds all weights
+    graph = _with_constants(function)
+    # Both structures are flattened in the order of their sorted names; what was captured is behind the signature's own.
+    inputs = dict(zip(sorted(function.structured_input_signature[1]), (tensor.name for tensor in function.inputs)))
+    outputs = dict(zip(sorted(function.structured_outputs), (tensor.name for tensor in function.outputs)))
+    meta_graph = _meta_graph(graph, list(outputs.values()))
+    del graph  # each copy of the graph holds all weights
     # What was captured and is no constant now keeps its name, as an input behind the signature's own.
     return Frozen(graph=_optimise(meta_graph), inputs=inputs, outputs=outputs, tables=_tables(loaded, function))
+
+
+def _with_constants(function: Any) -> Any:
+    """The function's graph with its variables as constants, in which all tensors keep their names.
+
+    It is what `convert_variables_to_constants_v2` makes, without the function that it makes of that: to import the
+    graph, prune it and register it, twice, takes as long as all else.
+    """
+    data = convert_to_constants._FunctionConverterDataInEager(
+        func=function, lower_control_flow=False, aggressive_inlining=False
+    )
+    graph, _ = convert_to_constants._replace_variables_by_constants(converter_data=data)
+    imported = tf.Graph()
+    with imported.as_default():
+        tf.import_graph_def(graph, name="")
+    return imported
 
 
 def _meta_graph(graph: Any, fetches: list[str]) -> Any:

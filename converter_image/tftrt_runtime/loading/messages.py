@@ -2,7 +2,7 @@
 
 from typing import Optional
 
-from tftrt_runtime.contract.spec import Value
+from tftrt_runtime.contract.spec import ServedInput, Value
 from tftrt_runtime.processes.message import Message
 
 
@@ -40,7 +40,7 @@ class ImportAnswer(Message):
 class BindRequest(Message):
     """Make a SavedModel in `target` of that in `source`, whose inputs with `values` are constants.
 
-    Inputs of any rank have these `shapes`, None for an open dimension.
+    Inputs of any rank have these `shapes`, None for an open dimension, and others the types in which they are `served`.
     """
 
     uri: str
@@ -48,6 +48,7 @@ class BindRequest(Message):
     signature: str
     values: dict[str, Value]
     shapes: dict[str, tuple[Optional[int], ...]]
+    served: dict[str, ServedInput]
     target: str
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tftrt_runtime.contract.artifact import Tensor
-from tftrt_runtime.contract.spec import JobSpec
+from tftrt_runtime.contract.spec import JobSpec, Value
 from tftrt_runtime.convert.messages import CalibrationAnswer, CalibrationData, CalibrationRequest
 from tftrt_runtime.loading.messages import (
     BindAnswer,
@@ -18,7 +18,7 @@ from tftrt_runtime.loading.messages import (
     ImportRequest,
     SessionRequest,
 )
-from tftrt_runtime.model import saved_model_file
+from tftrt_runtime.model import saved_model_file, shapes
 from tftrt_runtime.processes import child
 from tftrt_runtime.report.data import Findings
 
@@ -46,14 +46,22 @@ class Imported:
 def saved_model(spec: JobSpec, source: Path, target: Path) -> Imported:
     """A SavedModel that TensorFlow 2 can freeze: the source itself, or `target`, where one had to be made of it.
 
-    In it inputs with `source.values` are constants.
+    In it inputs with `source.values` are constants, and those of `conversion.inputs` of the types in which they are
+    served.
 
     Raises:
         NotAModel, SignatureNotFound: it is no model, or has not the signature or the tensors that the spec names.
     """
-    if spec.source.format == "SavedModel":
-        loadable = _loadable(spec, source, target)
-        return _bound(spec, loadable, target.with_name(f"{target.name}-bound")) if spec.source.values else loadable
+    is_frozen = spec.source.format == "FrozenGraph"
+    found = _imported(spec, source, target) if is_frozen else _loadable(spec, source, target)
+    values = {} if is_frozen else spec.source.values  # of a frozen graph they are constants already
+    if not values and not spec.conversion.inputs:
+        return found
+    return _bound(spec, found, values, target.with_name(f"{target.name}-bound"))
+
+
+def _imported(spec: JobSpec, source: Path, target: Path) -> Imported:
+    """The SavedModel of a frozen graph, in `target`."""
     request = ImportRequest(
         uri=spec.source.uri,
         source=str(source),
@@ -84,19 +92,27 @@ def _loadable(spec: JobSpec, source: Path, target: Path) -> Imported:
     return Imported(target, answer.names)
 
 
-def _bound(spec: JobSpec, loadable: Imported, target: Path) -> Imported:
-    """The SavedModel in `target` in which inputs with `source.values`, under the model's own names, are constants.
+def _bound(spec: JobSpec, loadable: Imported, values: Mapping[str, Value], target: Path) -> Imported:
+    """The SavedModel in `target` in which inputs with `values`, under the model's own names, are constants.
+
+    Those of `conversion.inputs` have the types in which they are served.
 
     Raises:
-        NotAModel, SignatureNotFound: it has no such inputs, or they take other values.
+        NotAModel, SignatureNotFound: it has no such inputs, or they take other values, or another type than FP32.
     """
     served = {own: name for name, own in loadable.names.items()}
     request = BindRequest(
         uri=spec.source.uri,
         source=str(loadable.folder),
         signature=spec.source.signature,
-        values={served.get(name, name): value for name, value in spec.source.values.items()},
-        shapes={},
+        values={served.get(name, name): value for name, value in values.items()},
+        # What lies in front of the model has to know the rank, as `ranked` gives it to the model's own input.
+        shapes={
+            name: shapes.behind_a_batch(shape)
+            for name, shape in spec.conversion.inputShapes.items()
+            if name in spec.conversion.inputs
+        },
+        served=spec.conversion.inputs,
         target=str(target),
     )
     child.run("tftrt_runtime.loading.bound", request, BindAnswer, "convert", NO_GPU)
@@ -110,6 +126,7 @@ def ranked(spec: JobSpec, source: Path, target: Path, unranked: Sequence[Tensor]
         source=str(source),
         signature=spec.source.signature,
         values={},
+        served={},
         shapes={tensor.name: tuple(None if size < 0 else size for size in tensor.shape) for tensor in unranked},
         target=str(target),
     )

@@ -206,7 +206,7 @@ def _array(found: NDArray[Any], tensor: Tensor, where: str, lengths: NDArray[Any
     if not (found.dtype.kind in "SU" if texts else found.dtype.newbyteorder("=") == kind):
         raise CalibrationDataUnfit(
             f"{where}: samples for the input {tensor.name!r} are {found.dtype}, and it takes "
-            f"{'strings' if texts else kind}: save them as such, prepared as for the model."
+            f"{'strings' if texts else kind}: save them as such, as clients send them{_on_served_types(found, kind)}."
         )
     wanted = tensor.shape[1:]
     if found.ndim != 1 + len(wanted):
@@ -225,6 +225,13 @@ def _array(found: NDArray[Any], tensor: Tensor, where: str, lengths: NDArray[Any
             return encoded.astype(np.object_)
         return text_lengths.restored(encoded, lengths, found.dtype.itemsize, tensor, where)
     return expect_finite(np.asarray(found, kind), tensor, where)
+
+
+def _on_served_types(found: NDArray[Any], kind: np.dtype[Any]) -> str:
+    """What to know of numbers as the model itself takes them, where they may be served in another type."""
+    if found.dtype != np.float32 or kind not in (np.uint8, np.float16):
+        return ""
+    return ", which is before the scale and offset of spec.conversion.inputs where that has the input"
 
 
 def on_texts(folder: Path, batch: Batch) -> str:

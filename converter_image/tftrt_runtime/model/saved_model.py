@@ -11,7 +11,7 @@ import tensorflow as tf
 from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.contract.errors import SignatureNotFound
 from tftrt_runtime.contract.spec import ShapeRange
-from tftrt_runtime.model import operations
+from tftrt_runtime.model import operations, shapes
 from tftrt_runtime.model.dtypes import TRITON_NAMES
 from tftrt_runtime.processes.child import lacks_gpu_memory
 
@@ -109,9 +109,7 @@ def _ranked(name: str, spec: Any, uri: str, given: Mapping[str, ShapeRange]) -> 
             f"Input {name!r} of {uri} may have any number of dimensions: say in spec.conversion.inputShapes which, all "
             "but the batch's, or bind it in spec.source.values where it has one value for all requests."
         )
-    shape = given[name]
-    sizes = [low if low == high else None for low, high in zip(shape.min, shape.max)]
-    return tf.TensorSpec([None, *sizes], spec.dtype, spec.name)
+    return tf.TensorSpec(shapes.behind_a_batch(given[name]), spec.dtype, spec.name)
 
 
 def _tensor(what: str, name: str, spec: Any, uri: str) -> Tensor:

@@ -35,6 +35,11 @@ def of_calls(inputs: Sequence[Tensor], given: InputShapes) -> InputShapes:
     return {name: whole(name, shape) for name, shape in given.items()}
 
 
+def behind_a_batch(shape: ShapeRange) -> tuple[int | None, ...]:
+    """The whole shape of an input of any rank whose samples have these sizes; None is an open dimension."""
+    return (None, *(low if low == high else None for low, high in zip(shape.min, shape.max)))
+
+
 def expect_fit(inputs: Sequence[Tensor], given: InputShapes, uri: str, batched: bool = True) -> None:
     """Hold that what is given is for the inputs that there are, with their ranks and their fixed dimensions.
 

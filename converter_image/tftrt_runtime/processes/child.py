@@ -1,11 +1,12 @@
 """TensorFlow runs in a child process, so that an abort or a kill of it still ends in a code and a sentence.
 
 The parent never imports TensorFlow. It hands the child a request in a file; an answer, or a failure, is in another.
+To import it takes seconds: within `prepared` a process that has done so is forked for each child.
 """
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import errno
 import json
 import os
@@ -16,9 +17,9 @@ import sys
 import tempfile
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar, Union
 
 from pydantic import BaseModel
 
@@ -33,8 +34,10 @@ from tftrt_runtime.contract.errors import (
     failure,
 )
 from tftrt_runtime.device.cuda import LAZY_KERNELS
-from tftrt_runtime.processes import cgroup
+from tftrt_runtime.processes import cgroup, zygote
+from tftrt_runtime.processes.prepared import Forked, Zygotes
 
+Process = Union["subprocess.Popen[str]", Forked]
 Request = TypeVar("Request", bound=BaseModel)
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -66,6 +69,8 @@ TENSORFLOW = {
 NO_GPU_MEMORY = ("CUDA_ERROR_OUT_OF_MEMORY", "StreamExecutor without BLAS support")
 DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
+_zygotes = Zygotes()
+
 
 class Watch(Protocol):
     """Reads the lines on a child's standard error for failures that TensorFlow tells nowhere else."""
@@ -87,6 +92,8 @@ def run(
 ) -> Answer:
     """Run `python -m module` on the request, with `extra` in its environment, and return what it answers.
 
+    It is forked where TensorFlow was imported ahead, in the same environment.
+
     Raises:
         Failure: what `watch` saw, else the child's own; OutOfMemory, ChildAborted or Internal where it could not say.
     """
@@ -94,23 +101,45 @@ def run(
     with tempfile.TemporaryDirectory(prefix="tftrt-child-") as folder:
         request_path, answer_path = Path(folder, "request.json"), Path(folder, "answer.json")
         request_path.write_text(request.model_dump_json())
-        environment = {**os.environ, **TENSORFLOW, **_first_device(os.environ), **(extra or {})}
-        command = [sys.executable, "-m", module, str(request_path), str(answer_path)]
-        process = start(command, environment)
+        environment = _environment(extra)
+        arguments = [str(request_path), str(answer_path)]
+        forked, why = _zygotes.fork(module, arguments, environment)
+        process: Process = forked or start([sys.executable, "-m", module, *arguments], environment)
         try:
-            log.event(stage, "Started TensorFlow in a child process", child=module, pid=process.pid)
+            told = {"imports": why} if why else {}
+            log.event(stage, "Started TensorFlow in a child process", child=module, pid=process.pid, **told)
             lines = _forward(process, stage, watch)
             process.wait()
         finally:
             end(process)
         answered = answer_path.read_text() if answer_path.exists() else ""
     # A child that a signal ended did not come to an end by what it complained of.
-    seen = watch.failure() if watch and process.returncode >= 0 else None
+    code = process.wait()
+    seen = watch.failure() if watch and code >= 0 else None
     if seen is not None:
         raise seen
-    if process.returncode == 0 and answered:
+    if code == 0 and answered:
         return kind.model_validate_json(answered)
-    raise _failure(process.returncode, answered, lines, kills)
+    raise _failure(code, answered, lines, kills)
+
+
+@contextlib.contextmanager
+def prepared(stage: str, extra: Mapping[str, str] | None = None, watch: Watch | None = None) -> Iterator[None]:
+    """Have TensorFlow imported, while this process does other things, for what runs with `extra` in its environment.
+
+    `watch` sees what it says meanwhile, and decides what of it belongs in the log.
+    """
+
+    def tell(line: str) -> None:
+        if line and (watch is None or watch.see(line)):
+            log.event(stage, line, source="tensorflow")
+
+    with _zygotes.one(_environment(extra), start, tell):
+        yield
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    return {**os.environ, **TENSORFLOW, **_first_device(os.environ), **(extra or {})}
 
 
 def _first_device(environment: Mapping[str, str]) -> dict[str, str]:
@@ -119,8 +148,11 @@ def _first_device(environment: Mapping[str, str]) -> dict[str, str]:
     return {visible: environment.get(visible, "0").split(",")[0]}
 
 
-def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
-    """Start a process whose standard error is ours to read, in a session of its own: Ctrl-C reaches it through us."""
+def start(command: Sequence[str], environment: Mapping[str, str], kept: Sequence[int] = ()) -> subprocess.Popen[str]:
+    """Start a process whose standard error is ours to read, in a session of its own: Ctrl-C reaches it through us.
+
+    The file descriptors `kept` are open in it, too.
+    """
     return subprocess.Popen(
         command,
         env=environment,
@@ -130,10 +162,11 @@ def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[s
         text=True,
         errors="replace",
         start_new_session=True,
+        pass_fds=kept,
     )
 
 
-def end(process: subprocess.Popen[str], seconds: float = END_SECONDS) -> None:
+def end(process: Process, seconds: float = END_SECONDS) -> None:
     """End a process that may still run: ask, wait, then kill."""
     if process.poll() is None:
         process.terminate()
@@ -148,7 +181,7 @@ def end(process: subprocess.Popen[str], seconds: float = END_SECONDS) -> None:
         process.stderr.close()
 
 
-def _forward(process: subprocess.Popen[str], stage: str, watch: Watch | None) -> list[str]:
+def _forward(process: Process, stage: str, watch: Watch | None) -> list[str]:
     """Pass the child's lines on as log lines until it ends; the last ones that may say why."""
     assert process.stderr is not None
     kept: deque[str] = deque(maxlen=KEPT_LINES)
@@ -221,9 +254,13 @@ def died(name: str, before: int | None, after: int | None, last: str) -> Failure
     return ChildAborted(f"The TensorFlow process was ended by {name}; its last error line: {last}")
 
 
-def answer(kind: type[Request], work: Callable[[Request], BaseModel]) -> None:
-    """The child's side: do the work that the command line's first file asks for, and answer in the second."""
-    _end_with_parent()
+def answer(kind: type[Request], work: Callable[[Request], BaseModel]) -> NoReturn:
+    """The child's side: do the work that the command line's first file asks for, and answer in the second.
+
+    Then it ends at once, without Python's and TensorFlow's cleaning up: that takes up to a second, and where memory of
+    a device is measured others change it meanwhile.
+    """
+    zygote.end_with(os.getppid())
     request_path, answer_path = Path(sys.argv[1]), Path(sys.argv[2])
     try:
         answered = work(kind.model_validate_json(request_path.read_bytes())).model_dump_json()
@@ -242,7 +279,9 @@ def answer(kind: type[Request], work: Callable[[Request], BaseModel]) -> None:
         # The parent reads this line and the code.
         print(unforeseen(error).message, file=sys.stderr)
         code = StoreUnavailable.code
-    sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def unforeseen(error: Exception) -> Failure:
@@ -271,8 +310,3 @@ def lacks_gpu_memory(error: Exception) -> bool:
 
 def _exhausted(error: Exception) -> bool:
     return type(error).__name__ == "ResourceExhaustedError"
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end this process when its parent dies, even by SIGKILL (prctl's PR_SET_PDEATHSIG is 1)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)

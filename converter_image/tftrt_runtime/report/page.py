@@ -9,14 +9,13 @@ from typing import Any
 
 import jinja2
 
-from tftrt_runtime.benchmark.rows import Place, Row, Way, in_flight
+from tftrt_runtime.benchmark.rows import Row, Way, in_flight, rate
 from tftrt_runtime.contract.artifact import CPU, MADE_UP, WHY_NOT_COMPARED, Conversion, Verification
-from tftrt_runtime.report import agreement_table, layout, plots
+from tftrt_runtime.report import agreement_table, layout, plots, speeds
 from tftrt_runtime.report.data import EngineLayers, Findings, Graph, Report
 from tftrt_runtime.report.how_to_ask import how_to_ask
 
 MIB = 1 << 20
-TIMES = "×"  # noqa: RUF001 - the sign is meant
 KINDS = 7  # that have colours of their own in the graphs
 
 
@@ -31,6 +30,7 @@ def render(report: Report) -> str:
     )
     environment.filters["short"] = plots.short
     environment.filters["in_flight"] = in_flight
+    environment.filters["rate"] = rate
     environment.filters["milliseconds"] = lambda microseconds: f"{microseconds / 1e3:,.3g}"
     environment.filters["mebibytes"] = lambda count: f"{count / MIB:,.0f} MiB"
     findings = report.findings
@@ -46,6 +46,8 @@ def render(report: Report) -> str:
         why_not_compared=_why_not_compared(findings.conversion),
         streams=max((row.streams for row in findings.rows), default=1),
         tiles=_tiles(findings),
+        speeds=speeds.speeds(findings.rows),
+        ways=[way for way in plots.COLOURS if any(row.way == way for row in findings.rows)],
         plots=_plots(findings),
         table=_table(findings.rows),
         memory=_memory(findings),
@@ -74,16 +76,8 @@ def _names(findings: Findings) -> dict[Way, str]:
 
 def _tiles(findings: Findings) -> list[tuple[str, str, str]]:
     """The figures at the head of the page: what, how much, and of what."""
-    conversion = findings.conversion
-    made = []
-    benchmark, verification = conversion.benchmark, conversion.verification
-    if benchmark is not None:
-        if benchmark.fp32Speedup is not None:
-            made.append(
-                (f"{_rounded(benchmark.fp32Speedup)}{TIMES}", "as fast as FP32", f"batch {benchmark.batchSize}")
-            )
-        than = "as fast as TF32" if benchmark.fp32Speedup is not None else "as fast as TensorFlow"
-        made.append((f"{_rounded(benchmark.speedup)}{TIMES}", than, f"batch {benchmark.batchSize}"))
+    conversion, verification = findings.conversion, findings.conversion.verification
+    made = speeds.tiles(findings.rows)
     if conversion.engines:
         share = Decimal(100 * conversion.convertedOps) / conversion.totalOps
         made.append(
@@ -108,16 +102,8 @@ def _if_made_up(verification: Verification) -> str:
     return f", {MADE_UP}" if verification.uri is None else ""
 
 
-def _rounded(ratio: str) -> str:
-    return f"{Decimal(ratio):.1f}" if Decimal(ratio) >= 10 else f"{Decimal(ratio):.2f}"
-
-
 def _plots(findings: Findings) -> list[tuple[str, str, str]]:
     """For each place of the input: its heading, and plots of throughput and latency."""
-    headings: dict[Place, str] = {
-        "Device": "Input on the GPU, answers copied to the host",
-        "Host": "Input and answers on the host",
-    }
     names = _names(findings)
     return [
         (
@@ -125,7 +111,7 @@ def _plots(findings: Findings) -> list[tuple[str, str, str]]:
             plots.throughput(findings.rows, place, names),
             plots.latency(findings.rows, place, names),
         )
-        for place, heading in headings.items()
+        for place, heading in speeds.HEADINGS.items()
         if any(row.input == place for row in findings.rows)
     ]
 
@@ -133,13 +119,10 @@ def _plots(findings: Findings) -> list[tuple[str, str, str]]:
 def _table(rows: Sequence[Row]) -> list[tuple[Row, float]]:
     """All rows with the ratio of throughput to the slowest way's, converted and unconverted below each other."""
     slowest: Way = "FP32" if any(row.way == "FP32" for row in rows) else "Native"
-    base = {(row.batchSize, row.input, row.inFlight): row.itemsPerSecond for row in rows if row.way == slowest}
-    order = list(plots.COLOURS)
-    found = sorted(rows, key=lambda row: (row.input, row.batchSize, row.inFlight, order.index(row.way)))
-    return [
-        (row, row.itemsPerSecond / base.get((row.batchSize, row.input, row.inFlight), row.itemsPerSecond))
-        for row in found
-    ]
+    base = {(row.batchSize, row.input, row.inFlight): rate(row) for row in rows if row.way == slowest}
+    places, order = list(speeds.HEADINGS), list(plots.COLOURS)
+    found = sorted(rows, key=lambda row: (places.index(row.input), row.batchSize, row.inFlight, order.index(row.way)))
+    return [(row, rate(row) / base.get((row.batchSize, row.input, row.inFlight), rate(row))) for row in found]
 
 
 def _memory(findings: Findings) -> list[tuple[str, int, float]]:

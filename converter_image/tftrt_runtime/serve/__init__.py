@@ -1,1 +1,2 @@
-"""`tftrt serve`: `step` is the parent, which runs tritonserver; `python_model` runs in Triton's Python backend."""
+"""`tftrt serve`: `step` is the parent, which runs tritonserver; and `model_process`, which
+runs the model. `backend/` is the part of tritonserver that hands it batches."""

@@ -589,7 +589,7 @@ static void fail(const char *what) {
     _exit(1);
 }
 
-/* Only in tritonserver itself: what it starts, such as the Python backend's process, is not given the library. */
+/* Only in tritonserver itself: what it starts is not given the library. */
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("TFTRT_CONNECTIONS"), *http = getenv("TFTRT_HTTP_PORT"), *grpc = getenv("TFTRT_GRPC_PORT");
     if (!path || !http || !grpc) return; /* `tftrt serve` only looks whether it can be loaded */

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tftrt_runtime.contract.errors import Failure, ServerFailed
+from tftrt_runtime.contract.errors import Failure, GPUUnfit, ServerFailed
 from tftrt_runtime.model.saved_model import MACHINE_FAULTS
 from tftrt_runtime.processes.child import one_line
 from tftrt_runtime.serve import codes
@@ -27,7 +27,8 @@ def code(error: Exception) -> str:
 
 def of_the_machine(error: Exception) -> bool:
     """Whether the device, its driver or a library may be at fault, and then of every later call, too."""
-    return isinstance(error, MACHINE_FAULTS) and not isinstance(error, SHORTAGES)
+    # What CUDA says itself, when inputs are brought to the device, has no type of TensorFlow's.
+    return isinstance(error, (*MACHINE_FAULTS, GPUUnfit)) and not isinstance(error, SHORTAGES)
 
 
 def lost(error: Exception, on_gpu: bool) -> Failure:

@@ -22,5 +22,7 @@ EXIT_TIMEOUT_SECONDS = 30
 # What tritonserver gets beyond its own time to exit before it is killed.
 KILL_SECONDS = 5
 
-# Batches that the model works on at a time: one is copied to or from the device while another one is computed.
+# Batches that the model computes at a time.
 BATCHES_IN_FLIGHT = 2
+# Batches that are under way: one more is being copied to where it is computed, or its answers to their clients.
+SLOTS = BATCHES_IN_FLIGHT + 1

@@ -1,4 +1,4 @@
-"""What `step` tells the Python backend's process in a file, for the backend inherits nothing but the environment."""
+"""What `step` and the process that runs the model tell each other in files."""
 
 from typing import Optional
 

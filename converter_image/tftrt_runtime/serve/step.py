@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Thread
+from typing import BinaryIO
 
 from tftrt_runtime import log
-from tftrt_runtime.contract.artifact import CPU, MANIFEST, MODEL, Manifest, artifact_folder, check_files, read_manifest
+from tftrt_runtime.contract.artifact import (
+    CPU,
+    MANIFEST,
+    MODEL,
+    Manifest,
+    artifact_folder,
+    build_folder,
+    check_files,
+    read_manifest,
+)
 from tftrt_runtime.contract.errors import (
     ArtifactNotFound,
     EngineDeviceMismatch,
@@ -28,14 +37,17 @@ from tftrt_runtime.contract.errors import (
     failure,
 )
 from tftrt_runtime.contract.spec import ServerSpec
+from tftrt_runtime.device.cuda import LAZY_KERNELS
+from tftrt_runtime.device.tensorrt import NO_FALLBACK
 from tftrt_runtime.processes import cgroup, child
 from tftrt_runtime.serve import connections, limits, lost_device, repository, tritonserver
 from tftrt_runtime.serve.connections import Connections
-from tftrt_runtime.serve.lifeline import End, Lifeline
 from tftrt_runtime.serve.messages import Failed, Served
+from tftrt_runtime.serve.slots import Made
 
 DRAIN_SECONDS = limits.EXIT_TIMEOUT_SECONDS + limits.KILL_SECONDS
-SHARED_MEMORY = Path("/dev/shm")
+# For the process that runs the model to end while it still loads it and does not know that tritonserver has ended.
+LOADING_SECONDS = 1
 
 
 def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> None:
@@ -48,12 +60,10 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
         ServerFailed: tritonserver, or the process that runs the model, ended by itself.
     """
     folder = artifact_folder()
-    with log.timed("serve", "Checked the artifact", folder=folder):
-        manifest = _manifest(spec, folder)
-        build = check_files(manifest, folder)
+    manifest = _manifest(spec, folder)
     with _workspace(workspace) as work:
         served = Served(
-            saved_model=str(build / MODEL),
+            saved_model=str(build_folder(manifest, folder) / MODEL),
             inputs=manifest.summary.inputs,
             outputs=manifest.summary.outputs,
             batched=manifest.summary.batched,
@@ -69,22 +79,26 @@ def run(spec: ServerSpec, workspace: Path | None, ports: tritonserver.Ports) -> 
         )
         model, failed = work / "served.json", work / "failed.json"
         try:
-            backend = Lifeline(work / "lifeline")
             model.write_text(served.model_dump_json())
             repository.write_model(work / "models", spec, manifest)
-            repository.link_python_backend(work / "backends")
+            repository.link_backend(work / "backends")
         except OSError as error:
             raise StoreUnavailable(f"{work} cannot be written: {error}.") from error
-        with _shared_memory() as shared_memory, connections.shared(ports.http) as clients:
-            _serve(
-                tritonserver.command(work / "models", work / "backends", ports, shared_memory),
-                tritonserver.environment(
-                    os.environ, model, failed, backend.path, ports, batched=manifest.summary.batched
-                ),
-                failed,
-                backend,
-                clients,
+        with connections.shared(ports.http) as clients, _slots() as slots:
+            environment = tritonserver.environment(
+                os.environ, (slot.tritons for slot in slots), ports, batched=manifest.summary.batched
             )
+            command = tritonserver.command(work / "models", work / "backends", ports)
+            with _model_process(slots, model, failed) as (runs_model, checked):
+                # TensorFlow is imported meanwhile, which takes as long.
+                with log.timed("serve", "Checked the artifact", folder=folder):
+                    check_files(manifest, folder)
+                checked.write(b"!")
+                files = [file for slot in slots for file in slot.tritons]
+                with _ended_with_this(child.start(command, environment, files)) as serves:
+                    for slot in slots:
+                        slot.close()
+                    _serve(serves, runs_model, failed, clients)
 
 
 def _manifest(spec: ServerSpec, folder: Path) -> Manifest:
@@ -120,32 +134,62 @@ def _workspace(given: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _shared_memory() -> Iterator[str]:
-    """A prefix for names in /dev/shm. A backend that dies leaves its regions there; restarts would fill it."""
-    prefix = f"tftrt-{secrets.token_hex(8)}"
+def _slots() -> Iterator[list[Made]]:
+    """The slots, open until both processes have theirs."""
+    with ExitStack() as stack:
+        made = []
+        for _ in range(limits.SLOTS):
+            made.append(Made())
+            stack.callback(made[-1].close)
+        yield made
+
+
+@contextmanager
+def _ended_with_this(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive what is done meanwhile, whatever ends that."""
     try:
-        yield prefix
+        yield process
     finally:
-        for region in SHARED_MEMORY.glob(f"{prefix}*"):
-            region.unlink(missing_ok=True)
+        _kill_group(process)
+        child.end(process)
 
 
-class BackendWatch(Thread):
-    """Waits for the end of the backend's process, without which tritonserver answers nothing, and ends tritonserver."""
+@contextmanager
+def _model_process(
+    slots: Iterable[Made], model: Path, failed: Path
+) -> Iterator[tuple[subprocess.Popen[str], BinaryIO]]:
+    """The process that runs the model, which loads it once a byte is written into the file that comes with it."""
+    ends = [slot.models for slot in slots]
+    reads, writes = os.pipe()
+    environment = {
+        **os.environ,
+        "TFTRT_MODEL": str(model),
+        "TFTRT_FAILURE": str(failed),
+        "TFTRT_SLOTS": " ".join(map(str, ends)),
+        "TFTRT_CHECKED": str(reads),
+        **NO_FALLBACK,
+        **LAZY_KERNELS,
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"),
+    }
+    command = [sys.executable, "-m", "tftrt_runtime.serve.model_process"]
+    with open(reads, "rb"), open(writes, "wb", buffering=0) as checked:  # noqa: PTH123 - they are no paths
+        process = child.start(command, environment, [reads, *(file for one in ends for file in one)])
+        with _ended_with_this(process):
+            yield process, checked
 
-    def __init__(self, lifeline: Lifeline, process: subprocess.Popen[str]) -> None:
+
+class ModelWatch(Thread):
+    """Waits for the end of the process that runs the model, and ends tritonserver, which answers nothing without it."""
+
+    def __init__(self, runs_model: subprocess.Popen[str], serves: subprocess.Popen[str]) -> None:
         super().__init__(daemon=True)
-        self._lifeline = lifeline
-        self._process = process
-        self.lost: End | None = None
+        self._runs_model, self._serves = runs_model, serves
         self.start()
 
     def run(self) -> None:
-        """Wait."""
-        end = self._lifeline.wait()
-        if not end.expected and _runs(self._process):
-            self.lost = end
-            self._process.kill()
+        """Wait. Where the model ends by itself it is because tritonserver does, which has let go of it."""
+        if self._runs_model.wait() and _runs(self._serves):
+            self._serves.kill()
 
 
 def _runs(process: subprocess.Popen[str]) -> bool:
@@ -157,47 +201,67 @@ def _runs(process: subprocess.Popen[str]) -> bool:
 
 
 def _serve(
-    command: list[str], environment: dict[str, str], failed: Path, lifeline: Lifeline, clients: Connections
+    serves: subprocess.Popen[str], runs_model: subprocess.Popen[str], failed: Path, clients: Connections
 ) -> None:
+    """Wait for the end of tritonserver, or of the process that runs the model, and then end the other."""
     kills = cgroup.out_of_memory_kills()
     kept: deque[str] = deque(maxlen=child.KEPT_LINES)
-    process = child.start(command, environment)
-    # A thread, for its lines must be read on while it drains, or it would stand still at a full pipe.
-    reader = Thread(target=_forward, args=(process, kept), daemon=True)
-    reader.start()
-    watch = BackendWatch(lifeline, process)
+    # Threads, for their lines must be read on while they drain, or they would stand still at a full pipe.
+    readers = [
+        Thread(target=_forward, args=(process, source, kept), daemon=True)
+        for process, source in ((serves, "tritonserver"), (runs_model, "tensorflow"))
+    ]
+    for reader in readers:
+        reader.start()
+    ModelWatch(runs_model, serves)
     drained = False
     try:
-        log.event("serve", "Started tritonserver", pid=process.pid)
-        process.wait()
+        log.event("serve", "Started tritonserver", pid=serves.pid)
+        log.event("serve", "Started TensorFlow", pid=runs_model.pid)
+        serves.wait()
     except Terminated:
-        drained = _drain(process, lifeline, clients)
+        drained = _drain(serves, clients)
     finally:
-        _kill_group(process)
-        reader.join(limits.KILL_SECONDS)
-        child.end(process)
-    if watch.lost or not drained:
-        raise _failure(process.returncode, failed, watch.lost, kills, list(kept))
-    if lifeline.loaded and process.returncode == -signal.SIGKILL:
+        _kill_group(serves)
+        lost = _ended(runs_model, limits.KILL_SECONDS if clients.counts.listening else LOADING_SECONDS)
+        for reader in readers:
+            reader.join(limits.KILL_SECONDS)
+        serves.wait()
+    if not drained or lost:
+        raise _failure(serves.returncode, lost, failed, kills, list(kept))
+    if clients.counts.listening and serves.returncode == -signal.SIGKILL:
         raise ServerFailed(f"tritonserver had not drained {DRAIN_SECONDS} s after SIGTERM and was killed.")
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:
-    """Kill what is left of tritonserver's session, which `child.start` made: a backend outlives it that still loads."""
+    """Kill what is left of a process's session, which `child.start` made."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _drain(process: subprocess.Popen[str], lifeline: Lifeline, clients: Connections) -> bool:
+def _ended(runs_model: subprocess.Popen[str], seconds: float) -> int | None:
+    """End the process that runs the model, which does so by itself when tritonserver has.
+
+    Its exit code, where it had ended otherwise before.
+    """
+    try:
+        return runs_model.wait(seconds) or None
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        _kill_group(runs_model)
+
+
+def _drain(serves: subprocess.Popen[str], clients: Connections) -> bool:
     """Have tritonserver answer what is in flight, and end; whether it was there to be told so."""
     start = time.monotonic()
-    # Before it has a model and listens there is nobody to be answered.
-    answers = lifeline.loaded and clients.counts.listening
+    # Before it has a model it does not listen, and there is nobody to be answered.
+    answers = clients.counts.listening
     if answers:
-        connections.leave(clients, 0, 0, lambda: _runs(process))
-    if not _runs(process):
+        connections.leave(clients, 0, 0, lambda: _runs(serves))
+    if not _runs(serves):
         return False
-    child.end(process, DRAIN_SECONDS if answers else 0)
+    child.end(serves, DRAIN_SECONDS if answers else 0)
     left = clients.counts
     unanswered = left.calls + left.unanswered
     said = {"calls": unanswered} if unanswered else {}
@@ -206,8 +270,8 @@ def _drain(process: subprocess.Popen[str], lifeline: Lifeline, clients: Connecti
     return True
 
 
-def _forward(process: subprocess.Popen[str], kept: deque[str]) -> None:
-    """Pass tritonserver's lines on, our own log lines as they are."""
+def _forward(process: subprocess.Popen[str], source: str, kept: deque[str]) -> None:
+    """Pass a process's lines on, our own log lines as they are."""
     assert process.stderr is not None
     try:
         for line in process.stderr:
@@ -217,23 +281,25 @@ def _forward(process: subprocess.Popen[str], kept: deque[str]) -> None:
             elif text and not text.startswith(("+-", "| ")):  # its tables of options
                 if child.may_tell_why(text):
                     kept.append(text)
-                log.event("serve", text, source="tritonserver")
+                log.event("serve", text, source=source)
     except ValueError:
         return  # closed while we read: the process has ended
 
 
-def _failure(code: int, failed: Path, lost: End | None, kills: int | None, lines: list[str]) -> Failure:
+def _failure(code: int, lost: int | None, failed: Path, kills: int | None, lines: list[str]) -> Failure:
     """Why the server ended: what the model told, else what the kernel did, else the last error line.
 
-    `code` is tritonserver's; `lost` is how its backend ended, where that came first; `kills` were the kernel's before.
+    `code` is tritonserver's exit code; `lost` that of the process that runs the model, where it ended first; `kills`
+    were the kernel's before.
     """
     if failed.exists():
         told = Failed.model_validate_json(failed.read_bytes())
         return failure(told.reason, told.message)
-    died = lost.code if lost else code
-    if died in (None, -signal.SIGKILL) and cgroup.killed(kills, cgroup.out_of_memory_kills()):
+    died = code if lost is None else lost
+    if died == -signal.SIGKILL and cgroup.killed(kills, cgroup.out_of_memory_kills()):
         return OutOfMemory("The kernel killed the server at its memory limit; raise spec.serving.resources.")
-    if lost and died == -signal.SIGABRT and (why := lost_device.told(lines)):
+    if lost == -signal.SIGABRT and (why := lost_device.told(lines)):
         return lost_device.gpu_lost(why[: child.MOST_QUOTED])
-    what = f"The process that runs the model {lost.how}" if lost else f"tritonserver {End(False, code).how}"
-    return ServerFailed(f"{what}; its last error line: {child.last_error(lines)}")
+    what = "tritonserver" if lost is None else "The process that runs the model"
+    how = f"was ended by {signal.Signals(-died).name}" if died < 0 else f"ended with code {died}"
+    return ServerFailed(f"{what} {how}; its last error line: {child.last_error(lines)}")

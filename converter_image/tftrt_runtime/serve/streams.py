@@ -7,6 +7,7 @@ though another call waits. A logical device has a stream of its own; engines are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Stream:
             self._loaded = tf.saved_model.load(str(folder))
         signatures = self._loaded.signatures
         (function,) = signatures.values() if signature is None else (signatures[signature],)
+        self.function = function
         self._call = QuickCall(function)
 
     def __call__(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,5 +53,10 @@ class Stream:
 
 
 def load(folder: Path, devices: Sequence[str | None], signature: str | None = None) -> tuple[Stream, ...]:
-    """The model's only signature, or the one that is named, on each device; None is TensorFlow's own choice."""
-    return tuple(Stream(folder, device, signature) for device in devices)
+    """The model's only signature, or the one that is named, on each device; None is TensorFlow's own choice.
+
+    All at the same time: what takes long is to read engines and bring them to the device, for which no thread waits for
+    another one's Python.
+    """
+    with ThreadPoolExecutor(len(devices)) as threads:
+        return tuple(threads.map(lambda device: Stream(folder, device, signature), devices))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tftrt_runtime.device.cuda import LAZY_KERNELS
-from tftrt_runtime.device.tensorrt import NO_FALLBACK
 from tftrt_runtime.serve import connections, limits, repository
+from tftrt_runtime.serve.slots import Ends
 
 # Clients must not load models, write traces or turn up the log; these APIs answer only to a header with a secret that
 # nobody is told. tritonserver has no flag to leave them out.
@@ -27,14 +25,13 @@ class Ports:
     metrics: int
 
 
-def command(models: Path, backends: Path, ports: Ports, shared_memory: str) -> list[str]:
-    """The command line; `shared_memory` begins the names of the backend's regions in /dev/shm."""
+def command(models: Path, backends: Path, ports: Ports) -> list[str]:
+    """The command line."""
     secret = secrets.token_hex(16)
     return [
         str(repository.tritonserver() / "bin" / "tritonserver"),
         f"--model-repository={models}",
         f"--backend-directory={backends}",
-        f"--backend-config=python,shm-region-prefix-name={shared_memory}",
         "--model-control-mode=none",
         "--disable-auto-complete-config",
         "--exit-on-error=true",
@@ -50,31 +47,20 @@ def command(models: Path, backends: Path, ports: Ports, shared_memory: str) -> l
     ]
 
 
-def environment(
-    inherited: Mapping[str, str], model: Path, failure: Path, lifeline: Path, ports: Ports, batched: bool
-) -> dict[str, str]:
-    """The environment of tritonserver, which its Python backend inherits but for the preloaded library.
+def environment(inherited: Mapping[str, str], slots: Iterable[Ends], ports: Ports, batched: bool) -> dict[str, str]:
+    """The environment of tritonserver.
 
-    tritonserver links a CUDA of its own and would take a third of a GiB of the GPU: it sees no device. `python_model`
-    gives TensorFlow the devices back.
+    It links a CUDA of its own and would take a third of a GiB of the GPU: it sees no device.
 
     Raises:
         ServerFailed: the library that ends connections cannot be loaded.
     """
     libraries = [*map(str, repository.library_path()), *filter(None, [inherited.get("LD_LIBRARY_PATH")])]
-    told = {
+    return {
+        **inherited,
         "LD_LIBRARY_PATH": os.pathsep.join(libraries),
         "CUDA_VISIBLE_DEVICES": "",
-        "TFTRT_PYTHON_PATH": os.pathsep.join(path for path in sys.path if path),
-        "TFTRT_MODEL": str(model),
-        "TFTRT_FAILURE": str(failure),
-        "TFTRT_LIFELINE": str(lifeline),
+        "TFTRT_SLOTS": " ".join(map(str, slots)),
         "TFTRT_BATCHED": str(int(batched)),
         **connections.environment(inherited, ports.http, ports.grpc),
-        **NO_FALLBACK,
-        **LAZY_KERNELS,
-        "TF_CPP_MIN_LOG_LEVEL": inherited.get("TF_CPP_MIN_LOG_LEVEL", "1"),
     }
-    if "CUDA_VISIBLE_DEVICES" in inherited:
-        told["TFTRT_CUDA_VISIBLE_DEVICES"] = inherited["CUDA_VISIBLE_DEVICES"]
-    return {**inherited, **told}

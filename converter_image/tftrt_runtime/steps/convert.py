@@ -24,7 +24,8 @@ from tftrt_runtime.contract.artifact import (
 )
 from tftrt_runtime.contract.errors import StoreUnavailable
 from tftrt_runtime.contract.spec import JobSpec
-from tftrt_runtime.convert import for_cpu, for_gpu
+from tftrt_runtime.convert import for_cpu, for_gpu, ranges
+from tftrt_runtime.device.messages import DevicesAnswer
 from tftrt_runtime.loading import sources
 from tftrt_runtime.report import data, page
 from tftrt_runtime.report.data import Findings, Report
@@ -38,15 +39,16 @@ from tftrt_runtime.verification.messages import ComparisonData
 Convert = Callable[[Path, Path, Path, Optional[ComparisonData]], Findings]
 
 
-def run(spec: JobSpec, workspace: Workspace) -> None:
+def run(spec: JobSpec, workspace: Workspace, seen: DevicesAnswer | None = None) -> None:
     """Leave `artifact/` and `convert.json` in the workspace; the latter alone where the store has the artifact.
 
-    An artifact that the store has is compared once more where its own comparison was on other data.
+    The device is looked for where it was not `seen` already. An artifact that the store has is compared once more where
+    its own comparison was on other data.
 
     Raises:
         Failure: the user's mistakes; OutOfMemory, ChildAborted or Internal for what befell TensorFlow.
     """
-    product, convert = _recipe(spec, workspace)
+    product, convert = _recipe(spec, workspace, seen)
     fetched = read_note(workspace.fetched, Fetched, "fetch")
     try:
         workspace.converted.unlink(missing_ok=True)  # first: it says that the artifact is whole
@@ -63,15 +65,17 @@ def run(spec: JobSpec, workspace: Workspace) -> None:
         raise StoreUnavailable(f"The workspace {workspace.root} cannot be written: {error}.") from error
 
 
-def _recipe(spec: JobSpec, workspace: Workspace) -> tuple[str, Convert]:
+def _recipe(spec: JobSpec, workspace: Workspace, seen: DevicesAnswer | None) -> tuple[str, Convert]:
     """The kind of device to convert for, which is a folder of the store, and how to convert for it.
 
     Raises:
         GPUUnfit: the runtime cannot do what the spec asks for.
+        CalibrationDataUnfit: there is nothing to take INT8's ranges from.
     """
     if spec.runtime.accelerator == "None":
         return for_cpu.product(spec), partial(for_cpu.convert, spec)
-    device = for_gpu.look(spec)
+    ranges.expect_some(spec, workspace.source)
+    device = for_gpu.look(spec, seen)
     return for_gpu.product(device), partial(for_gpu.convert, spec, device, workspace.calibration)
 
 

@@ -30,7 +30,7 @@ class ReferenceRequest(Message):
     It is asked `data`, or made-up input where that is None; whether its items are independent is seen on the folder
     `calibration` before that. `dynamic_shapes` is the profile strategy of the engines that come of it, where there is
     one. `top1_output` is the output that the user calls one of classes. `larger_too`: made-up input is asked up to 255,
-    too, as not of a model that was calibrated on what it meets.
+    too, as not of a model that was calibrated on what it meets. `engines`: engines are to be made of it.
     """
 
     uri: str
@@ -46,6 +46,7 @@ class ReferenceRequest(Message):
     events: str
     top1_output: Optional[str] = None
     larger_too: bool = True
+    engines: bool = False
 
 
 class ReferenceAnswer(Message):

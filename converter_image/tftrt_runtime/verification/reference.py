@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tftrt_runtime import log
 from tftrt_runtime.contract.artifact import Batching, Sample, Tensor
-from tftrt_runtime.contract.errors import CalibrationDataUnfit, SignatureNotFound, UsageError
+from tftrt_runtime.contract.errors import CalibrationDataUnfit, NothingConvertible, SignatureNotFound, UsageError
 from tftrt_runtime.loading import freeze
 from tftrt_runtime.model import composites, data, half_precision, operations, samples, saved_model, shapes
 from tftrt_runtime.model.composites import Composite
@@ -51,6 +51,7 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     Raises:
         UsageError: this is not the runtime's TensorFlow.
         NotAModel, SignatureNotFound: it cannot be loaded or served.
+        NothingConvertible: engines are to be made of it, and it cannot be frozen.
     """
     if tf.__version__ != request.tensorflow:
         raise UsageError(
@@ -63,6 +64,12 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
     inputs = saved_model.inputs(function, request.uri, request.input_shapes)
     outputs = saved_model.outputs(function, request.uri)
     operations.expect_runnable(function, request.uri)
+    kept = freeze.why_not(loaded, function)
+    # Before the device is asked; but of what draws random numbers, which may keep the last ones, the answers say more.
+    if kept is not None and request.engines and not _draws(function):
+        raise NothingConvertible(
+            f"{request.uri} cannot be frozen for TensorRT: {kept}. Export the numeric part of it alone."
+        )
     _expect_named(outputs, request)
     with log.timed("convert", "Asked the unconverted model"):
         how = _calls(loaded, function, inputs, outputs, request)
@@ -98,7 +105,7 @@ def ask(request: ReferenceRequest) -> tuple[tuple[Any, Any], ReferenceAnswer]:
         not_compared=not_compared,
         origins=origins(function),
         finite=tuple(name for name in finite if name not in how.left_out),
-        kept=freeze.why_not(loaded, function),
+        kept=kept,
         tables=freeze.has_tables(loaded, function),
         batching=batching,
         graph=graphs.show(function, Path(request.events)),
@@ -288,6 +295,13 @@ def _answers_to(
 
 def _not_finite(answer: Any) -> int:
     return int(np.count_nonzero(~np.isfinite(answer))) if answer.dtype.kind == "f" else 0
+
+
+def _draws(function: Any) -> bool:
+    """Whether a function, or one that it calls, draws random numbers: by the names of TensorFlow's operations."""
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for body in graph.library.function for node in body.node_def)]
+    return any("Random" in node.op or "Rng" in node.op for node in nodes)
 
 
 def _expect_named(outputs: Iterable[Tensor], request: ReferenceRequest) -> None:

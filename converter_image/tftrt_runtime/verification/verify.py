@@ -101,6 +101,7 @@ def reference(
         events=str(events),
         top1_output=spec.verification.top1Output,
         larger_too=named is None,
+        engines=spec.runtime.accelerator == "GPU",
     )
     return child.run("tftrt_runtime.verification.reference", request, messages.ReferenceAnswer, "convert")
 

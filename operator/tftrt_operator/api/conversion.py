@@ -10,6 +10,7 @@ from .network import JobNetworkPolicy
 from .pods import Pods
 from .quantity import Quantity
 from .schema import ApiModel, list_type, rules
+from .served_inputs import ServedInput
 from .storage import SecretName, SourceUri, secret_name, secret_rules
 
 
@@ -28,6 +29,9 @@ class DynamicShapes(StrEnum):
     OPTIMAL = "Optimal"
     RANGE_OPTIMAL = "Range+Optimal"
 
+
+MOST_NAME = 512
+"""The most characters of an input's name."""
 
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 Sizes = Annotated[
@@ -96,6 +100,10 @@ class Conversion(ApiModel):
                 " || self.inputShapes.all(name, self.inputShapes[name].min == self.inputShapes[name].max)",
                 "inputShapes with a range need dynamicShapes: set it, or min, opt and max to the same sizes",
             ),
+            (
+                f"!has(self.inputs) || self.inputs.all(name, name.size() > 0 && name.size() <= {MOST_NAME})",
+                f"a name in inputs is that of an input, as it is served: of 1 to {MOST_NAME} characters",
+            ),
         )
     }
 
@@ -136,6 +144,12 @@ class Conversion(ApiModel):
         max_length=16,
         description="By input: the sizes of its dimensions but the batch's, where the model leaves them open; of a"
         " model that takes no batches, of all.",
+    )
+    inputs: dict[str, ServedInput] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="By input, as it is served: another type for requests than the FP32 that the model takes. Pictures"
+        " as UINT8 are a quarter of the bytes (docs/models.md).",
     )
     calibration: Calibration | None = Field(
         default=None,

@@ -58,7 +58,7 @@ class MeasuredMemory(ApiModel):
 
 
 class Latency(ApiModel):
-    """The median of one call at a time at the largest batch, its input on the device already."""
+    """The median of one call at a time at the largest batch, input and answers on the host."""
 
     native_microseconds: int = Field(description="The unconverted model, as TensorFlow runs it by default.")
     converted_microseconds: int
@@ -99,7 +99,17 @@ class ConversionStatus(ApiModel):
     compared_on: str | None = Field(
         default=None, description="What these are measured on: a URI, or made-up input. Absent where nothing was."
     )
-    speedup: str | None = Field(default=None, description="How many times faster than the unconverted model.")
+    speedup: str | None = Field(
+        default=None,
+        description="How many times as many items a second as the unconverted model at the largest batch, as a client"
+        " can have it: input and answers on the host, as many calls at a time as a server has under way. Absent where"
+        " the record is of an older converter, which told of the device alone.",
+    )
+    speedup_on_device: str | None = Field(
+        default=None,
+        description="The same with the input on the device already, one call at a time: what the engine does, and what"
+        " no client over the network has.",
+    )
     latency: Latency | None = None
     memory: MeasuredMemory | None = None
     artifact: str | None = Field(default=None, description="URI of the artifact.")

@@ -63,5 +63,6 @@ class Verification(ApiModel):
     )
     min_speedup: Annotated[str, Field(max_length=16, json_schema_extra=_SPEEDUP)] | None = Field(
         default=None,
-        description="How many times faster than the unconverted model, in quotes such as '1.5', at the largest batch.",
+        description="How many times as fast as the unconverted model, in quotes such as '1.5', at the largest batch, as"
+        " a client can have it: status.conversion.speedup.",
     )

@@ -22,6 +22,9 @@ FINGERPRINT_DIGITS = 32  # a label value ends at 63 characters, so a whole SHA-2
 InputShape = tuple[str, tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """An input's name, and the least, the usual and the most of each of its dimensions but the batch's."""
 
+ServedAs = tuple[str, str, tuple[str, ...], tuple[str, ...]]
+"""An input's name, the type that requests have it in, and what makes the model's own values of them: scale, offset."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineInputs:
@@ -46,6 +49,7 @@ class EngineInputs:
     input_shapes: tuple[InputShape, ...] = ()
     calibration: tuple[str, int, int] | None = None  # URI, samples, batch size
     source_values: tuple[tuple[str, str], ...] = ()  # an input's name, and its value as JSON
+    served_inputs: tuple[ServedAs, ...] = ()
 
 
 def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
@@ -74,6 +78,9 @@ def engine_inputs(spec: TRTModelSpec, runtime: Runtime) -> EngineInputs:
         ),
         calibration=_calibration(spec.conversion.calibration),
         source_values=tuple(sorted((name, json.dumps(bound)) for name, bound in spec.source.values.items())),
+        served_inputs=tuple(
+            (name, served.dtype.value, *served.factors()) for name, served in sorted(spec.conversion.inputs.items())
+        ),
     )
 
 

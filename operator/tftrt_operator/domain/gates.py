@@ -6,14 +6,18 @@ The converter measures, the operator judges: a loosened gate needs no new conver
 from decimal import Decimal
 
 from ..api.verification import Verification
-from .record import ReportedBenchmark, ReportedVerification, Summary
+from .record import ReportedVerification, Summary
 from .sentences import compared_on, why_not_compared
+from .speed import figures, how_timed, is_a_clients
 from .verdict import Verdict, stalled
 
 
-def judge(gates: Verification, summary: Summary) -> Verdict | None:
-    """Return why the engine must not be rolled out, or None where it passes. What is no number never passes."""
-    return _judge_accuracy(gates, summary.verification) or _judge_speed(gates, summary.benchmark)
+def judge(gates: Verification, summary: Summary, *, is_rolled_out: bool = False) -> Verdict | None:
+    """Return why the engine must not be rolled out, or None where it passes. What is no number never passes.
+
+    One that is rolled out already stays so where a gate cannot be judged by what an older converter told of it.
+    """
+    return _judge_accuracy(gates, summary.verification) or _judge_speed(gates, summary, is_rolled_out=is_rolled_out)
 
 
 def _judge_accuracy(gates: Verification, measured: ReportedVerification | None) -> Verdict | None:
@@ -83,18 +87,35 @@ def _on(measured: ReportedVerification) -> str:
     return f"on {measured.samples} samples of {compared_on(measured)}"
 
 
-def _judge_speed(gates: Verification, measured: ReportedBenchmark | None) -> Verdict | None:
+def _judge_speed(gates: Verification, summary: Summary, *, is_rolled_out: bool) -> Verdict | None:
+    timed = summary.benchmark
     if gates.min_speedup is None:
         return None
-    if measured is None:
+    if timed is None:
         return stalled("SpeedupUnknown", "verification.minSpeedup is set, but the model was not timed: drop the gate")
-    if float(measured.speedup) >= float(gates.min_speedup):
-        return None
+    if float(timed.speedup) >= float(gates.min_speedup):
+        unknown = unjudged(gates, summary)
+        return stalled("SpeedupUnknown", unknown) if unknown and not is_rolled_out else None
     return stalled(
         "SpeedupBelowThreshold",
-        f"the converted model is {measured.speedup} times as fast as the unconverted one at batch size"
-        f" {measured.batch_size} ({measured.converted_p50_microseconds} against {measured.native_p50_microseconds}"
-        f" microseconds), verification.minSpeedup asks for {gates.min_speedup}",
+        f"the converted model is {timed.speedup} times as fast as the unconverted one {how_timed(summary, timed)}"
+        f" ({figures(summary, timed)}), verification.minSpeedup asks for {gates.min_speedup}",
+    )
+
+
+def unjudged(gates: Verification, summary: Summary) -> str:
+    """Return why nobody can say whether a gate passes that the device alone does pass, "" where it can be said.
+
+    An older converter did not tell what a client has, and nothing is converted again for a figure that it did not tell.
+    """
+    timed = summary.benchmark
+    if gates.min_speedup is None or timed is None or is_a_clients(summary):
+        return ""
+    return (
+        f"an older converter has told of this engine that it is {timed.speedup} times as fast as the unconverted model"
+        f" {how_timed(summary, timed)}. What a client has is not known, and so not whether it is"
+        f" verification.minSpeedup, {gates.min_speedup}: a new source.revision has it converted and timed again; or"
+        " drop the gate"
     )
 
 

@@ -17,15 +17,16 @@ from ..api.status import (
 )
 from ..api.trtmodel import TRTModel
 from .conditions import Claim, conditions, standing
-from .gates import judge
+from .gates import judge, unjudged
 from .how_to_ask import batching, tensors
 from .manifests import names
 from .manifests.service import service_url
 from .observation import JobState, Observation, ObservedDeployment
 from .record import EngineRecord, Summary
 from .sentences import compared_on, engines, left_out, measured
+from .speed import clients_speedup, devices_speedup, is_a_clients
 from .stages.conversion import engine_jobs, has_started
-from .stages.rollout import answering_replicas, current_replicas, servers
+from .stages.rollout import answering_replicas, current_replicas, is_rolled_out, servers
 from .target import Target
 from .verdict import Verdict
 from .why_convert import why_convert
@@ -45,7 +46,7 @@ def status_of(
     claims = [
         *standing(verdict, _meanwhile(answering, target)),
         _converted(record, verdict),
-        *_verified(model, record),
+        *_verified(model, record, observation),
         _available(live, answering, observation),
         *_scaling_active(model, observation),
     ]
@@ -105,14 +106,18 @@ def _converted(record: EngineRecord | None, verdict: Verdict) -> Claim:
     return Claim(ConditionType.CONVERTED, "True", "Converted", f"{engines(record.summary)}{left_out(record.summary)}")
 
 
-def _verified(model: TRTModel, record: EngineRecord | None) -> Iterable[Claim]:
+def _verified(model: TRTModel, record: EngineRecord | None, observation: Observation) -> Iterable[Claim]:
     """Only of an engine that exists can anything be said."""
     if record is None:
         return
     gates = model.spec.verification
-    failed = judge(gates, record.summary)
+    failed = judge(gates, record.summary, is_rolled_out=is_rolled_out(record, observation))
     if failed is not None:
         yield Claim(ConditionType.VERIFIED, "False", failed.reason, failed.message)
+        return
+    if unknown := unjudged(gates, record.summary):
+        told = f"{measured(record.summary)}; it is rolled out since before, and {unknown}"
+        yield Claim(ConditionType.VERIFIED, "Unknown", "SpeedupUnknown", told)
         return
     asked = any(gate is not None for gate in (gates.min_top1_agreement, gates.max_relative_error, gates.min_speedup))
     yield Claim(ConditionType.VERIFIED, "True", "GatesPassed" if asked else "NoGates", measured(record.summary))
@@ -185,7 +190,8 @@ def _conversion(
             larger_input_gone=compared.larger_input_gone if compared else None,
             equal_elements=compared.equal_elements if compared else None,
             compared_on=compared_on(compared) if compared else None,
-            speedup=summary.benchmark.speedup if summary.benchmark else None,
+            speedup=clients_speedup(summary),
+            speedup_on_device=devices_speedup(summary),
             latency=_latency(summary),
             memory=_measured_memory(summary),
             artifact=summary.artifact,
@@ -213,7 +219,7 @@ def _share(summary: Summary) -> str:
 
 
 def _latency(summary: Summary) -> Latency | None:
-    if summary.benchmark is None:
+    if summary.benchmark is None or not is_a_clients(summary):
         return None
     return Latency(
         native_microseconds=summary.benchmark.native_p50_microseconds,

@@ -14,7 +14,7 @@ from .runtime import Catalogue
 from .stages.conversion import convert, next_job_to_go, settle, withdraw
 from .stages.deletion import delete, guard, wait_for_deletion
 from .stages.jobs_network import held_for_network, jobs_network
-from .stages.rollout import keep_serving, roll_out
+from .stages.rollout import is_rolled_out, keep_serving, roll_out
 from .step import Step, Writes
 from .target import Target, read_uris, target_of
 from .unreadable import UnreadableModel, release
@@ -101,7 +101,8 @@ def _advance(model: TRTModel, target: Target, observation: Observation, now: dat
     if observed is None:
         step = held_for_network(model, convert(model, target, observation, now), observation)
         return replace(step, writes=network + step.writes + keep_serving(model, target.network, observation))
-    failed = judge(model.spec.verification, observed.record.summary)
+    rolled_out = is_rolled_out(observed.record, observation)
+    failed = judge(model.spec.verification, observed.record.summary, is_rolled_out=rolled_out)
     if failed is not None:
         # Nothing is rolled out; what serves, serves on.
         step = Step(failed, keep_serving(model, target.network, observation))

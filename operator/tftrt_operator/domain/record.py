@@ -137,12 +137,24 @@ class ReportedMemory(_Report):
 
 
 class ReportedBenchmark(_Report):
-    """One call at a time at the largest batch, input on the device; native is TensorFlow as it runs by default."""
+    """How fast it is at the largest batch; native is TensorFlow as it runs by default. `speed` says of whom this is.
+
+    An older converter tells of medians and their quotient alone: those that have a default are None.
+    """
 
     batch_size: _BatchSize
     converted_p50_microseconds: _Count
     native_p50_microseconds: _Count
+    """Of one call at a time."""
     speedup: _Decimal
+    input: _Word | None = None
+    """Where it is before a call: Host."""
+    in_flight: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """How many calls at a time the speed-up is of."""
+    converted_items_per_second: _Decimal | None = None
+    native_items_per_second: _Decimal | None = None
+    speedup_on_device: _Decimal | None = None
+    """Of one call at a time with its input on the device already."""
 
 
 class ReportedBatching(_Report):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from .record import MADE_UP, ReportedVerification, Summary
+from .speed import how_timed, is_a_clients
 from .told_uri import told_uri
 from .words import quote
 
@@ -50,7 +51,9 @@ def measured(summary: Summary) -> str:
     compared, timed = summary.verification, summary.benchmark
     parts = list(_agreement(compared))
     if timed is not None:
-        parts.append(f"{timed.speedup} times as fast at batch size {timed.batch_size}")
+        parts.append(f"{timed.speedup} times as fast {how_timed(summary, timed)}")
+        if is_a_clients(summary) and timed.speedup_on_device is not None:
+            parts.append(f"{timed.speedup_on_device} times with its input on the device already")
     return ", ".join(parts)
 
 

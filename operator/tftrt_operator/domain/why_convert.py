@@ -3,12 +3,15 @@
 They compare what the engine that serves was made of with what the spec asks for now.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from .fingerprint import EngineInputs, told
+from .fingerprint import EngineInputs, ServedAs, told
 from .observation import Observation
 from .target import Target
+
+TOLD_CHANNELS = 4
+"""Of more channels than these, a sentence has only how many they are."""
 
 
 def why_convert(target: Target, observation: Observation) -> str:
@@ -73,6 +76,25 @@ def values_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
     if old.source_values == new.source_values:
         return None
     return Change("ValuesChanged", f"the bound inputs are {list(new.source_values)}, were {list(old.source_values)}")
+
+
+def served_inputs_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
+    """What makes the model's own values of those in a request is a part of the converted graph."""
+    if old.served_inputs == new.served_inputs:
+        return None
+    now, before = _served(new.served_inputs), _served(old.served_inputs)
+    return Change("ServedTypesChanged", f"requests have {now} (type, scale, offset), had {before}")
+
+
+def _served(inputs: Iterable[ServedAs]) -> str:
+    """Return how inputs are served, without the numbers of each of many channels."""
+    return ", ".join(" ".join(map(_short, served)) for served in inputs) or "the model's own types"
+
+
+def _short(part: Sequence[str]) -> str:
+    if isinstance(part, str):
+        return part
+    return "/".join(part) if len(part) <= TOLD_CHANNELS else f"{len(part)} numbers"
 
 
 def precision_changed(old: EngineInputs, new: EngineInputs) -> Change | None:
@@ -152,6 +174,7 @@ CHECKS: tuple[Callable[[EngineInputs, EngineInputs], Change | None], ...] = (
     signature_changed,
     graph_changed,
     values_changed,
+    served_inputs_changed,
     precision_changed,
     workspace_changed,
     segment_size_changed,

@@ -6,6 +6,7 @@ from typing import Any
 from ...api.conversion import Calibration
 from ...api.kubernetes import ResourceRequirements
 from ...api.quantity import quantity_bytes
+from ...api.served_inputs import ServedInput
 from ...api.trtmodel import RETRY_ANNOTATION, TRTModel
 from ..fingerprint import normalized_uri
 from ..manifest import Manifest, digest
@@ -228,6 +229,7 @@ def _task(
             "dynamicShapes": spec.conversion.dynamic_shapes and spec.conversion.dynamic_shapes.value,
             "inputShapes": {name: shape.model_dump() for name, shape in spec.conversion.input_shapes.items()},
             "calibration": _calibration(spec.conversion.calibration, address),
+            **_served_inputs(spec.conversion.inputs),
         },
         "verification": {"uri": None if data is None else address(data), **_classes(spec.verification.top1_output)},
         "runtime": pods.runtime_task(runtime),
@@ -246,6 +248,15 @@ def _told_task(model: TRTModel, runtime: Runtime, key: EngineKey) -> str:
 def _classes(output: str | None) -> dict[str, str]:
     """Return the output of classes; no key where none is named, for the task is a part of the Job's name."""
     return {} if output is None else {"top1Output": output}
+
+
+def _served_inputs(inputs: dict[str, ServedInput]) -> dict[str, Any]:
+    """Return the inputs of other types; no key where there are none, for the task is a part of the Job's name."""
+    made = {}
+    for name, served in sorted(inputs.items()):
+        scale, offset = served.factors()
+        made[name] = {"dtype": served.dtype.value, "scale": list(scale), "offset": list(offset)}
+    return {"inputs": made} if made else {}
 
 
 def _calibration(calibration: Calibration | None, address: Callable[[str], str]) -> dict[str, Any] | None:

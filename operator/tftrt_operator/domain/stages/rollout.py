@@ -332,6 +332,11 @@ def current_replicas(live: ObservedDeployment) -> int:
     return live.current_replicas if _is_observed(live) else live.replicas
 
 
+def is_rolled_out(record: EngineRecord, observation: Observation) -> bool:
+    """Return whether the Deployment is of this engine already: its gates were passed once."""
+    return observation.deployment is not None and observation.deployment.fingerprint == record.key.fingerprint
+
+
 def answering_replicas(live: ObservedDeployment, observation: Observation) -> int | None:
     """Return how many replicas of the current pod template answer, or None while it is being rolled out.
 
