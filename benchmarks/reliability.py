@@ -51,9 +51,8 @@ BAD_REQUESTS = """## Bad requests
 minutes (commit {commit}, {cores} cores, Python {python}). What came of each:
 """
 
-TOGETHER = """Each of these requests is a call of its own: a model with a text input is served without batching
-([metrics](metrics.md#text)). So the tables show that others are served while such requests are refused, and not what
-would become of requests that are put together with them.
+TOGETHER = """These requests are put together with the honest ones: a batch that fails is asked again request by
+request ([metrics](metrics.md#text)).
 """
 
 MEMORY = """The resident memory of the server's processes, and by how much it grew, by least squares over all but the
