@@ -51,8 +51,9 @@ BAD_REQUESTS = """## Bad requests
 minutes (commit {commit}, {cores} cores, Python {python}). What came of each:
 """
 
-TOGETHER = """These requests are put together with the honest ones: a batch that fails is asked again request by
-request ([metrics](metrics.md#text)).
+TOGETHER = """When this was measured a model with a text input was served without batching, by Triton's Python
+backend: each of these requests was a call of its own. They are put together with others now
+([metrics](metrics.md#text)).
 """
 
 MEMORY = """The resident memory of the server's processes, and by how much it grew, by least squares over all but the
