@@ -88,7 +88,7 @@ class Independence:
         references, events = benchmark.work / f"references-{size}", benchmark.work / f"events-{size}"
         for made in (references, events):
             made.mkdir(exist_ok=True)
-        spec = benchmark.spec("FP32")
+        spec = benchmark.task("FP32").conversion()
         asked = {
             "uri": spec["source"]["uri"],
             "source": str(source),

@@ -28,6 +28,7 @@ import numpy as np
 from benchmarks.gpu import run, server
 from benchmarks.gpu.driver_memory import Driver, sampled
 from benchmarks.gpu.models import SEED, THUMBNAIL
+from benchmarks.gpu.task import WORKSPACE_BYTES
 
 GB = 10**9
 BUDGETS = (6 * GB, 8 * GB, 12 * GB, 24 * GB, 40 * GB)  # gpu.memory, with a workspace of 4 GiB
@@ -120,7 +121,7 @@ class Memory:
                 row |= {"peakBytes": peaks.children.get(row.pop("pid", 0)), "samples": peaks.samples}
                 print(json.dumps(row), flush=True)
             rows += found
-        return {"workspaceBytes": run.WORKSPACE_BYTES, "batchSize": BATCH, "rows": rows}
+        return {"workspaceBytes": WORKSPACE_BYTES, "batchSize": BATCH, "rows": rows}
 
     def budget(self, precision: str, budget: int) -> dict[str, Any]:
         """A server with this budget under load."""
@@ -192,12 +193,10 @@ class Memory:
     def serving(self, engine: str, fraction: str | None, name: str) -> Any:
         """A server of this engine."""
         benchmark, precision = self.benchmarks[engine], ENGINES[engine][1]
-        spec = benchmark.spec(precision)
+        task = benchmark.task(precision)
         path = self.options.work / f"{name}.json"
-        told = {"memoryFraction": fraction, "maxQueueDelayMicroseconds": 2000, "artifact": {"uri": "pvc://store"}}
-        keys = ("version", "model", "fingerprint", "runtime")
-        path.write_text(json.dumps({**{key: spec[key] for key in keys}, **told}))
-        environment = {**benchmark.commands.environment, "TFTRT_ARTIFACT": str(benchmark.artifact(precision))}
+        path.write_text(json.dumps(task.server(fraction)))
+        environment = {**benchmark.commands.environment, "TFTRT_ARTIFACT": str(task.artifact())}
         with (
             (self.options.work / f"{name}.log").open("w") as log,
             server.running(path, environment, run.ROOT, log) as served,
@@ -243,8 +242,7 @@ class Memory:
 
     def told(self, engine: str) -> dict[str, Any]:
         """What the conversion measured of a server's memory."""
-        folder = self.benchmarks[engine].artifact(ENGINES[engine][1])
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = self.benchmarks[engine].task(ENGINES[engine][1]).manifest()
         return {"measured": manifest["summary"].get("memory")}
 
     def fraction(self, engine: str, budget: int) -> str | None:
@@ -254,7 +252,7 @@ class Memory:
         benchmark = self.benchmarks[engine]
         benchmark.where()
         total = benchmark.device["memory_bytes"]
-        return fraction(budget, max(run.WORKSPACE_BYTES, self.told(engine)["measured"]["overheadBytes"]), total)
+        return fraction(budget, max(WORKSPACE_BYTES, self.told(engine)["measured"]["overheadBytes"]), total)
 
 
 def fraction(budget: int, reserve: int, total: int) -> str:

@@ -12,11 +12,9 @@ With `--accelerator None` the `cpu` runtime does the same without a GPU, to try 
 
 import argparse
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import math
-import os
 import signal
 import sys
 import time
@@ -39,10 +37,9 @@ from benchmarks.gpu.commands import Commands
 from benchmarks.gpu.models import LENGTHS, WIDTH
 from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.rows import row
+from benchmarks.gpu.task import WORKSPACE_BYTES, Task, environment, make_claims
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMESPACE = "benchmarks"
-WORKSPACE_BYTES = 4 << 30
 LIMIT_SECONDS = 3600.0  # nothing that is timed is left out for want of time
 PRECISIONS = ("FP16", "FP32", "INT8")
 # Files' names that differ by more than case from those of the conversions to FP32.
@@ -65,18 +62,9 @@ class Benchmark:
         self.models: Path = self.work / "pvc/models"
         self.device: dict[str, Any] = {}
         self.result: dict[str, Any] = {}  # of the step that runs
-        self.models.mkdir(parents=True, exist_ok=True)
-        (self.work / "pvc/store").mkdir(parents=True, exist_ok=True)
+        make_claims(self.work)
         (self.work / "cuda-cache").mkdir(exist_ok=True)
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "converter_image"))),
-            "TFTRT_PVC_ROOT": str(self.work / "pvc"),
-            # TensorFlow's own kernels for a GPU newer than itself are compiled at first use: once for all processes.
-            "CUDA_CACHE_PATH": os.environ.get("CUDA_CACHE_PATH", str(self.work / "cuda-cache")),
-            "CUDA_CACHE_MAXSIZE": str(4 << 30),
-        }
-        self.commands = Commands(self.out / "log.txt", self.work, ROOT, environment)
+        self.commands = Commands(self.out / "log.txt", self.work, ROOT, environment(ROOT, self.work))
 
     def run(self, steps: list[str]) -> int:
         """The number of steps that failed."""
@@ -126,39 +114,15 @@ class Benchmark:
         self.commands.run(command, extra={"CUDA_VISIBLE_DEVICES": ""})
         return self.models / self.name
 
-    def spec(self, precision: str) -> dict[str, Any]:
-        """What the operator would hand to the conversion's containers."""
-        asked = f"{self.name} {precision} {self.options.batch_sizes} {WORKSPACE_BYTES}"
-        size = min(self.options.batch_sizes)
-        verification = self.models / f"{self.name}-verification.npz"
-        calibration = {"uri": f"pvc://models/{self.name}-calibration.npz", "samples": 128, "batchSize": size}
-        return {
-            "version": 1,
-            "model": {"namespace": NAMESPACE, "name": self.name},
-            "fingerprint": hashlib.sha256(asked.encode()).hexdigest()[:32],
-            "source": {"uri": f"pvc://models/{self.name}", "signature": "serving_default"},
-            "verification": {"uri": f"pvc://models/{verification.name}"} if verification.exists() else {},
-            "conversion": {
-                "precision": precision,
-                "maxWorkspaceSizeBytes": WORKSPACE_BYTES,
-                "batchSizes": self.options.batch_sizes,
-                "calibration": calibration if precision == "INT8" else None,
-                **json.loads((self.models / f"{self.name}.json").read_text()),
-            },
-            "runtime": {
-                "name": "triton" if self.gpu else "cpu",
-                "accelerator": self.options.accelerator,
-                "tensorflow": "2.14.1",
-                "tensorrt": "8.5.3.1" if self.gpu else "",
-            },
-            "artifacts": {"uri": "pvc://store/tftrt"},
-        }
+    def task(self, precision: str) -> Task:
+        """What is made of the network."""
+        return Task(self.work, self.name, precision, self.options.batch_sizes, self.options.accelerator)
 
     def convert(self, precision: str) -> dict[str, Any]:
         """`tftrt lookup`, `fetch`, `convert` and `publish`; the summary and how long the parts took."""
         self.source()
         spec = self.work / f"{precision}.json"
-        spec.write_text(json.dumps(self.spec(precision)))
+        spec.write_text(json.dumps(self.task(precision).conversion()))
         begin = self.commands.path.stat().st_size
         output = ""
         try:
@@ -181,8 +145,8 @@ class Benchmark:
 
     def reported(self, precision: str) -> dict[str, Any]:
         """What the conversion measured beyond the summary, and how many layers of each precision its engines have."""
-        manifest = json.loads((self.artifact(precision) / "manifest.json").read_text())
-        report = self.artifact(precision) / "builds" / manifest["build"] / "report.json"
+        manifest = self.task(precision).manifest()
+        report = self.task(precision).artifact() / "builds" / manifest["build"] / "report.json"
         findings = json.loads(report.read_text())["findings"]
         layers = [
             {"shapes": engine["shapes"], **Counter(layer["precision"] or "none" for layer in engine["layers"])}
@@ -191,17 +155,11 @@ class Benchmark:
         rows = [{"way": REPORTED[one["way"]], **made(one)} for one in findings["rows"]]
         return {"rows": rows, "layers": layers}
 
-    def artifact(self, precision: str) -> Path:
-        """The folder of the converted model, with its manifest."""
-        spec = self.spec(precision)
-        (folder,) = (self.work / "pvc/store/tftrt" / NAMESPACE / spec["fingerprint"]).iterdir()
-        return Path(folder)
-
     def converted(self, precision: str) -> Path:
         """The converted SavedModel."""
-        folder = self.artifact(precision)
-        build: str = json.loads((folder / "manifest.json").read_text())["build"]
-        return folder / "builds" / build / "model"
+        task = self.task(precision)
+        build: str = task.manifest()["build"]
+        return task.artifact() / "builds" / build / "model"
 
     def time(self, way: str) -> dict[str, Any]:
         """Throughput and latency of one way to run the model, in a process of its own."""
@@ -221,7 +179,7 @@ class Benchmark:
         On as many streams as a conversion's report has them, and called as the server calls it, unless told otherwise.
         """
         native = way in {"tf32", "fp32"}
-        described = self.any_manifest() if native else json.loads((self.artifact(way) / "manifest.json").read_text())
+        described = self.any_manifest() if native else self.task(way).manifest()
         model = {
             "way": {"tf32": "Native", "fp32": "FP32"}.get(way, "Converted"),
             "folder": str(self.source() if native else self.converted(way)),
@@ -262,7 +220,7 @@ class Benchmark:
 
     def leads(self, precision: str) -> dict[str, Any]:
         """Where the converted model's time goes, and what might make it faster, each in a process of its own."""
-        summary = json.loads((self.artifact(precision) / "manifest.json").read_text())
+        summary = self.task(precision).manifest()
         asked = {
             "model": str(self.converted(precision)),
             "inputs": summary["summary"]["inputs"],
@@ -368,25 +326,23 @@ class Benchmark:
         """The manifest of a conversion of this model, whatever its precision."""
         for precision in PRECISIONS:
             with contextlib.suppress(FileNotFoundError):
-                return dict(json.loads((self.artifact(precision) / "manifest.json").read_text()))
+                return self.task(precision).manifest()
         raise RuntimeError(f"convert {self.name} first, for what its inputs are: convert-FP16, say")
 
     def serve(self, precision: str) -> dict[str, Any]:
         """`tftrt serve` under a memory fraction: is it ready, is it right, how fast does it answer."""
         from benchmarks.gpu import serving
 
-        spec = self.spec(precision)
-        folder = self.artifact(precision)
-        manifest = json.loads((folder / "manifest.json").read_text())
+        task = self.task(precision)
+        folder = task.artifact()
+        manifest = task.manifest()
         memory = manifest["summary"].get("memory")
         fraction = self.fraction(memory) if self.gpu else None
-        keys = ("version", "model", "fingerprint", "runtime")
         path = self.work / "serve.json"
-        told = {"memoryFraction": fraction, "maxQueueDelayMicroseconds": 2000, "artifact": {"uri": "pvc://store"}}
-        path.write_text(json.dumps({**{key: spec[key] for key in keys}, **told}))
+        path.write_text(json.dumps(task.server(fraction)))
         used_before = self.used()
-        environment = {**self.commands.environment, **self.options.environment, "TFTRT_ARTIFACT": str(folder)}
-        with server.running(path, environment, ROOT, self.commands.log) as served:
+        told = {**self.commands.environment, **self.options.environment, "TFTRT_ARTIFACT": str(folder)}
+        with server.running(path, told, ROOT, self.commands.log) as served:
             idle = self.used()
             with np.load(self.models / f"{self.name}-answer.npz") as arrays:
                 images, expected = arrays["input"], arrays["output"]

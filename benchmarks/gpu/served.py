@@ -11,9 +11,7 @@ run. Each row is written to OUT/served-MODEL.json when it is there: a run that i
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -28,13 +26,13 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from tftrt_runtime.device.tensorrt import NO_FALLBACK
 
-from benchmarks.gpu import server, serving
-from benchmarks.serving import perf_analyzer
-from benchmarks.serving.perf_analyzer import Load
+from benchmarks.gpu import perf_analyzer, server, serving
+from benchmarks.gpu.perf_analyzer import Load
+from benchmarks.gpu.task import Task, environment, make_claims
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKSPACE_BYTES = 4 << 30
 ROWS = 128  # that both builds are asked, to compare their answers
 TURNS = (
     Load("sharedMemory", 128, 8),
@@ -56,16 +54,6 @@ class Build:
     name: str
     folder: Path
 
-    def environment(self, work: Path) -> dict[str, str]:
-        """That its commands run in; `work` has the claims."""
-        return {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, (self.folder, self.folder / "converter_image"))),
-            "TFTRT_PVC_ROOT": str(work / "pvc"),
-            "CUDA_CACHE_PATH": os.environ.get("CUDA_CACHE_PATH", str(work / "cuda-cache")),
-            "CUDA_CACHE_MAXSIZE": str(4 << 30),
-        }
-
 
 class Benchmark:
     """One run."""
@@ -79,8 +67,7 @@ class Benchmark:
         self.answers: dict[str, Any] = {}
         self.told: dict[str, dict[str, Any]] = {}
         self.changes = Lock()
-        (self.work / "pvc/models").mkdir(parents=True, exist_ok=True)
-        (self.work / "pvc/store").mkdir(parents=True, exist_ok=True)
+        make_claims(self.work)
 
     def run(self) -> int:
         """The number of parts that failed."""
@@ -134,62 +121,31 @@ class Benchmark:
     def convert(self, model: str) -> None:
         """By the older build, unless it is there."""
         module = [sys.executable, "-m", "benchmarks.gpu.models", model, str(self.work / "pvc/models")]
-        hidden = {**self.now.environment(self.work), "CUDA_VISIBLE_DEVICES": ""}
+        hidden = {**environment(self.now.folder, self.work), "CUDA_VISIBLE_DEVICES": ""}
         subprocess.run(module, env=hidden, cwd=ROOT, check=True)
         spec = self.work / f"{model}.json"
-        spec.write_text(json.dumps(self.spec(model)))
-        environment = {**self.before.environment(self.work), "TFTRT_BUILD": "benchmark"}
+        spec.write_text(json.dumps(self.task(model).conversion()))
+        told = {**environment(self.before.folder, self.work), "TFTRT_BUILD": "benchmark"}
         for step in ("lookup", "fetch", "convert", "publish"):
             command = [sys.executable, "-m", "tftrt_runtime", step, "--spec", str(spec)]
             command += ["--workspace", str(self.work / "workspace" / model)]
             with (self.out / f"convert-{model}.log").open("a") as log:
-                done = subprocess.run(command, env=environment, cwd=self.before.folder, stderr=log, stdout=log)
+                done = subprocess.run(command, env=told, cwd=self.before.folder, stderr=log, stdout=log)
             if done.returncode:
                 raise RuntimeError(
                     f"tftrt {step} ended with {done.returncode}: {self.out}/convert-{model}.log says why"
                 )
-        self.write(model, {"part": "converted", "summary": self.manifest(model)["summary"]})
+        self.write(model, {"part": "converted", "summary": self.task(model).manifest()["summary"]})
 
-    def spec(self, model: str) -> dict[str, Any]:
-        """What the operator would hand to the conversion's containers."""
-        precision = self.options.precision
-        asked = f"{model} {precision} {self.options.batch_sizes} {WORKSPACE_BYTES}"
-        return {
-            "version": 1,
-            "model": {"namespace": "benchmarks", "name": model},
-            "fingerprint": hashlib.sha256(asked.encode()).hexdigest()[:32],
-            "source": {"uri": f"pvc://models/{model}", "signature": "serving_default"},
-            "conversion": {
-                "precision": precision,
-                "maxWorkspaceSizeBytes": WORKSPACE_BYTES,
-                "batchSizes": self.options.batch_sizes,
-                "calibration": {"uri": f"pvc://models/{model}-calibration.npz", "samples": 128, "batchSize": 1}
-                if precision == "INT8"
-                else None,
-            },
-            "runtime": {
-                "name": "triton" if self.gpu else "cpu",
-                "accelerator": self.options.accelerator,
-                "tensorflow": "2.14.1",
-                "tensorrt": "8.5.3.1" if self.gpu else "",
-            },
-            "artifacts": {"uri": "pvc://store/tftrt"},
-        }
-
-    def artifact(self, model: str) -> Path:
-        """The folder of the converted model, with its manifest."""
-        (folder,) = (self.work / "pvc/store/tftrt/benchmarks" / self.spec(model)["fingerprint"]).iterdir()
-        return Path(folder)
-
-    def manifest(self, model: str) -> dict[str, Any]:
-        """What the conversion says of it."""
-        made: dict[str, Any] = json.loads((self.artifact(model) / "manifest.json").read_text())
-        return made
+    def task(self, model: str) -> Task:
+        """What is made of a network."""
+        asked = self.options
+        return Task(self.work, model, asked.precision, asked.batch_sizes, asked.accelerator)
 
     def in_process(self, model: str) -> None:
         """The same engines without a server, by this build's own benchmark: from the device, and from the host."""
-        manifest = self.manifest(model)
-        folder = self.artifact(model) / "builds" / manifest["build"] / "model"
+        manifest = self.task(model).manifest()
+        folder = self.task(model).artifact() / "builds" / manifest["build"] / "model"
         largest = max(self.options.batch_sizes)
         for streams, sizes, in_flight in ((1, [largest], [1]), (2, [min(32, largest), largest], [1, 2, 3])):
             asked = {
@@ -209,30 +165,24 @@ class Benchmark:
             answer.unlink(missing_ok=True)
             request.write_text(json.dumps(asked))
             module = [sys.executable, "-m", "tftrt_runtime.benchmark.timing", str(request), str(answer)]
-            environment = {**self.now.environment(self.work), "TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION": "False"}
+            told = {**environment(self.now.folder, self.work), **NO_FALLBACK}
             with (self.out / f"in-process-{model}.log").open("a") as log:
-                subprocess.run(module, env=environment, cwd=ROOT, stderr=log, stdout=log, check=False)
+                subprocess.run(module, env=told, cwd=ROOT, stderr=log, stdout=log, check=False)
             for row in json.loads(answer.read_text())["rows"]:
                 self.write(model, {"part": "in process", **row})
 
     def serve(self, build: Build, model: str) -> None:
         """Every load in turn; answers first, to be compared with the other build's."""
-        spec, folder = self.spec(model), self.artifact(model)
+        task = self.task(model)
         path = self.work / f"serve-{model}.json"
-        told = {
-            "memoryFraction": self.options.fraction if self.gpu else None,
-            "maxQueueDelayMicroseconds": 2000,
-            "artifact": {"uri": "pvc://store"},
-        }
-        keys = ("version", "model", "fingerprint", "runtime")
-        path.write_text(json.dumps({**{key: spec[key] for key in keys}, **told}))
-        environment = {**build.environment(self.work), "TFTRT_ARTIFACT": str(folder)}
+        path.write_text(json.dumps(task.server(self.options.fraction if self.gpu else None)))
+        told = {**environment(build.folder, self.work), "TFTRT_ARTIFACT": str(task.artifact())}
         output = sum(
             int(np.prod([max(size, 1) for size in tensor["shape"][1:]])) * 8
-            for tensor in self.manifest(model)["summary"]["outputs"]
+            for tensor in self.task(model).manifest()["summary"]["outputs"]
         )
         with (self.out / f"serve-{build.name}-{model}.log").open("w") as log:
-            with server.running(path, environment, build.folder, log) as served:
+            with server.running(path, told, build.folder, log) as served:
                 self.write(model, {"part": "ready", "build": build.name, "seconds": served.ready_seconds})
                 self.write(model, {"part": "answers", "build": build.name, **self.compared(model, served.address)})
                 for load in self.loads(max(self.options.batch_sizes)):
