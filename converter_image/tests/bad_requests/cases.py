@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from tests.bad_requests.grpc import Grpc
 from tests.bad_requests.http import CLOSED_BY_CLIENT, CLOSED_BY_SERVER, Http, head, written
 from tests.bad_requests.request import LARGEST_BATCH, Question, Request, Tensor
+from tftrt_runtime.serve import limits
 
 HTTP, GRPC = "HTTP", "gRPC"
 TRITON = "tritonserver 2.51.0"
@@ -151,11 +152,14 @@ def _bytes() -> Iterable[Case]:
 
 def _left() -> Iterable[Case]:
     """Right requests whose client does not wait for the answer."""
-    busy = [Question(number, milliseconds=BUSY_MILLISECONDS) for number in range(1, 4)]
+    # As large as a batch may be: smaller ones would be put together, and leave the server idle.
+    busy = [
+        Question(number, rows=LARGEST_BATCH, milliseconds=BUSY_MILLISECONDS) for number in range(1, limits.SLOTS + 2)
+    ]
     victims = [Question(9, milliseconds=BUSY_MILLISECONDS).request] * LEFT_AT_ONCE
     short, long = Question(4), Question(5, milliseconds=LONG_MILLISECONDS).request
 
-    # When the first of three is answered, two are worked on, and what was sent after them waits.
+    # When the first is answered all slots have another one, and what was sent after them waits.
     yield from _given_up("cancelled in the queue", busy, victims)
     # Two are worked on at a time: when the shorter one is answered, the other one has begun.
     yield from _given_up("cancelled in flight", [short], [long])
