@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from tftrt_runtime.contract.artifact import Tensor
 from tftrt_runtime.device import dlpack
+from tftrt_runtime.device.cuda import Cuda
 from tftrt_runtime.serve import staging
 from tftrt_runtime.serve.staging import Held
 
@@ -117,3 +119,46 @@ def test_a_batch_that_is_held_is_the_one_that_was_given_at_addresses_that_kernel
     for name, array in arrays.items():
         np.testing.assert_array_equal(held.arrays[name], array)
     assert held.arrays["b"].ctypes.data % dlpack.ALIGNMENT == 0
+
+
+class Driver:
+    """The part of CUDA's driver that copies, of a device whose memory is the machine's."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        def call(*arguments: Any) -> int:
+            self.called.append(name)
+            if name == "cuMemcpyHtoDAsync_v2":
+                target, source, size, _stream = arguments
+                ctypes.memmove(target.value, source.value, size.value)
+            return 0
+
+        return call
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
+    played = Driver()
+    monkeypatch.setattr("ctypes.CDLL", lambda *_: played)
+    return played
+
+
+def test_a_batch_is_copied_by_the_device_to_memory_that_is_kept_for_it(driver: Driver) -> None:
+    staged = staging.OnDevice(Cuda(), "/CPU:0", {"x": 16})
+    for first in (1.0, 5.0):
+        held = Held({"x": np.array([first, 2.0], np.float32), "words": np.array([b"a"], np.object_)})
+        tensors = staged(held.arrays, held)
+        assert tensors["x"].numpy().tolist() == [first, 2.0]
+        assert tensors["words"].numpy().tolist() == [b"a"]
+    assert driver.called.count("cuMemcpyHtoDAsync_v2") == 2, "texts are TensorFlow's to copy"
+    large = Held({"x": np.arange(5, dtype=np.float32)})
+    assert staged(large.arrays, large)["x"].numpy().tolist() == [0, 1, 2, 3, 4], "which has no room there"
+    assert driver.called.count("cuMemcpyHtoDAsync_v2") == 2
+
+
+def test_where_the_device_has_nothing_to_copy_no_memory_is_locked_for_it(driver: Driver) -> None:
+    held = Held({"words": np.array([b"a"], np.object_)})
+    assert staging.OnDevice(Cuda(), "/CPU:0", {})(held.arrays, held)["words"].numpy().tolist() == [b"a"]
+    assert not {"cuMemHostRegister_v2", "cuEventSynchronize"} & set(driver.called)

@@ -51,11 +51,8 @@ class Model:
             devices = _reserve(served.memory_fraction, served.peak_bytes)
             tensorrt.expect(served.tensorrt, tensorrt.version())
 
-        import tensorflow as tf
-
         from tftrt_runtime.serve import aborted_calls, faults, seats, streams
 
-        self._constant = tf.constant
         self._faults = faults
         self._aborted_calls = aborted_calls.AbortedCalls()
         self._served = served
@@ -74,6 +71,8 @@ class Model:
         self._warm_up(loaded)
 
     def _warm_up(self, loaded: tuple[Stream, ...]) -> None:
+        import tensorflow as tf
+
         from tftrt_runtime.model import samples
         from tftrt_runtime.serve import staging
 
@@ -87,7 +86,8 @@ class Model:
                 for size in self._served.batch_sizes:
                     with log.timed("serve", "Warmed up", batch_size=size):
                         batch = samples.batch(self._served.inputs, size, sample)
-                        list(threads.map(partial(self._call, batch), loaded))
+                        tensors = {name: tf.constant(array) for name, array in batch.items()}
+                        list(threads.map(partial(self._call, tensors), loaded))
 
     def answer(self, slot: Slot) -> None:
         """Answer what comes in a slot, until tritonserver ends."""
@@ -161,8 +161,8 @@ class Model:
         bare = 1 if self._served.batched else 0
         return {name: array[..., None] if array.ndim == bare else array for name, array in answers.items()}
 
-    def _call(self, inputs: Arrays, stream: Stream) -> Arrays:
-        return self._fetched(stream({name: self._constant(value) for name, value in inputs.items()}))
+    def _call(self, tensors: dict[str, Any], stream: Stream) -> Arrays:
+        return self._fetched(stream(tensors))
 
     def _fetched(self, answers: dict[str, Any]) -> Arrays:
         return {

@@ -188,7 +188,7 @@ class Slot:
             begin = next(read)
             parts[tensor.name] = Part(shape, begin, tuple(next(read) for _ in items))
             end = begin + sum(parts[tensor.name].sizes)
-        self._behind = _aligned(end, ALIGNMENT)
+        self._behind = aligned(end)
         return Question(self.memory, items, parts, end)
 
     def answer(self, arrays: Mapping[str, NDArray[Any]], items: Sequence[int]) -> None:
@@ -225,9 +225,9 @@ class Slot:
     def _say(self, message: list[int], parts: Sequence[tuple[int, NDArray[Any]]] = ()) -> None:
         """Write a message behind what was asked, and the arrays behind it, whose places it holds; and ring."""
         begin = self._behind
-        end = _aligned(begin + len(message) * INTEGER, ALIGNMENT)
+        end = aligned(begin + len(message) * INTEGER)
         for index, array in parts:
-            message[index], end = end, _aligned(end + array.nbytes, ALIGNMENT)
+            message[index], end = end, aligned(end + array.nbytes)
         self._back(end)
         np.frombuffer(self.memory, np.int64, len(message), begin)[:] = message
         for index, array in parts:
@@ -242,7 +242,7 @@ class Slot:
         """
         if size <= self._backed:
             return
-        backed = _aligned(size, mmap.PAGESIZE)
+        backed = aligned(size, mmap.PAGESIZE)
         try:
             os.posix_fallocate(self._file, 0, backed)
             self._map(backed)
@@ -262,7 +262,8 @@ class Slot:
         return len(self.memory) > 1
 
 
-def _aligned(size: int, to: int) -> int:
+def aligned(size: int, to: int = ALIGNMENT) -> int:
+    """The least multiple of `to` that is no less."""
     return -(-size // to) * to
 
 
@@ -285,5 +286,5 @@ def _named(tensors: Iterable[Tensor]) -> list[int]:
 def _text(text: str) -> list[int]:
     """A text's length and its bytes, as integers."""
     data = text.encode()
-    filled = data.ljust(_aligned(len(data), INTEGER), b"\0")
+    filled = data.ljust(aligned(len(data), INTEGER), b"\0")
     return [len(data), *np.frombuffer(filled, np.int64).tolist()]

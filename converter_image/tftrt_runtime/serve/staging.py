@@ -22,6 +22,7 @@ from tftrt_runtime.device.cuda import Cuda
 from tftrt_runtime.model.dtypes import numpy_type
 from tftrt_runtime.model.quick_call import OF_THE_HOST
 from tftrt_runtime.serve.batching import Arrays
+from tftrt_runtime.serve.slots import aligned
 
 # Operations that have a state, and of which none keeps a tensor that it was given.
 KEEP_NOTHING = {
@@ -42,8 +43,6 @@ KEEP_NOTHING = {
     "If",
     "Case",
 }
-
-
 # Of those that say that they have no state, which hold back what they are given until another call wants it.
 KEEP_THOUGH_STATELESS = {"Unbatch", "UnbatchGrad"}
 
@@ -111,8 +110,10 @@ class OnDevice:
     def __call__(self, arrays: Arrays, memory: Memory) -> dict[str, Any]:
         """The tensors by name."""
         staged = {name: array for name, array in arrays.items() if array.nbytes <= self._room.get(name, -1)}
-        memory.pages.lock(self._cuda, _address(np.frombuffer(memory.memory, np.uint8)), memory.size)
-        self._copies.to_device((self._addresses[name], _address(array), array.nbytes) for name, array in staged.items())
+        if staged:
+            memory.pages.lock(self._cuda, _address(np.frombuffer(memory.memory, np.uint8)), memory.size)
+            parts = ((self._addresses[name], _address(array), array.nbytes) for name, array in staged.items())
+            self._copies.to_device(parts)
         return {
             name: self._tensor(name, array) if name in staged else tf.constant(array) for name, array in arrays.items()
         }
@@ -127,7 +128,7 @@ class Held:
 
     def __init__(self, arrays: Arrays) -> None:
         self.pages = PageLocked()
-        begins = np.cumsum([0, *(_aligned(array.nbytes) for array in arrays.values())]).tolist()
+        begins = np.cumsum([0, *(aligned(array.nbytes) for array in arrays.values())]).tolist()
         self.size = max(begins[-1], 1)
         self.memory = mmap.mmap(-1, self.size)
         self.arrays = {name: _placed(self.memory, begin, array) for (name, array), begin in zip(arrays.items(), begins)}
@@ -139,10 +140,6 @@ def _placed(memory: mmap.mmap, begin: int, array: NDArray[Any]) -> NDArray[Any]:
     placed: NDArray[Any] = np.frombuffer(memory, array.dtype, array.size, begin).reshape(array.shape)
     np.copyto(placed, array)
     return placed
-
-
-def _aligned(size: int) -> int:
-    return -(-size // dlpack.ALIGNMENT) * dlpack.ALIGNMENT
 
 
 def room(inputs: Sequence[Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
